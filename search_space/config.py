@@ -1,0 +1,102 @@
+"""Configuration of the search space."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from .grid import Grid, Layer
+from .operations import check_operation, default_candidates
+from .strict import StrictConfig
+
+
+class SearchSpaceConfig(StrictConfig):
+    """The grid, its width and its candidates. All fields are keyword-only; the defaults are the paper's space."""
+
+    spatial_dims: Literal[2, 3] = 3
+    """3 for volumes (D x H x W), 2 for images (H x W)."""
+    in_channels: int = Field(1, ge=1)
+    """Channels of the input image (MR sequences, RGB)."""
+    num_classes: int = Field(2, ge=2)
+    """Classes of the segmentation, background included: channels of the logits."""
+    levels: int = Field(5, ge=2, le=7)
+    """Levels of the grid; 5 in the paper."""
+    base_channels: int = Field(16, ge=1)
+    """Channels C_0 of level 0; level j has min(C_0 * 2^j, max_channels)."""
+    max_channels: int = Field(320, ge=1)
+    """Upper bound of the channels of a level."""
+    strides: tuple[tuple[int, ...], ...] | None = None
+    """Per level 1..L-1, the stride along each axis (1 or 2) against the level above; None: 2 everywhere."""
+    normal_candidates: tuple[str, ...] | None = None
+    """Operations of the normal layers; None: 7 in 3-D, 5 in 2-D."""
+    reduction_candidates: tuple[str, ...] | None = None
+    """Operations of the reduction layers; None: all 3."""
+    expansion_candidates: tuple[str, ...] | None = None
+    """Operations of the expansion layers; None: both."""
+    search_blocks: bool = True
+    """Search the operations (SBB). False: the U-Net's operations everywhere (table 1)."""
+    search_edges: bool = True
+    """Search the edges (MSSA). False: the U-Net's edges (table 1)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchSpaceConfig:
+        for level, stride in enumerate(self.level_strides[1:], start=1):
+            if len(stride) != self.spatial_dims or not set(stride) <= {1, 2} or set(stride) == {1}:
+                raise ValueError(
+                    f"strides of level {level} are {stride}; expected {self.spatial_dims} values of 1 or 2, "
+                    "not all of them 1"
+                )
+        if self.strides is not None and len(self.strides) != self.levels - 1:
+            raise ValueError(f"strides are given for {len(self.strides)} levels; expected {self.levels - 1}")
+        for kind in ("normal", "reduction", "expansion"):
+            names = self.candidates(kind)
+            if len(set(names)) != len(names) or not names:
+                raise ValueError(f"{kind}_candidates: {list(names)} is empty or holds a name twice")
+            for name in names:
+                check_operation(name, kind, self.spatial_dims, f"{kind}_candidates")
+            if "identity" in names:
+                raise ValueError(
+                    "normal_candidates: 'identity' is for genotypes; it has no weights to be compared by"
+                )
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.levels)
+
+    @property
+    def level_strides(self) -> tuple[tuple[int, ...], ...]:
+        """The stride of every level 0..L-1 against the level above; that of level 0 is 1."""
+        below = self.strides or ((2,) * self.spatial_dims,) * (self.levels - 1)
+        return ((1,) * self.spatial_dims, *below)
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """Per axis, what the input's size in voxels must be a multiple of."""
+        total = [1] * self.spatial_dims
+        for stride in self.level_strides:
+            total = [t * s for t, s in zip(total, stride, strict=True)]
+        return tuple(total)
+
+    def channels(self, level: int) -> int:
+        """Channels of the feature maps of ``level``."""
+        return min(self.base_channels * 2**level, self.max_channels)
+
+    def candidates(self, kind: str) -> tuple[str, ...]:
+        """Names of the operations that a layer of ``kind`` chooses from."""
+        given = {
+            "normal": self.normal_candidates,
+            "reduction": self.reduction_candidates,
+            "expansion": self.expansion_candidates,
+        }[kind]
+        return default_candidates(kind, self.spatial_dims) if given is None else given
+
+    def layer_channels(self, layer: Layer) -> tuple[int, int]:
+        """Channels that go into and come out of a layer."""
+        level, out = layer.node.level, self.channels(layer.node.level)
+        if layer.kind == "reduction":
+            return self.channels(level - 1), out
+        if layer.kind == "expansion":
+            return self.channels(level + 1), out
+        return (self.in_channels if layer.node == self.grid.input else out), out

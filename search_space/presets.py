@@ -1,0 +1,95 @@
+"""Networks of the literature as genotypes of the grid (figure 1 of the paper).
+
+Skips enter by sum, as everywhere in the grid, where the originals concatenate. A node that only hands a feature map
+on to the next stage uses ``identity``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .errors import UserError, nearest
+from .genotype import Genotype
+from .grid import Edge, Grid, Layer, Node
+
+NORMAL, REDUCTION, EXPANSION = "2xconv3", "max_pool", "transposed_conv"
+"""The U-Net's operations (Ronneberger 2015, Cicek 2016)."""
+
+
+def unet_edges(levels: int) -> frozenset[Edge]:
+    """The U-Net's edges: level by level down, up the last diagonal, skips handed on stage by stage."""
+    grid = Grid(levels)
+    edges = {Edge(Node(0, j - 1), Node(0, j)) for j in range(1, levels)}
+    for node in grid.nodes:
+        if node.stage > 0:
+            edges.add(Edge(Node(node.stage - 1, node.level), node))
+            if node.stage + node.level == levels - 1:
+                edges.add(Edge(Node(node.stage - 1, node.level + 1), node))
+    return frozenset(edges)
+
+
+def unet_pass_through(levels: int) -> frozenset[Node]:
+    """The nodes that, in the U-Net, only hand a skip on to the next stage."""
+    return frozenset(n for n in Grid(levels).nodes if n.stage > 0 and n.stage + n.level < levels - 1)
+
+
+def unet(levels: int = 5) -> Genotype:
+    """The U-Net (figure 1a) with 2 x 3x3x3 convolutions, max pooling and transposed convolutions."""
+    return _genotype("unet", levels, unet_edges(levels), identities=unet_pass_through(levels))
+
+
+def unet_plus_plus(levels: int = 5) -> Genotype:
+    """U-Net++: every node of stage i takes its own level and the next coarser one of stage i - 1.
+
+    The original's node X(level, i) also takes X(level, k) for all k < i; the grid joins adjacent stages only, so
+    these longer skips are left out.
+    """
+    edges = {Edge(Node(0, j - 1), Node(0, j)) for j in range(1, levels)}
+    for node in Grid(levels).nodes:
+        if node.stage > 0:
+            edges |= {Edge(Node(node.stage - 1, k), node) for k in (node.level, node.level + 1)}
+    return _genotype("unet++", levels, edges)
+
+
+def dense_unet(levels: int = 5) -> Genotype:
+    """The U-Net with a densely connected encoder (figure 1b): every level takes all finer ones."""
+    dense = {edge for edge in Grid(levels).edges if edge.target.stage == 0}
+    return _genotype("dense-unet", levels, unet_edges(levels) | dense, identities=unet_pass_through(levels))
+
+
+def full(levels: int = 5) -> Genotype:
+    """Every edge of the grid, with the U-Net's operations: the control for searched edges."""
+    return _genotype("full", levels, frozenset(Grid(levels).edges))
+
+
+_PRESETS: dict[str, Callable[[int], Genotype]] = {
+    "unet": unet,
+    "unet++": unet_plus_plus,
+    "dense-unet": dense_unet,
+    "full": full,
+}
+
+
+def names() -> tuple[str, ...]:
+    """The presets' names."""
+    return tuple(_PRESETS)
+
+
+def get(name: str, levels: int = 5) -> Genotype:
+    """The preset called ``name`` on a grid with ``levels`` levels; raises :class:`UserError` if there is none."""
+    if name not in _PRESETS:
+        raise UserError(f"preset '{name}' is unknown{nearest(name, _PRESETS)}; known: {', '.join(_PRESETS)}")
+    return _PRESETS[name](levels)
+
+
+def default_operation(layer: Layer) -> str:
+    """The U-Net's operation for a layer of this kind."""
+    return {"normal": NORMAL, "reduction": REDUCTION, "expansion": EXPANSION}[layer.kind]
+
+
+def _genotype(
+    name: str, levels: int, edges: frozenset[Edge] | set[Edge], identities: frozenset[Node] = frozenset()
+) -> Genotype:
+    operations = {layer: default_operation(layer) for layer in Grid(levels).layers}
+    operations |= {Layer(node, "normal"): "identity" for node in identities}
+    return Genotype.from_choices(levels, edges, operations, {"preset": name})

@@ -1,0 +1,54 @@
+"""Base class of every configuration: typed, keyword-only, and strict about names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from .errors import UserError, nearest
+
+
+class StrictConfig(BaseModel):
+    """A frozen pydantic model that refuses unknown keys, naming the nearest known one.
+
+    Build it from untrusted input (a YAML file, NNI's parameters) with :meth:`parse`, which turns every
+    fault into one :class:`UserError`; the constructor raises pydantic's ``ValidationError``, a ``ValueError``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    raise ValueError(
+                        f"unknown key '{key}'{nearest(str(key), cls.model_fields)}; "
+                        f"allowed: {', '.join(cls.model_fields)}"
+                    )
+        return values
+
+    @classmethod
+    def parse(cls, values: Any, source: str) -> Any:
+        """An instance built from ``values`` (a mapping).
+
+        Args:
+            values: what was read, usually a ``dict``.
+            source: where it came from (a file name), the beginning of the error message.
+
+        Raises:
+            UserError: one line, if a key is unknown or a value is not of its type or range.
+        """
+        if not isinstance(values, dict):
+            raise UserError(f"{source}: expected keys and values, found {type(values).__name__}")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            faults = []
+            for fault in error.errors():
+                where = ".".join(str(part) for part in fault["loc"])
+                message = fault["msg"].removeprefix("Value error, ")
+                faults.append(f"{where}: {message}" if where else message)
+            raise UserError(f"{source}: " + "; ".join(faults)) from None

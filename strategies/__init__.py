@@ -1,0 +1,1 @@
+"""Search strategies for the space: sigmoid gates, sparsity, pruning and the differentiable search."""

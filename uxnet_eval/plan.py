@@ -1,0 +1,49 @@
+"""The plan: how a data set is resampled, normalised and cut into patches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from search_space.strict import StrictConfig
+
+
+class Plan(StrictConfig):
+    """Everything between a file and the network's input; written by ``uxnet plan``, editable by hand."""
+
+    spatial_dims: Literal[2, 3] = 3
+    spacing_mm: tuple[float, ...]
+    """Target spacing along the axes of the RAS-oriented image."""
+    patch_size: tuple[int, ...]
+    """Voxels along each axis; a multiple of the product of the strides."""
+    strides: tuple[tuple[int, ...], ...]
+    """Per level 1.., the stride (1 or 2) along each axis: one level fewer than the grid has."""
+    batch_size: int = Field(2, ge=1)
+    normalization: Literal["zscore", "ct"] = "zscore"
+    """``zscore``: each image and channel by its own mean and SD over non-zero voxels; ``ct``: clipped to and
+    scaled by the fixed numbers of ``intensity``."""
+    intensity: dict[str, float] | None = None
+    """For ``ct``: ``lower``, ``upper`` (clip), ``mean``, ``std`` over the foreground of the training cases."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        for name in ("spacing_mm", "patch_size"):
+            values = getattr(self, name)
+            if len(values) != self.spatial_dims or min(values) <= 0:
+                raise ValueError(f"{name} is {list(values)}; expected {self.spatial_dims} positive numbers")
+        for axis in range(self.spatial_dims):
+            divisor = 1
+            for stride in self.strides:
+                if len(stride) != self.spatial_dims:
+                    raise ValueError(f"strides: {list(stride)} should hold {self.spatial_dims} values")
+                divisor *= stride[axis]
+            if self.patch_size[axis] % divisor:
+                raise ValueError(
+                    f"patch_size {list(self.patch_size)}: axis {axis} ({self.patch_size[axis]}) is not a multiple "
+                    f"of its strides' product {divisor}; use {self.patch_size[axis] // divisor * divisor or divisor}"
+                    f" or {(self.patch_size[axis] // divisor + 1) * divisor}"
+                )
+        if (self.normalization == "ct") != (self.intensity is not None):
+            raise ValueError("intensity belongs to normalization 'ct', and only to it")
+        return self

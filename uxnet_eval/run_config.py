@@ -1,0 +1,177 @@
+"""The run configuration: one YAML file (``X.run.yml``) that says all about one search.
+
+NNI's parameters of a trial override its values by name (:meth:`RunConfig.override`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from search_space import SearchSpaceConfig
+from search_space.errors import UserError, nearest
+from search_space.strict import StrictConfig
+
+from .plan import Plan
+
+
+class SpaceSettings(StrictConfig):
+    """What the plan leaves open about the space; see :class:`search_space.SearchSpaceConfig` for the fields."""
+
+    base_channels: int = Field(8, ge=1)
+    max_channels: int = Field(320, ge=1)
+    normal_candidates: tuple[str, ...] | None = None
+    reduction_candidates: tuple[str, ...] | None = None
+    expansion_candidates: tuple[str, ...] | None = None
+    search_blocks: bool = True
+    search_edges: bool = True
+
+
+class SearchSettings(StrictConfig):
+    """How the search runs."""
+
+    epochs: int = Field(20, ge=1)
+    """Epochs; the last one ends with a validation."""
+    steps_per_epoch: int = Field(25, ge=1)
+    """Bi-level steps (one for the architecture, one for the weights) per epoch."""
+    warmup_epochs: int = Field(2, ge=0)
+    """The first epochs move the network weights alone."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """Of the network weights (AdamW), falling along a cosine."""
+    weight_decay: float = Field(1e-5, ge=0)
+    """Of the network weights; alpha and beta have none."""
+    alpha_learning_rate: float = Field(2e-2, gt=0)
+    """Of the operations' weights."""
+    beta_learning_rate: float = Field(1e-1, gt=0)
+    """Of the gates."""
+    sparsity_weight: float = Field(1.0, ge=0)
+    """Weight of the regulariser J (equation 2) in the architecture step."""
+    cost_weight: float = Field(0.0, ge=0)
+    """Weight of the expected cost (multiply-adds, relative to the mean candidate) in the architecture step."""
+    gradient_clip_norm: float = Field(12.0, gt=0)
+    prune_threshold: float = Field(0.75, gt=0, lt=1)
+    """tau: an edge stays where its gate is at least this."""
+    validate_every: int = Field(1, ge=1)
+    """Epochs between validations; the last epoch always ends with one."""
+    validation_cases: int = Field(12, ge=1)
+    """Cases held out from both halves of the search (fewer if the data set is small)."""
+    folded: bool = True
+    """Add the kernels of linear candidates instead of their outputs: the same function, faster."""
+    seed: int = Field(0, ge=0)
+
+
+class RuntimeSettings(StrictConfig):
+    """Where and how it is computed."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto``: bfloat16 where the processor or GPU has instructions for it."""
+    channels_last: bool = True
+    num_workers: int = Field(1, ge=0)
+    """Background threads that prepare batches; 0 prepares them in the training thread."""
+    num_threads: int | None = Field(None, ge=1)
+    """Threads of PyTorch on the CPU; None: all cores."""
+
+
+class RunConfig(StrictConfig):
+    """One search: the data, the plan for it, the space, the search and the machine."""
+
+    dataset: str
+    """A folder in MSD layout: absolute, relative to this file or to the current folder, or below a data root
+    (``UXNET_DATA``, else ``data/`` or ``../shared/data``)."""
+    output: str | None = None
+    """Folder of the results when run by hand; an NNI trial writes to its own."""
+    plan: Plan
+    space: SpaceSettings = SpaceSettings()
+    search: SearchSettings = SearchSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        self.space_config(1, 2)  # raises if the candidates or strides do not fit
+        return self
+
+    def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:
+        """The space that the plan and the settings describe, for data with these channels and classes."""
+        return SearchSpaceConfig(
+            spatial_dims=self.plan.spatial_dims,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            levels=len(self.plan.strides) + 1,
+            strides=self.plan.strides,
+            **self.space.model_dump(),
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunConfig:
+        """The configuration in a YAML file.
+
+        Raises:
+            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad value.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); make one with uxnet plan") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        return cls.parse(values, source=str(path))
+
+    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> RunConfig:
+        """This configuration with values replaced by name, wherever the name stands.
+
+        Args:
+            parameters: for example ``{"sparsity_weight": 0.5, "seed": 2}``.
+            source: the beginning of an error message.
+
+        Raises:
+            UserError: if a name is no setting, or its value is not allowed.
+        """
+        values = self.model_dump()
+        sections = {
+            "space": SpaceSettings,
+            "search": SearchSettings,
+            "runtime": RuntimeSettings,
+            "plan": Plan,
+        }
+        known = {name: section for section, model in sections.items() for name in model.model_fields}
+        for name, value in parameters.items():
+            if name not in known:
+                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, known)}")
+            values[known[name]][name] = value
+        return RunConfig.parse(values, source=source)
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, every value spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+
+
+def find_dataset(dataset: str, beside: Path | None = None) -> Path:
+    """The data set's folder.
+
+    Args:
+        dataset: as written in the run configuration.
+        beside: the configuration's own folder.
+
+    Raises:
+        UserError: if it lies in none of the places looked at, which are named.
+    """
+    if Path(dataset).is_absolute():
+        roots = [Path("/")]
+    else:
+        given = os.environ.get("UXNET_DATA")
+        roots = [*([beside] if beside else []), Path("."), *([Path(given)] if given else [])]
+        roots += [Path("data"), Path("../shared/data")]
+    for root in roots:
+        if (root / dataset).is_dir():
+            return (root / dataset).resolve()
+    raise UserError(
+        f"dataset '{dataset}' was not found in {', '.join(str(root) for root in roots)}; "
+        "put it there, or set UXNET_DATA to the folder that holds it"
+    )
