@@ -6,23 +6,17 @@ a NIfTI volume, X Y for a 2-D NIfTI image, and rows, columns for PNG and JPEG.
 
 from __future__ import annotations
 
-import gzip
 import json
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.wrapstruct import WrapStructError
-from PIL import Image
 
 from search_space.errors import UserError
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, times
 
 WHOLE_TOLERANCE = 1e-4
 """A stored label value this close to a whole number counts as whole (header scaling leaves rounding errors)."""
@@ -161,7 +155,7 @@ def image_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
             stored = stored.squeeze(axis=dims)
     if stored.ndim not in (dims, dims + 1):
         return stored, [
-            f"found an array of shape {_times(stored.shape)}, expected {dims} spatial axes and at most one of "
+            f"found an array of shape {times(stored.shape)}, expected {dims} spatial axes and at most one of "
             f"channels; mend the file, or tensorImageSize in dataset.json"
         ]
     image = stored[None] if stored.ndim == dims else np.moveaxis(stored, -1, 0)
@@ -170,7 +164,7 @@ def image_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
     faults = []
     if image.shape[0] != dataset.num_channels:
         faults.append(
-            f"found {image.shape[0]} channels (stored shape {_times(stored.shape)}), expected "
+            f"found {image.shape[0]} channels (stored shape {times(stored.shape)}), expected "
             f"{dataset.num_channels} ({', '.join(dataset.channel_names)}); mend the image, or modality in "
             "dataset.json"
         )
@@ -190,104 +184,31 @@ def label_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
         stored = stored.squeeze(axis=-1)
     if stored.ndim != dims:
         return stored, [
-            f"found an array of shape {_times(stored.shape)}, expected a label of {dims} axes and no channels; "
+            f"found an array of shape {times(stored.shape)}, expected a label of {dims} axes and no channels; "
             "write one value for each voxel"
         ]
-    values, index = np.unique(stored, return_inverse=True)
-    declared = ", ".join(str(value) for value in dataset.label_values)
-    whole = np.round(values.astype(np.float64))
-    fractional = ~(np.abs(values - whole) <= WHOLE_TOLERANCE)  # so that NaN is fractional too
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(stored)
+        fractional = ~(np.abs(stored - whole) <= WHOLE_TOLERANCE)  # so that NaN is fractional too
+    highest = dataset.label_values[-1]
+    class_of_value = np.full(highest + 2, -1)  # the last entry stands for every value outside 0..highest
+    class_of_value[list(dataset.label_values)] = np.arange(dataset.num_classes)
+    outside = ~((whole >= 0) & (whole <= highest))
+    label = class_of_value[np.where(outside, highest + 1, whole).astype(np.int64)]
     faults = []
     if fractional.any():
         faults.append(
-            f"found fractional label values ({_first(values[fractional])}), expected whole ones; if the label "
-            "was resampled, repeat it with nearest neighbours"
+            f"found fractional label values ({first_of(np.unique(stored[fractional]))}), expected whole ones; "
+            "if the label was resampled, repeat it with nearest neighbours"
         )
-    undeclared = ~fractional & ~np.isin(whole, dataset.label_values)
+    undeclared = ~fractional & (label < 0)
     if undeclared.any():
+        declared = ", ".join(str(value) for value in dataset.label_values)
         faults.append(
-            f"found undeclared label values ({_first(whole[undeclared])}), expected {declared}; mend the label, "
-            "or declare them under labels in dataset.json"
+            f"found undeclared label values ({first_of(np.unique(whole[undeclared]))}), expected {declared}; "
+            "mend the label, or declare them under labels in dataset.json"
         )
-    if faults:
-        return stored, faults
-    classes = np.searchsorted(dataset.label_values, whole)
-    return classes.astype(np.int64)[index].reshape(stored.shape), []
-
-
-def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """The array as the file stores it (header scaling applied, channels last) and its 4x4 float64 affine.
-
-    Raises:
-        UserError: begins with ``case_id``; the file is absent, unreadable, truncated, of a kind that is not
-            supported, or has a spacing of zero or a singular affine.
-    """
-    where = f"{case_id}: {path}"
-    if not path.is_file():
-        raise UserError(
-            f"{where}: no such file, expected because dataset.json lists it; add it or drop the case"
-        )
-    lower = path.name.lower()
-    try:
-        if lower.endswith(NIFTI_SUFFIXES):
-            stored, affine, pixdim = _read_nifti(path)
-        elif lower.endswith(PICTURE_SUFFIXES) and spatial_dims == 2:
-            stored, affine, pixdim = _read_picture(path), np.eye(4), np.ones(2)
-        else:
-            kinds = NIFTI_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
-            raise UserError(
-                f"{where}: this kind of file cannot be read, expected {', '.join(kinds)} in a {spatial_dims}-D "
-                "data set; convert it"
-            )
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{where}: truncated or damaged gzip ({error}), expected a complete file; copy or download it again"
-        ) from None
-    except (
-        OSError,
-        nib.filebasedimages.ImageFileError,
-        nib.spatialimages.HeaderDataError,
-        WrapStructError,
-    ) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{where}: unreadable or truncated ({reason}), expected a complete file; copy or download it again"
-        ) from None
-    if not np.issubdtype(stored.dtype, np.number) and stored.dtype != bool:
-        raise UserError(f"{where}: found voxels of type {stored.dtype}, expected numbers; convert the file")
-    if np.iscomplexobj(stored):
-        raise UserError(f"{where}: found complex voxels, expected real numbers; store the magnitude")
-    zero = not np.all(pixdim[:spatial_dims] != 0)
-    if zero or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise UserError(
-            f"{where}: found spacing {_first(np.abs(pixdim))} mm and affine {affine[:3].tolist()}, expected "
-            "positive spacing and an invertible affine; write a valid header"
-        )
-    return stored, affine
-
-
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Array, affine and the header's own pixdim, which nibabel would mend from 0 to 1 in silence."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as stream:
-        start = stream.read(540)
-        is_nifti2 = nib.Nifti2Header.may_contain_header(start)
-        if not is_nifti2 and not nib.Nifti1Header.may_contain_header(start):
-            raise OSError("no NIfTI header")
-        kind = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
-        header_class = kind.header_class
-        pixdim = header_class(start[: header_class.sizeof_hdr], check=False)["pixdim"][1:4]
-        stream.seek(0)
-        volume = kind.from_stream(stream)
-        stored = np.asanyarray(volume.dataobj)
-        stream.read()  # gzip compares length and checksum only at the end of the stream
-    return stored, np.asarray(volume.affine, dtype=np.float64), np.array(pixdim, dtype=np.float64)
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    """Rows, columns and, if there are several, channels of a PNG or JPEG."""
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    return label, faults
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -353,13 +274,3 @@ def case_id_of(path: str | Path) -> str:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape)
-
-
-def _first(values: np.ndarray, num_shown: int = 5) -> str:
-    """The first values, and how many more there are."""
-    shown = ", ".join(f"{value:g}" for value in values[:num_shown])
-    return f"{shown} and {len(values) - num_shown} more" if len(values) > num_shown else shown

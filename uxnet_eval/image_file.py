@@ -1,0 +1,103 @@
+"""Reading one image file as it is stored: NIfTI, and in 2-D PNG and JPEG.
+
+Array legend: C channels, *S the spatial axes of the file; arrays are (*S) or channels last, (*S, C).
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from PIL import Image
+
+from search_space.errors import UserError
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """The array as the file stores it (header scaling applied, channels last) and its 4x4 float64 affine.
+
+    Raises:
+        UserError: begins with ``case_id``; the file is absent, unreadable, truncated, of a kind that is not
+            supported, or has a spacing of zero or a singular affine.
+    """
+    where = f"{case_id}: {path}"
+    if not path.is_file():
+        raise UserError(
+            f"{where}: no such file, expected because dataset.json lists it; add it or drop the case"
+        )
+    lower = path.name.lower()
+    kinds = NIFTI_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
+    if not lower.endswith(kinds):
+        raise UserError(
+            f"{where}: this kind of file cannot be read, expected {', '.join(kinds)} in a {spatial_dims}-D "
+            "data set; convert it"
+        )
+    try:
+        if lower.endswith(NIFTI_SUFFIXES):
+            stored, affine, pixdim = _read_nifti(path)
+        else:
+            stored, affine, pixdim = _read_picture(path), np.eye(4), np.ones(2)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(
+            f"{where}: truncated or damaged gzip ({error}), expected a complete file; copy or download it again"
+        ) from None
+    except (OSError, ValueError, SyntaxError, ImageFileError, HeaderDataError, WrapStructError) as error:
+        reason = " ".join(str(error).split())  # SyntaxError is what Pillow raises for a broken PNG chunk
+        raise UserError(
+            f"{where}: unreadable or truncated ({reason}), expected a complete file; copy or download it again"
+        ) from None
+    if not np.issubdtype(stored.dtype, np.number) and stored.dtype != bool:
+        raise UserError(f"{where}: found voxels of type {stored.dtype}, expected numbers; convert the file")
+    if np.iscomplexobj(stored):
+        raise UserError(f"{where}: found complex voxels, expected real numbers; store the magnitude")
+    zero = not np.all(pixdim[:spatial_dims] != 0)
+    if zero or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise UserError(
+            f"{where}: found spacing {first_of(np.abs(pixdim))} mm and affine {affine[:3].tolist()}, expected "
+            "positive spacing and an invertible affine; write a valid header"
+        )
+    return stored, affine
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Array, affine and the header's own pixdim, which nibabel would mend from 0 to 1 in silence."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as stream:
+        start = stream.read(540)
+        is_nifti2 = nib.Nifti2Header.may_contain_header(start)
+        if not is_nifti2 and not nib.Nifti1Header.may_contain_header(start):
+            raise OSError("no NIfTI header")
+        kind = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
+        header_class = kind.header_class
+        pixdim = header_class(start[: header_class.sizeof_hdr], check=False)["pixdim"][1:4]
+        stream.seek(0)
+        volume = kind.from_stream(stream)
+        stored = np.asanyarray(volume.dataobj)
+        stream.read()  # gzip compares length and checksum only at the end of the stream
+    return stored, np.asarray(volume.affine, dtype=np.float64), np.array(pixdim, dtype=np.float64)
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    """Rows, columns and, if there are several, channels of a PNG or JPEG."""
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """A shape as text: ``(3, 4)`` gives ``3x4``."""
+    return "x".join(str(size) for size in shape)
+
+
+def first_of(values: np.ndarray, num_shown: int = 5) -> str:
+    """The first values, and how many more there are."""
+    shown = ", ".join(f"{value:g}" for value in values[:num_shown])
+    return f"{shown} and {len(values) - num_shown} more" if len(values) > num_shown else shown
