@@ -1,0 +1,31 @@
+"""All guards against the defects of NNI 3.0, whose repository is archived: nobody else will mend them.
+
+- ``trial``: parameters that go to the wrong trial, TensorBoard's folder, orphans, results.
+- ``metrics``: keys and values that break the tuner or the web UI.
+- ``messages``: warnings at import, JSON that loses everything after ``//``.
+"""
+
+from .messages import keep_urls_in_messages, quiet_nni_import
+from .metrics import clean_metrics
+from .trial import (
+    TrialLock,
+    is_nni_trial,
+    link_tensorboard,
+    next_parameters,
+    report_final,
+    report_intermediate,
+    resume_intermediate_sequence,
+)
+
+__all__ = [
+    "TrialLock",
+    "clean_metrics",
+    "is_nni_trial",
+    "keep_urls_in_messages",
+    "link_tensorboard",
+    "next_parameters",
+    "quiet_nni_import",
+    "report_final",
+    "report_intermediate",
+    "resume_intermediate_sequence",
+]

@@ -1,0 +1,34 @@
+"""Guards around NNI's imports and its reading of JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+
+
+def quiet_nni_import() -> None:
+    """Silences the two warnings of ``nni.nas`` about classes of torch that it does not know, and only those."""
+    warnings.filterwarnings(
+        "ignore",
+        message=r"<class 'torch\.nn\.[\w.]*(Buffer|LinearCrossEntropyOptions)'> is found to be not a nn\.Module",
+        category=RuntimeWarning,
+        module=r"nni\.nas\.nn\.pytorch\.layers",
+    )
+
+
+@contextlib.contextmanager
+def keep_urls_in_messages() -> Iterator[None]:
+    """Within, NNI's JSON reader keeps ``#`` and ``//`` instead of taking them for the start of a comment.
+
+    The multi-trial NAS strategies send base64, in which ``//`` comes up by chance; their main process needs this
+    around ``NasExperiment.run`` or the strategy's own run.
+    """
+    from json_tricks import nonp
+
+    original = nonp.strip_comments
+    nonp.strip_comments = lambda string, *_args, **_kwargs: string
+    try:
+        yield
+    finally:
+        nonp.strip_comments = original

@@ -1,0 +1,244 @@
+"""Guards inside a trial: its parameters, its results, its output folder.
+
+Without a manager (a run by hand) the functions that talk to one do nothing, so a search calls them always.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from search_space.errors import UserError
+
+from .metrics import clean_metrics
+
+logger = logging.getLogger(__name__)
+
+# The channel to the manager, kept because NNI's SequentialExecutionEngine puts its own in its place.
+_manager_channel: Any = None
+
+
+def is_nni_trial() -> bool:
+    """True in a process that NNI's manager started as a trial; False in a run by hand."""
+    platform = os.environ.get("NNI_PLATFORM")
+    return platform not in (None, "", "standalone", "unittest") and bool(os.environ.get("NNI_TRIAL_JOB_ID"))
+
+
+def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
+    """The parameters that NNI recorded for this trial; empty in a run by hand.
+
+    NNI 3.0 hands parameters to whichever trial asks first, not to the trial it recorded them for. The trial's
+    own record is therefore read back from the manager, and NNI is told to report under its ``parameter_id``.
+
+    Args:
+        timeout_s: how long to wait for the manager to write the record.
+
+    Raises:
+        UserError: if the manager sends nothing or has no record of this trial in time.
+    """
+    global _manager_channel
+    if not is_nni_trial():
+        return {}
+    import nni  # deferred: a run by hand needs no NNI
+    import nni.trial
+    from nni.runtime.trial_command_channel import get_default_trial_command_channel
+
+    handed = nni.get_next_parameter()
+    _manager_channel = get_default_trial_command_channel()
+    if handed is None:
+        raise UserError(
+            "NNI's manager closed the channel without sending parameters; see the experiment's log"
+        )
+    url = _record_url()
+    if url is None:
+        logger.warning(
+            "NNI's manager is out of this trial's reach, so its parameters cannot be checked: with "
+            "trialConcurrency above 1 NNI may have swapped them. uxnet export compares them afterwards."
+        )
+        return dict(handed)
+    record = _own_record(url, timeout_s)
+    if record["parameter_id"] != nni.trial._params["parameter_id"]:  # type: ignore[index]
+        logger.warning(
+            "NNI handed over the parameters of another trial (%s); running those recorded for this one (%s)",
+            dict(handed),
+            record["parameters"],
+        )
+    nni.trial._params = record  # type: ignore[assignment]
+    return dict(record["parameters"])
+
+
+def _record_url() -> str | None:
+    """Address of this trial's record; None unless the channel leads to a manager on this machine."""
+    base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")
+    if not found or os.environ["NNI_PLATFORM"] != "local":
+        return None
+    return f"{base}/api/v1/nni/trial-jobs/{os.environ['NNI_TRIAL_JOB_ID']}"
+
+
+def _own_record(url: str, timeout_s: float) -> dict[str, Any]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with opener.open(url, timeout=10) as answer:
+                # The manager answers nothing, or 500, until it has stored the trial.
+                record = json.loads(json.loads(answer.read() or b"{}")["hyperParameters"][0])
+            if {"parameter_id", "parameters"} <= set(record):
+                return dict(record)
+            fault = "a record without parameters"
+        except (urllib.error.URLError, TimeoutError) as error:
+            fault = str(error)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            fault = f"no record yet ({error!r})"
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"NNI's manager gave no parameters of this trial at {url} within {timeout_s:.0f} s: {fault}; "
+                "see the experiment's log and start it again"
+            )
+        time.sleep(0.5)
+
+
+def report_intermediate(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Sends one point of every curve to the web UI and returns what was sent.
+
+    Report every key from the first report on: the UI offers only those. See :func:`clean_metrics` for what
+    becomes of NaN and for the errors.
+    """
+    cleaned = clean_metrics(metrics)
+    if is_nni_trial():
+        import nni
+
+        with _channel_to_manager():
+            nni.report_intermediate_result(cleaned)
+    return cleaned
+
+
+def report_final(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Sends the final result, flat and short: each key is an axis of the web UI. Returns what was sent."""
+    cleaned = clean_metrics(metrics)
+    if is_nni_trial():
+        import nni
+
+        with _channel_to_manager():
+            nni.report_final_result(cleaned)
+    return cleaned
+
+
+@contextlib.contextmanager
+def _channel_to_manager() -> Iterator[None]:
+    """Results go to the experiment's manager, even from within a NAS engine of NNI."""
+    from nni.runtime import trial_command_channel as channels
+
+    current = channels._channel
+    if _manager_channel is not None:
+        channels.set_default_trial_command_channel(_manager_channel)
+    try:
+        yield
+    finally:
+        channels._channel = current
+
+
+def resume_intermediate_sequence(num_reported: int) -> None:
+    """A resumed trial that has reported ``num_reported`` points goes on after them; NNI would start at 0."""
+    if is_nni_trial():
+        import nni.trial
+
+        nni.trial.overwrite_intermediate_seq(num_reported)
+
+
+def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
+    """The folder to write TensorBoard events to, made such that the web UI's button finds them.
+
+    The UI looks into ``<experiment>/trials/<id>/output/tensorboard``, while a local trial's output folder is
+    ``<experiment>/environments/local-env/trials/<id>``: the former becomes a link to the latter. If the UI has
+    made its folder already, events go there, and ``tensorboard`` in the output folder is the link.
+
+    Args:
+        output_dir: the trial's output folder; any folder in a run by hand.
+    """
+    output_dir = Path(os.path.abspath(output_dir))
+    events = output_dir / "tensorboard"
+    if output_dir.parent.name != "trials" or output_dir.parents[2].name != "environments":
+        events.mkdir(parents=True, exist_ok=True)
+        return events
+    shown = output_dir.parents[3] / "trials" / output_dir.name / "output"
+    shown.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shown.symlink_to(os.path.relpath(output_dir, shown.parent), target_is_directory=True)
+    except FileExistsError:
+        if not shown.samefile(output_dir):
+            (shown / "tensorboard").mkdir(exist_ok=True)
+            if not events.exists():
+                events.symlink_to(
+                    os.path.relpath(shown / "tensorboard", output_dir), target_is_directory=True
+                )
+            return shown / "tensorboard"
+    events.mkdir(parents=True, exist_ok=True)
+    return events
+
+
+class TrialLock:
+    """Keeps two processes from writing into one output folder.
+
+    ``nnictl resume`` starts a trial again in its old folder, while the process of before may still run. The lock
+    is the operating system's, bound to the process: it goes when the process ends, however it ends, and worker
+    processes do not inherit it. The file ``.lock`` stays and tells who held it last.
+
+    Use it as a context manager, or :meth:`acquire` it for the life of the process.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike[str], wait_s: float = 10.0) -> None:
+        self.path = Path(output_dir) / ".lock"
+        self.wait_s = wait_s
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> TrialLock:
+        """Takes the lock.
+
+        Raises:
+            UserError: if another process still holds it after ``wait_s`` seconds.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self.path, "a+")  # noqa: SIM115  (open as long as the lock is held)
+        deadline = time.monotonic() + self.wait_s
+        while True:
+            try:
+                # POSIX locks, unlike flock, are not shared with forked workers that outlive a killed trial.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    file.seek(0)
+                    holder = file.read().strip() or "another process"
+                    file.close()
+                    raise UserError(
+                        f"{self.path.parent}: {holder} still works in this folder; "
+                        "wait for it or end it, then start again"
+                    ) from None
+                time.sleep(0.2)
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()}\n")
+        file.flush()
+        self._file = file
+        return self
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()  # closing gives a POSIX lock back
+            self._file = None
+
+    def __enter__(self) -> TrialLock:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
