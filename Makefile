@@ -1,0 +1,41 @@
+# make demo: the whole path on generated data.   make test: the tests.   Both set up everything they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    search on generated data through NNI, export and draw the best architecture"
+	@echo "make test    run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
+	@echo "make lint    ruff and mypy"
+	@echo "make clean   delete .venv, the demo's folder and caches"
+	@echo "PYTHON=python3.12 make ...   chooses the Python (3.10 to 3.13) that .venv is made from"
+
+setup: $(READY)
+
+$(READY): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); this needs Python 3.10 to 3.13: PYTHON=python3.12 make ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "error: $(PYTHON) cannot make virtual environments; install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/uxnet demo demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy search_space strategies uxnet_eval
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,312 @@
+"""The command line ``uxnet``: thin commands, each of which calls one function of its module.
+
+Modules are imported inside the commands, so that ``uxnet --help`` does not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import typer
+    import yaml
+    from rich.console import Console
+except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
+    sys.exit(
+        f"uxnet: error: {sys.executable} has no package '{error.name}'; activate the environment that the project "
+        "is installed in before nnictl create, or start the experiment with uxnet launch"
+    )
+
+from search_space.errors import UserError
+
+app = typer.Typer(
+    name="uxnet",
+    help="Search the architecture of a medical segmentation network on your own scans.\n\n"
+    "The usual order: check the data, plan, search (uxnet launch, or nnictl create), export, draw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a surprise keeps Python's own traceback
+)
+_DATA, _SEARCH, _ARCHITECTURE = "Data", "Search", "Architecture"
+
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="Folder in Medical Segmentation Decathlon layout (dataset.json)."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"uxnet {version('uxnet-search')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=_DATA)
+def check(data: Data) -> None:
+    """Look at every case of a data set and list what is broken.
+
+    Prints one line per fault (the case, what was found, what was expected, what to do) and a summary.
+    Changes nothing. The exit code is 1 if there is a fault.
+
+    Example: uxnet check data/Task04_Hippocampus
+    """
+    from .check import check_dataset
+    from .run_config import find_dataset
+
+    folder = find_dataset(data)
+    faults = check_dataset(folder)
+    for fault in faults:
+        typer.echo(f"{fault.case_id}: {fault.message}")
+    if faults:
+        num_cases = len({fault.case_id for fault in faults})
+        typer.echo(f"{folder}: {len(faults)} fault(s) in {num_cases} place(s)")
+        raise typer.Exit(1)
+    typer.echo(f"{folder}: no fault found")
+
+
+@app.command(rich_help_panel=_DATA)
+def plan(
+    data: Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The run configuration to write, such as X.run.yml.")
+    ],
+    memory_gib: Annotated[
+        float | None,
+        typer.Option(help="Memory the search may use, in GiB; unless given, that of the GPU or machine."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+) -> None:
+    """Choose spacing, patch size, strides, normalisation and batch size from the data.
+
+    Reads every training case once and writes a run configuration: YAML, with every choice spelled out, to
+    be edited by hand if you know better.
+
+    Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
+    """
+    from . import fingerprint, msd, planning
+    from .run_config import find_dataset
+
+    _refuse_existing(output, force)
+    folder = find_dataset(data)
+    measured = fingerprint.measure(msd.read_dataset(folder), progress=_progress("reading the cases"))
+    planning.write_run_config(folder, planning.make_plan(measured, memory_gib), output)
+    typer.echo(f"wrote {output}; next: uxnet search --config {output}")
+
+
+@app.command("demo-data", rich_help_panel=_DATA)
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+    cases: Annotated[int, typer.Option(min=1, help="Training cases.")] = 24,
+    dims: Annotated[int, typer.Option(min=2, max=3, help="3 for volumes, 2 for images.")] = 3,
+    channels: Annotated[int, typer.Option(min=1, max=2, help="Image channels.")] = 1,
+    anisotropic: Annotated[bool, typer.Option("--anisotropic", help="Thick slices.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same data.")] = 0,
+) -> None:
+    """Generate a small data set to try things on.
+
+    Writes dataset.json, imagesTr and labelsTr: organs of different size and texture, with noise and
+    a bias field, in the layout that every other command reads.
+
+    Example: uxnet demo-data demo/data --cases 24
+    """
+    from .demo_data import make_demo_data
+
+    make_demo_data(
+        folder, num_cases=cases, spatial_dims=dims, num_channels=channels, anisotropic=anisotropic, seed=seed
+    )
+    typer.echo(f"wrote {cases} case(s) to {folder}; next: uxnet plan {folder} -o demo.run.yml")
+
+
+@app.command(rich_help_panel=_SEARCH)
+def search(
+    config: Annotated[Path, typer.Option(help="The run configuration, X.run.yml.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the results; an NNI trial has its own.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Run one search in this process; NNI's trials run this command too.
+
+    Writes genotypes at several thresholds, a checkpoint, the resolved configuration and TensorBoard events
+    to the output folder. Ctrl-C stops it and leaves a usable checkpoint.
+
+    Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
+    """
+    from .search import run_search
+
+    run_search(config, output=output, overrides=parse_settings(settings or []))
+
+
+@app.command(rich_help_panel=_SEARCH)
+def launch(
+    experiment: Annotated[Path, typer.Argument(help="NNI's experiment configuration, experiments/X.yml.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of NNI's web page.")] = 8080,
+    wait: Annotated[bool, typer.Option("--wait", help="Return only when the experiment is done.")] = False,
+    experiment_dir: Annotated[
+        Path | None, typer.Option(help="Where NNI keeps its experiments; unless given, ~/nni-experiments.")
+    ] = None,
+) -> None:
+    """Start an NNI experiment safely: nnictl create, with guards.
+
+    The web page and TensorBoard listen on this machine alone (nnictl opens them to the network, without a
+    password), GPU settings that would hang NNI are refused, and the trials use this Python. Prints the
+    experiment's id and the web page's address.
+
+    Example: uxnet launch experiments/hippocampus.yml --port 8080
+    """
+    from . import launch as launching
+
+    launching.launch(experiment, port=port, wait=wait, experiment_dir=experiment_dir)
+
+
+@app.command(rich_help_panel=_ARCHITECTURE)
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="An NNI experiment's id, or the output folder of uxnet search."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The genotype to write, JSON.")],
+    prune_threshold: Annotated[
+        float | None,
+        typer.Option(help="Keep edges whose gate is at least this; unless given, the search's own."),
+    ] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="A trial's id; unless given, the experiment's best.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="The metric that makes a trial the best.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+) -> None:
+    """Write the architecture that a search found as one JSON file.
+
+    Another prune threshold needs no new search: more edges stay at a lower one, fewer at a higher one.
+
+    Example: uxnet export runs/first -o genotype.json --prune-threshold 0.6
+    """
+    from .export import export_genotype
+
+    _refuse_existing(output, force)
+    options = {"prune_threshold": prune_threshold, "trial": trial, "by": by}
+    given = {name: value for name, value in options.items() if value is not None}
+    export_genotype(source, output, **given)
+    typer.echo(f"wrote {output}; next: uxnet draw {output} -o {output.with_suffix('.png')}")
+
+
+@app.command(rich_help_panel=_ARCHITECTURE)
+def draw(
+    genotype: Annotated[Path, typer.Argument(metavar="GENOTYPE", help="A genotype, JSON.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The picture to write; its ending says the format.")
+    ],
+) -> None:
+    """Draw a genotype: its nodes, the kept edges and the operation of every layer.
+
+    Example: uxnet draw genotype.json -o architecture.png
+    """
+    from .drawing import draw_genotype_file
+
+    draw_genotype_file(genotype, output)
+    typer.echo(f"wrote {output}")
+
+
+@app.command(rich_help_panel=_SEARCH)
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path("demo"),
+) -> None:
+    """Show the whole path on generated data: two trials through NNI, the best one exported and drawn.
+
+    Takes some minutes on two processor cores and prints where everything is.
+
+    Example: uxnet demo
+    """
+    from .demo import run_demo
+
+    run_demo(folder)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """The values of ``NAME=VALUE`` strings, each value read as YAML (``3``, ``0.5``, ``[64, 64, 32]``, ``true``).
+
+    Raises:
+        UserError: if a string has no name or no ``=``, its value is not YAML, or a name comes twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set {setting}: expected NAME=VALUE, such as --set epochs=5")
+        if name in values:
+            raise UserError(f"--set {setting}: '{name}' is set twice; give it once")
+        try:
+            values[name] = _number(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise UserError(f"--set {setting}: the value is not YAML; quote it") from None
+    return values
+
+
+def _number(value: Any) -> Any:
+    """``value``, or the number it spells: YAML takes ``1e-3`` (no decimal point) for a string."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists already; give another name, or --force to overwrite it")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+def _progress(description: str) -> Any:
+    """A function that shows a progress bar on stderr around an iterable, if someone is looking."""
+    from rich.progress import track
+
+    console = Console(stderr=True)
+
+    def show(items: Any, total: int | None = None) -> Any:
+        return track(items, description, total=total, console=console, disable=not console.is_terminal)
+
+    return show
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 an error of the user's, 2 wrong usage, 130 interrupted."""
+    try:
+        app(prog_name="uxnet")
+    except UserError as error:
+        print(f"uxnet: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("uxnet: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer's own translation of Ctrl-C, which is silent
+            print("uxnet: interrupted", file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    main()
