@@ -1,1 +1,19 @@
 """Search strategies for the space: sigmoid gates, sparsity, pruning and the differentiable search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .sparse_darts import SparseDARTS
+
+__all__ = ["SparseDARTS"]
+
+
+def __getattr__(name: str) -> Any:
+    # Deferred: pruning needs neither torch nor NNI.
+    if name == "SparseDARTS":
+        from .sparse_darts import SparseDARTS
+
+        return SparseDARTS
+    raise AttributeError(f"module 'strategies' has no attribute '{name}'")

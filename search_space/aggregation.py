@@ -1,0 +1,144 @@
+"""Aggregation of feature maps along edges (equation 1): T, and the sum of a node's inputs.
+
+Shapes: B batch, C channels, *S = H W or D H W; C_j and S_j are those of level j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .grid import Edge, Node
+from .layers import Convolution, max_pool, upsample
+
+CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
+
+
+class Align(nn.Module):
+    """T of equation 1: aligns (B, C_a, *S_a) of level a to (B, C_b, *S_b) of level b; the identity when a = b.
+
+    Down: a series of single-level max poolings, then a 1x1x1 convolution to C_b. Up: the 1x1x1 convolution, then a
+    series of single-level bi-/trilinear interpolations. (The paper names no operations for T.)
+    """
+
+    def __init__(
+        self,
+        source_level: int,
+        target_level: int,
+        channels: Callable[[int], int],
+        level_strides: Sequence[tuple[int, ...]],
+    ) -> None:
+        super().__init__()
+        self.source_level, self.target_level = source_level, target_level
+        if source_level != target_level:
+            dims = len(level_strides[0])
+            self.project = Convolution(channels(source_level), channels(target_level), (1,) * dims)
+        self.down = tuple(level_strides[source_level + 1 : target_level + 1])
+        self.up = tuple(reversed(level_strides[target_level + 1 : source_level + 1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.source_level == self.target_level:
+            return x
+        for stride in self.down:
+            x = max_pool(x, stride)
+        x = self.project(x)
+        for stride in self.up:
+            x = upsample(x, stride)
+        return x
+
+
+class Features(dict[Node, Tensor]):
+    """The feature maps of the nodes computed so far in one forward pass, and what has been derived from them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooled: dict[tuple[Node, int], Tensor] = {}
+        self.projected: dict[Edge, Tensor] = {}
+
+
+class SharedAggregation:
+    """The sum of edges sum_e g_e T_e(x), computed by parts: the same function as edge by edge.
+
+    - A gate multiplies the 1x1x1 kernel, not the feature map: g (W x) = (g W) x.
+    - The poolings of a feature map are computed once and shared by all of its edges.
+    - All projections of one feature map at one resolution are one convolution with concatenated kernels.
+    - Coarse levels are summed on the way up: u(u(a) + b) = u(u(a)) + u(b), because each interpolation u is linear.
+
+    Args:
+        edges: the module of every edge.
+        level_strides: per level, the stride against the level above.
+        gate: the gate of an edge, a scalar tensor; None stands for 1.
+    """
+
+    def __init__(
+        self,
+        edges: Mapping[Edge, Align],
+        level_strides: Sequence[tuple[int, ...]],
+        gate: Callable[[Edge], Tensor | None],
+    ) -> None:
+        self._align = dict(edges)
+        self._strides = level_strides
+        self._gate = gate
+        self._together: dict[tuple[Node, int], list[Edge]] = {}
+        for edge, align in self._align.items():
+            if align.source_level != align.target_level:
+                self._together.setdefault(self._place(edge), []).append(edge)
+
+    def _place(self, edge: Edge) -> tuple[Node, int]:
+        """Where an edge is projected: its source, at the coarser of its two levels."""
+        align = self._align[edge]
+        return edge.source, max(align.source_level, align.target_level)
+
+    def __call__(self, edges: Iterable[Edge], features: Features) -> Tensor:
+        """The sum over ``edges``, which share one target level: (B, C_b, *S_b)."""
+        by_level: dict[int, list[Tensor]] = {}
+        for edge in edges:
+            align = self._align[edge]
+            level = max(align.source_level, align.target_level)
+            by_level.setdefault(level, []).append(self._contribution(edge, features))
+        target = min(self._align[edge].target_level for edge in edges)
+        total: Tensor | None = None
+        for level in range(max(by_level), target - 1, -1):
+            if total is not None:
+                total = upsample(total, self._strides[level + 1])
+            for term in by_level.get(level, []):
+                total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def _contribution(self, edge: Edge, features: Features) -> Tensor:
+        align = self._align[edge]
+        if align.source_level == align.target_level:
+            gate = self._gate(edge)
+            x = features[edge.source]
+            return x if gate is None else x * gate.to(x.dtype)
+        if edge not in features.projected:
+            self._project(self._place(edge), features)
+        return features.projected.pop(edge)
+
+    def _project(self, place: tuple[Node, int], features: Features) -> None:
+        """All projections of one feature map at one resolution, as one convolution."""
+        node, level = place
+        x = self._pooled(node, level, features)
+        kernels = []
+        for edge in self._together[place]:
+            kernel, gate = self._align[edge].project.kernel(), self._gate(edge)
+            kernels.append(kernel if gate is None else kernel * gate)
+        kernel = kernels[0] if len(kernels) == 1 else torch.cat(kernels)
+        maps = CONV_FUNCTION[x.ndim - 2](x, kernel)
+        for edge, part in zip(
+            self._together[place], maps.split([k.shape[0] for k in kernels], dim=1), strict=True
+        ):
+            features.projected[edge] = part
+
+    def _pooled(self, node: Node, level: int, features: Features) -> Tensor:
+        """The feature map of ``node``, max-pooled down to ``level``."""
+        if level == node.level:
+            return features[node]
+        if (node, level) not in features.pooled:
+            finer = self._pooled(node, level - 1, features)
+            features.pooled[node, level] = max_pool(finer, self._strides[level])
+        return features.pooled[node, level]

@@ -1,0 +1,195 @@
+"""The fixed network of a genotype, and the forward pass that it shares with the search space; plain PyTorch, no NNI.
+
+Shapes: B batch, C channels, *S = H W or D H W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import Tensor, nn
+
+from .aggregation import Align, Features, SharedAggregation
+from .config import SearchSpaceConfig
+from .errors import UserError
+from .genotype import Genotype
+from .grid import Edge, Layer, Node
+from .layers import CONV, NormAct, build_operation
+from .operations import check_operation
+
+
+def module_key(part: Edge | Layer | Node) -> str:
+    """The name of an edge or layer as a key of a ``ModuleDict``, which allows no dots: ``N0_2-N1_0``."""
+    return str(part).replace(".", "_")
+
+
+class GridNetwork(nn.Module):
+    """The computation that the fixed network and the search space have in common.
+
+    Encoder node:  N0.j = normal(reduce(sum_{k<j} g T_{k->j-1}(N0.k)));  N0.0 = normal(input).
+    Decoder node:  N{i}.{j} = normal(fine + expand(coarse)), fine and coarse being the sums over the sources at
+    levels k <= j and k > j of stage i - 1.
+
+    The parameters of an edge or layer have the same names in both, so a state dict carries over.
+    """
+
+    def __init__(self, config: SearchSpaceConfig, edges: Iterable[Edge], layers: Iterable[Layer]) -> None:
+        super().__init__()
+        self.config = config
+        edge_list, layer_list = list(edges), list(layers)
+        self.edges = nn.ModuleDict({module_key(edge): self.build_edge(edge) for edge in edge_list})
+        self.layers = nn.ModuleDict({module_key(layer): self.build_layer(layer) for layer in layer_list})
+        self.norms = nn.ModuleDict(
+            {
+                module_key(layer): NormAct(config.channels(layer.node.level), config.spatial_dims)
+                for layer in layer_list
+                if self.is_normalised(layer)
+            }
+        )
+        self.head = CONV[config.spatial_dims](config.channels(0), config.num_classes, 1)
+        self._edges_into: dict[Node, list[Edge]] = {}
+        for edge in edge_list:
+            self._edges_into.setdefault(edge.target, []).append(edge)
+        used = {layer.node for layer in layer_list}
+        self._nodes = [node for node in config.grid.nodes if node in used]
+        self.apply(_initialise)
+
+    def build_edge(self, edge: Edge) -> Align:
+        """The module T of an edge."""
+        return Align(edge.source.level, edge.joint_level, self.config.channels, self.config.level_strides)
+
+    def build_layer(self, layer: Layer) -> nn.Module:
+        """The module of a layer."""
+        raise NotImplementedError
+
+    def is_normalised(self, layer: Layer) -> bool:
+        """Whether norm and activation follow: not after an expansion, which is summed with the fine inputs first."""
+        return layer.kind != "expansion"
+
+    def layer_stride(self, layer: Layer) -> tuple[int, ...]:
+        """The stride that a layer's operations bridge; all 1 for a normal layer."""
+        level = layer.node.level + (layer.kind == "expansion")
+        return self.config.level_strides[0 if layer.kind == "normal" else level]
+
+    def aggregate(self, edges: list[Edge], features: Features) -> Tensor:
+        """The sum of ``edges`` into one node at one level, edge by edge."""
+        total = self.edges[module_key(edges[0])](features[edges[0].source])
+        for edge in edges[1:]:
+            total = total + self.edges[module_key(edge)](features[edge.source])
+        return total
+
+    def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None:
+        """From now on computes :meth:`aggregate` by parts (see :class:`SharedAggregation`) with these gates."""
+        modules = {edge: self.edges[module_key(edge)] for into in self._edges_into.values() for edge in into}
+        self.aggregate = SharedAggregation(modules, self.config.level_strides, gate)  # type: ignore[method-assign]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
+
+        Raises:
+            UserError: if the number of channels or the size does not fit.
+        """
+        self._check_input(image)
+        features = Features()
+        for node in self._nodes:
+            features[node] = self._node(node, image, features)
+        return self.head(features[self.config.grid.output])
+
+    def _node(self, node: Node, image: Tensor, features: Features) -> Tensor:
+        edges = self._edges_into.get(node, [])
+        if node.stage == 0:
+            if node.level == 0:
+                return self._layer(Layer(node, "normal"), image)
+            return self._layer(
+                Layer(node, "normal"),
+                self._layer(Layer(node, "reduction"), self.aggregate(edges, features)),
+            )
+        fine = [edge for edge in edges if not edge.is_coarse]
+        coarse = [edge for edge in edges if edge.is_coarse]
+        total = self.aggregate(fine, features) if fine else None
+        if coarse:
+            expanded = self._layer(Layer(node, "expansion"), self.aggregate(coarse, features))
+            total = expanded if total is None else total + expanded
+        assert total is not None, f"{node} has no inputs"
+        return self._layer(Layer(node, "normal"), total)
+
+    def _layer(self, layer: Layer, x: Tensor) -> Tensor:
+        key = module_key(layer)
+        x = self.layers[key](x)
+        return self.norms[key](x) if key in self.norms else x
+
+    def _check_input(self, image: Tensor) -> None:
+        size, divisor = tuple(image.shape[2:]), self.config.divisor
+        if len(size) != len(divisor) or image.shape[1] != self.config.in_channels:
+            raise UserError(
+                f"input of shape {tuple(image.shape)}: expected (batch, {self.config.in_channels} channels, "
+                f"{self.config.spatial_dims} axes)"
+            )
+        if any(s % d for s, d in zip(size, divisor, strict=True)):
+            raise UserError(f"input of size {size}: each axis must be a multiple of {divisor}; pad it")
+
+
+class UXNet(GridNetwork):
+    """The fixed network of a genotype; only live nodes and edges are built.
+
+    Args:
+        config: channels, strides and numbers of channels and classes; its candidates and switches play no part.
+        genotype: the architecture.
+
+    Raises:
+        UserError: if the genotype has another number of levels than the config, or an operation that does not exist
+            in its number of dimensions or does not fit the number of channels.
+    """
+
+    def __init__(self, config: SearchSpaceConfig, genotype: Genotype) -> None:
+        if genotype.levels != config.levels:
+            raise UserError(
+                f"genotype has {genotype.levels} levels, the configuration {config.levels}; "
+                "give strides for the same number of levels"
+            )
+        for layer, name in genotype.operations.items():
+            check_operation(name, layer.kind, config.spatial_dims, f"genotype: layer {layer}")
+        self._operations = dict(genotype.operations)
+        super().__init__(config, genotype.edges, genotype.layers)
+        self.genotype = genotype
+        self.share_aggregation(lambda edge: None)
+
+    def build_layer(self, layer: Layer) -> nn.Module:
+        in_channels, out_channels = self.config.layer_channels(layer)
+        try:
+            return build_operation(
+                self._operations[layer], in_channels, out_channels, self.layer_stride(layer)
+            )
+        except ValueError as error:
+            raise UserError(f"genotype: layer {layer}: {error}") from None
+
+    def is_normalised(self, layer: Layer) -> bool:
+        return super().is_normalised(layer) and self._operations[layer] != "identity"
+
+    def inherit(self, supernet_state: Mapping[str, Tensor]) -> None:
+        """Takes over the weights of a supernet, whose candidates are named ``layers.<layer>.<operation>``.
+
+        Raises:
+            UserError: if the supernet lacks a weight, so that the genotype is of another space.
+        """
+        state = dict(supernet_state)
+        for layer, name in self._operations.items():
+            inner, outer = f"layers.{module_key(layer)}.{name}.", f"layers.{module_key(layer)}."
+            for key in supernet_state:
+                if key.startswith(inner):
+                    state[outer + key.removeprefix(inner)] = state.pop(key)
+        own = self.state_dict()
+        for key, value in own.items():
+            if key not in state or state[key].shape != value.shape:
+                raise UserError(
+                    f"weight {key} is not in the supernet: the genotype is of another search space"
+                )
+        self.load_state_dict({key: state[key] for key in own})
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation for LeakyReLU(0.01), as nnU-Net does; biases are zero."""
+    if isinstance(module, tuple(CONV.values())) or hasattr(module, "output_padding"):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,135 @@
+"""The search space as an NNI ``ModelSpace``: what a strategy, NNI's own or ours, chooses from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import nni_first  # noqa: F401  # isort: skip
+
+from nni.mutable.utils import label
+from nni.nas.nn.pytorch import InputChoice, LayerChoice, ModelSpace
+
+from .aggregation import Align
+from .config import SearchSpaceConfig
+from .genotype import Genotype
+from .grid import Edge, Grid, Layer
+from .layers import build_operation
+from .network import GridNetwork, module_key
+from .presets import default_operation, unet_edges, unet_pass_through
+
+DROPPED, KEPT = 0, 1
+"""The two candidates of an edge's choice: nothing, or the aligned feature map."""
+
+
+class GatedEdge(Align):
+    """An aggregation edge as a binary choice between nothing and T(x), labelled with the edge's name.
+
+    Declared one by one, every NNI strategy can handle it, and DARTS' two-way softmax over it is a sigmoid gate.
+    """
+
+    def __init__(self, edge: Edge, config: SearchSpaceConfig) -> None:
+        super().__init__(edge.source.level, edge.joint_level, config.channels, config.level_strides)
+        self.choice = InputChoice(2, n_chosen=1, reduction="sum", label=str(edge))
+
+    def forward(self, x: Tensor) -> Tensor:
+        aligned = super().forward(x)
+        return self.choice([torch.zeros_like(aligned), aligned])
+
+
+class UXNetSpace(GridNetwork, ModelSpace):
+    """All architectures of the grid: a ``LayerChoice`` per layer, a gated binary choice per edge.
+
+    With the defaults this is the paper's space: 50 edges, 15 normal, 4 reduction and 10 expansion layers, and
+    ``simplify()`` holds one entry for each of these 79, by label (``N0.2-N1.0``, ``N1.0/normal``).
+
+    Args:
+        config: the grid, its width and candidates. ``search_edges=False`` builds the U-Net's edges alone, with
+            ``identity`` where the U-Net only hands a feature map on; ``search_blocks=False`` fixes every layer to the
+            U-Net's operation (both fixed leave nothing to search).
+    """
+
+    def __init__(self, config: SearchSpaceConfig | None = None) -> None:
+        config = config or SearchSpaceConfig()
+        self._fixed: dict[Layer, str] = {}
+        edges = config.grid.edges
+        if not config.search_edges:
+            edges = tuple(edge for edge in edges if edge in unet_edges(config.levels))
+            self._fixed |= {Layer(n, "normal"): "identity" for n in unet_pass_through(config.levels)}
+        coarse = {edge.target for edge in edges if edge.is_coarse}
+        layers = tuple(x for x in config.grid.layers if x.kind != "expansion" or x.node in coarse)
+        for layer in layers:
+            if not config.search_blocks:
+                self._fixed.setdefault(layer, default_operation(layer))
+        self.searched_edges: tuple[Edge, ...] = edges if config.search_edges else ()
+        self.searched_layers: tuple[Layer, ...] = tuple(x for x in layers if x not in self._fixed)
+        self.fixed_edges: tuple[Edge, ...] = () if config.search_edges else edges
+        self._config = config
+        super().__init__(config, edges, layers)
+
+    @property
+    def grid(self) -> Grid:
+        return self._config.grid
+
+    @property
+    def fixed_operations(self) -> dict[Layer, str]:
+        """The operation of every layer that is not searched."""
+        return dict(self._fixed)
+
+    def build_edge(self, edge: Edge) -> Align:
+        if not self._config.search_edges:
+            return super().build_edge(edge)
+        return GatedEdge(edge, self._config)
+
+    def build_layer(self, layer: Layer) -> nn.Module:
+        in_channels, out_channels = self._config.layer_channels(layer)
+        stride = self.layer_stride(layer)
+        if layer in self._fixed:
+            return build_operation(self._fixed[layer], in_channels, out_channels, stride)
+        candidates = {
+            name: build_operation(name, in_channels, out_channels, stride)
+            for name in self._config.candidates(layer.kind)
+        }
+        return LayerChoice(candidates, label=label([str(layer.node), layer.kind]))
+
+    def is_normalised(self, layer: Layer) -> bool:
+        return super().is_normalised(layer) and self._fixed.get(layer) != "identity"
+
+    def costs(self) -> dict[str, list[float]]:
+        """Multiply-adds per voxel of the input, of every candidate of every searched layer and edge, by label."""
+        voxels = [1.0]  # of each level, per voxel of the input
+        for stride in self._config.level_strides[1:]:
+            voxels.append(voxels[-1] / math.prod(stride))
+        costs = {}
+        for layer in self.searched_layers:
+            choice = self.layers[module_key(layer)]
+            level = layer.node.level + (layer.kind == "expansion")
+            costs[str(layer)] = [_multiply_adds(choice[name], voxels[level]) for name in choice.names]
+        for edge in self.searched_edges:
+            level = max(edge.source.level, edge.joint_level)
+            costs[str(edge)] = [0.0, _multiply_adds(self.edges[module_key(edge)], voxels[level])]
+        return costs
+
+    def genotype(self, sample: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Genotype:
+        """The genotype of a sample, the choices of any NNI strategy by label (``{"N0.0-N0.1": 1, ...}``).
+
+        Raises:
+            UserError: if the sample's edges cut the output off from the input.
+        """
+        edges = [e for e in self.searched_edges if _is_kept(sample[str(e)])] + list(self.fixed_edges)
+        operations = {layer: str(sample[str(layer)]) for layer in self.searched_layers} | self._fixed
+        return Genotype.from_choices(self._config.levels, edges, operations, provenance)
+
+
+def _multiply_adds(module: nn.Module, voxels: float) -> float:
+    """Of a module without biases whose convolutions all apply their kernel at ``voxels`` places."""
+    return voxels * sum(parameter.numel() for name, parameter in module.named_parameters() if "conv" in name)
+
+
+def _is_kept(choice: Any) -> bool:
+    """NNI gives the chosen index of an InputChoice as a number or as a list of one."""
+    return (choice[0] if isinstance(choice, (list, tuple)) else choice) == KEPT

@@ -1,0 +1,320 @@
+"""SparseDARTS: first-order bi-level search with sigmoid gates, a sparsity penalty and threshold pruning (section 2)."""
+
+from __future__ import annotations
+
+from search_space import nni_first  # noqa: F401  # isort: skip
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import torch
+from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.nn.pytorch import LayerChoice
+from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
+from nni.nas.oneshot.pytorch.strategy import DARTS, OneShotStrategy, no_default_hook
+from torch import Tensor, nn
+
+from search_space.genotype import Genotype
+from search_space.grid import Edge, Grid, Layer
+
+from .gates import SigmoidGate, sparsity
+from .mixed_layer import MixedLayer
+from .pruning import derive
+
+Schedule = Literal["constant", "cosine"]
+
+
+class SearchableSpace(Protocol):
+    """What the strategy needs to know of a model space."""
+
+    searched_edges: tuple[Edge, ...]
+    searched_layers: tuple[Layer, ...]
+    fixed_edges: Collection[Edge]
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def fixed_operations(self) -> Mapping[Layer, str]: ...
+
+    def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
+
+    def costs(self) -> Mapping[str, Sequence[float]]: ...
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class SparseDartsModule(DartsLightningModule):
+    """The two steps of the search on one batch each, in the order architecture, weights.
+
+    The architecture step minimises loss(architecture half) + sparsity_weight * J + cost_weight * expected cost over
+    alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
+    weights, with alpha and beta fixed. Neither computes gradients that it would throw away.
+
+    Args: see :class:`SparseDARTS`.
+    """
+
+    def __init__(
+        self,
+        training_module: LightningModule,
+        *,
+        alpha_learning_rate: float,
+        beta_learning_rate: float,
+        alpha_schedule: Schedule,
+        beta_schedule: Schedule,
+        sparsity_weight: float,
+        cost_weight: float,
+        warmup_epochs: int,
+        gradient_clip_norm: float | None,
+    ) -> None:
+        super().__init__(training_module, warmup_epochs=warmup_epochs, gradient_clip_val=gradient_clip_norm)
+        self.learning_rates = {"alpha": alpha_learning_rate, "beta": beta_learning_rate}
+        self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
+        self.sparsity_weight = sparsity_weight
+        self.cost_weight = cost_weight
+        self.gates: dict[str, SigmoidGate] = {}
+        self.mixed_layers: dict[str, MixedLayer] = {}
+        self._costs: dict[str, list[float]] = {}
+
+    def set_model(self, model: Any) -> None:
+        """Takes the supernet; NNI's evaluator calls this before it trains."""
+        super().set_model(model)
+        # Plain dictionaries: the modules are registered already, as parts of the model.
+        self.gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
+        self.mixed_layers = {str(m.label): m for m in model.modules() if isinstance(m, MixedLayer)}
+        if self.cost_weight > 0:
+            self._costs = _relative_costs(model.costs())
+
+    def alphas(self) -> list[nn.Parameter]:
+        """The parameters of the layers' softmax, (K,) each."""
+        return [layer._arch_alpha for layer in self.mixed_layers.values()]
+
+    def betas(self) -> list[nn.Parameter]:
+        """The parameters of the gates, scalars."""
+        return [gate.beta for gate in self.gates.values()]
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return self.alphas() + self.betas()
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with a group for alpha and one for beta, without weight decay, which would pull gates to 0.5."""
+        groups = [
+            {"params": params, "lr": self.learning_rates[name], "name": name}
+            for name, params in (("alpha", self.alphas()), ("beta", self.betas()))
+            if params
+        ]
+        if not groups:
+            raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
+        return torch.optim.Adam(groups, betas=(0.5, 0.999), weight_decay=0.0)
+
+    def regulariser(self) -> Tensor:
+        """J over all gates with a live gradient; 0 if no edge is searched."""
+        betas = self.betas()
+        return sparsity(torch.stack(betas)) if betas else torch.zeros((), device=self.device)
+
+    def expected_cost(self) -> Tensor:
+        """Multiply-adds expected under softmax(alpha) and the gates, relative to those at the start."""
+        cost = torch.zeros((), device=self.device)
+        for label, candidates in self._costs.items():
+            if label in self.gates:
+                cost = cost + candidates[1] * self.gates[label].gate()
+            elif label in self.mixed_layers:
+                weights = torch.softmax(self.mixed_layers[label]._arch_alpha, dim=-1)
+                cost = cost + weights @ weights.new_tensor(candidates)
+        return cost
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        if self.trainer.current_epoch >= self.warmup_epochs:
+            self._architecture_step(batch["val"], batch_idx)
+        return self._weight_step(batch["train"], batch_idx)
+
+    def _architecture_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer: Any = self.architecture_optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rates[group["name"]] * self._decay(self.schedules[group["name"]])
+            self.log(f"learning_rate/{group['name']}", group["lr"])
+        with _fixed(self._weights()):
+            loss = self._loss(batch, 2 * batch_idx)
+            penalty = self.regulariser()
+            total = loss + self.sparsity_weight * penalty
+            if self.cost_weight > 0:
+                cost = self.expected_cost()
+                total = total + self.cost_weight * cost
+                self.log("loss/expected_cost", cost.detach())
+            optimizer.zero_grad()
+            self.manual_backward(total)
+        optimizer.step()
+        self.log("loss/architecture", loss.detach())
+        self.log("loss/sparsity", penalty.detach())
+
+    def _weight_step(self, batch: Any, batch_idx: int) -> Tensor:
+        with _fixed(self.arch_parameters()):
+            loss = self._loss(batch, 2 * batch_idx + 1)
+            self.advance_optimization(loss, batch_idx, self.gradient_clip_val, "norm")
+        self.advance_lr_schedulers(batch_idx)
+        self.log("loss/weights", loss.detach(), prog_bar=True)
+        return loss.detach()
+
+    def _loss(self, batch: Any, batch_idx: int) -> Tensor:
+        result = self.training_module.training_step(batch, batch_idx)
+        loss = result["loss"] if isinstance(result, dict) else result
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss is {loss.item()} in epoch {self.trainer.current_epoch}; lower learning_rate, or use "
+                "precision: float32"
+            )
+        return loss
+
+    def _weights(self) -> list[nn.Parameter]:
+        architecture = {id(p) for p in self.arch_parameters()}
+        return [p for p in self.training_module.parameters() if id(p) not in architecture]
+
+    def _decay(self, schedule: Schedule) -> float:
+        if schedule == "constant":
+            return 1.0
+        last = max(1, self.trainer.max_epochs - self.warmup_epochs)
+        done = (self.trainer.current_epoch - self.warmup_epochs) / last
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    def on_train_epoch_start(self) -> None:
+        # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
+        self.training_module.on_train_epoch_start()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Delegates to the evaluator's module; NNI's DARTS never validates."""
+        return self.training_module.validation_step(batch, batch_idx)
+
+
+class SparseDARTS(DARTS):
+    """The strategy of UXNet: searches operations and aggregation edges at once.
+
+    Args:
+        alpha_learning_rate: of the layers' softmax weights.
+        beta_learning_rate: of the gates.
+        alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
+        sparsity_weight: weight of J (equation 2).
+        cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
+        warmup_epochs: the first epochs move the network weights alone.
+        prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
+        gradient_clip_norm: largest norm of the weights' gradient; None does not clip.
+        folded: compute mixed layers and aggregations by parts; the same function, faster.
+        validation_dataloaders: batches for the evaluator's ``validation_step``, apart from both halves of the search;
+            None validates on the architecture half.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha_learning_rate: float = 2e-2,
+        beta_learning_rate: float = 1e-1,
+        alpha_schedule: Schedule = "constant",
+        beta_schedule: Schedule = "constant",
+        sparsity_weight: float = 1.0,
+        cost_weight: float = 0.0,
+        warmup_epochs: int = 0,
+        prune_threshold: float = 0.75,
+        gradient_clip_norm: float | None = None,
+        folded: bool = True,
+        validation_dataloaders: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(warmup_epochs=warmup_epochs, **kwargs)
+        self._module_settings = {
+            "alpha_learning_rate": alpha_learning_rate,
+            "beta_learning_rate": beta_learning_rate,
+            "alpha_schedule": alpha_schedule,
+            "beta_schedule": beta_schedule,
+            "sparsity_weight": sparsity_weight,
+            "cost_weight": cost_weight,
+            "warmup_epochs": warmup_epochs,
+            "gradient_clip_norm": gradient_clip_norm,
+        }
+        self.prune_threshold = prune_threshold
+        self.folded = folded
+        self.validation_dataloaders = validation_dataloaders
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> SparseDartsModule:
+        return SparseDartsModule(training_module, **self._module_settings)
+
+    def default_mutation_hooks(self) -> list[Any]:
+        return [MixedLayer.mutate, SigmoidGate.mutate, no_default_hook]
+
+    def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
+        memo.update(self._arch_parameters)
+        return hook(module, name, memo, {"folded": self.folded})
+
+    def mutate_model(self, model: Any) -> Any:
+        """Turns the space into a supernet, in place: alpha = 0 (uniform) and beta = 0 (gates at 0.5)."""
+        layers = {str(module.label) for module in model.modules() if type(module) is LayerChoice}
+        self._arch_parameters = {
+            label: nn.Parameter(torch.zeros(len(choice.values) if label in layers else ()))
+            for label, choice in model.simplify().items()
+        }
+        # Past DARTS.mutate_model, which would give a gate two parameters and random starts.
+        model = OneShotStrategy.mutate_model(self, model)
+        if self.folded:
+            gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
+            model.share_aggregation(lambda edge: gates[str(edge)].gate() if str(edge) in gates else None)
+        return model
+
+    def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
+        return val_dataloader_fn() if self.validation_dataloaders is None else self.validation_dataloaders
+
+    @property
+    def module(self) -> SparseDartsModule:
+        """The Lightning module of the search; there once the strategy has been initialised."""
+        module = self.oneshot_module
+        assert isinstance(module, SparseDartsModule)
+        return module
+
+    def gates(self) -> dict[Edge, float]:
+        """sigma(beta) of every searched edge, in [0, 1]."""
+        gates = {Edge.parse(label): gate.gate().item() for label, gate in self.module.gates.items()}
+        return dict(sorted(gates.items()))
+
+    def alphas(self) -> dict[Layer, dict[str, float]]:
+        """softmax(alpha) of every searched layer, by candidate; each sums to 1."""
+        space: SearchableSpace = self.supernet  # type: ignore[assignment]
+        result = {}
+        for layer in space.searched_layers:
+            mixed = self.module.mixed_layers[str(layer)]
+            weights = torch.softmax(mixed._arch_alpha.detach(), dim=-1).tolist()
+            result[layer] = dict(zip(mixed.names, weights, strict=True))
+        return result
+
+    def export(
+        self, prune_threshold: float | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> Genotype:
+        """The genotype at ``prune_threshold`` (None: the strategy's own); any number of them after one search."""
+        space: SearchableSpace = self.supernet  # type: ignore[assignment]
+        return derive(
+            space.grid,
+            self.gates(),
+            self.alphas(),
+            self.prune_threshold if prune_threshold is None else prune_threshold,
+            fixed_operations=space.fixed_operations,
+            fixed_edges=space.fixed_edges,
+            provenance=provenance,
+        )
+
+
+@contextmanager
+def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Within it, no gradient is computed for ``parameters``."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def _relative_costs(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Costs divided by what is expected of the whole space when every choice is uniform."""
+    total = sum(sum(candidates) / len(candidates) for candidates in costs.values())
+    return {label: [cost / total for cost in candidates] for label, candidates in costs.items()}
