@@ -1,0 +1,194 @@
+"""The data of a search: cases split in three, patches to learn from, whole cases to validate on.
+
+Legend: B batch, C channels, *P the plan's patch size, *S a whole case.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from search_space.errors import UserError
+
+from .check import too_few_cases
+from .msd import Case, Dataset
+from .patch_stream import PatchStream
+from .plan import Plan
+from .prepared_cases import PreparedCases, fits_memory, too_large
+
+__all__ = ["PatchStream", "PreparedCases", "SearchData", "Split", "split_cases", "whole_case_loader"]
+
+MAX_VALIDATION_SHARE = 1 / 3
+"""At most this share of the cases is held out, so that small sets leave enough to learn from."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint groups of cases: held out; for the architecture's steps; for the weights' steps."""
+
+    validation: tuple[Case, ...]
+    architecture: tuple[Case, ...]
+    weights: tuple[Case, ...]
+
+
+def split_cases(dataset: Dataset, seed: int, num_validation: int) -> Split:
+    """A random split of the training cases; the same for the same seed and case ids, whatever their order.
+
+    Args:
+        dataset: the data set.
+        seed: of the draw.
+        num_validation: cases to hold out; at most a third of all, at least one. The rest is halved; if one
+            case is left over, it goes to the weights.
+
+    Raises:
+        UserError: if there are fewer than three cases.
+    """
+    fault = too_few_cases(dataset)
+    if fault:
+        raise UserError(str(fault))
+    by_id = sorted(dataset.cases, key=lambda case: case.case_id)
+    shuffled = [by_id[i] for i in np.random.default_rng(seed).permutation(len(by_id))]
+    num_held_out = max(1, min(num_validation, int(len(shuffled) * MAX_VALIDATION_SHARE)))
+    rest = shuffled[num_held_out:]
+    half = len(rest) // 2
+    return Split(tuple(shuffled[:num_held_out]), tuple(rest[:half]), tuple(rest[half:]))
+
+
+class SearchData(pl.LightningDataModule):
+    """The loaders of a search.
+
+    :meth:`weights_dataloader` and :meth:`architecture_dataloader` give exactly ``steps_per_epoch`` batches per
+    epoch: ``image`` (B, C, *P) float32 and ``label`` (B, 1, *P) int64. :meth:`val_dataloader` gives whole
+    cases (see :func:`whole_case_loader`). ``train_dataloader`` is the weights' loader. Both streams are
+    made once, so :meth:`set_epoch` reaches the loaders that were handed out.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        plan: Plan,
+        split: Split,
+        *,
+        steps_per_epoch: int,
+        num_workers: int,
+        seed: int,
+        cache: bool = True,
+        cache_dir: str | os.PathLike[str] | None = None,
+        memory_share: float = 0.4,
+    ):
+        """Reads nothing yet; cases are read in :meth:`setup`, or when first needed.
+
+        Args:
+            dataset: the data set.
+            plan: its plan.
+            split: its cases, see :func:`split_cases`.
+            steps_per_epoch: batches per epoch of each stream.
+            num_workers: background threads of each stream; 0 prepares batches in the training thread.
+            seed: of case order and augmentation.
+            cache: keep prepared cases.
+            cache_dir: folder for prepared cases if they take more than ``memory_share`` of the free memory.
+            memory_share: from 0 (always the folder) to 1.
+        """
+        super().__init__()
+        self.dataset, self.plan, self.split = dataset, plan, split
+        self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
+        self.cache, self.cache_dir, self.memory_share = cache, cache_dir, memory_share
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and prepares the cases; called by Lightning.
+
+        Raises:
+            UserError: begins with the case id, if a file is at fault; or if the cases fit neither memory nor
+                have a cache folder.
+        """
+        _ = self._weights, self._architecture, self._validation
+
+    def set_epoch(self, epoch: int) -> None:
+        """Both streams go on with this epoch (from 0); for a run that is resumed."""
+        self._weights.set_epoch(epoch)
+        self._architecture.set_epoch(epoch)
+
+    def weights_dataloader(self) -> PatchStream:
+        """Patches of the cases that the network's weights learn from."""
+        return self._weights
+
+    def architecture_dataloader(self) -> PatchStream:
+        """Patches of the cases that alpha and beta learn from."""
+        return self._architecture
+
+    def train_dataloader(self) -> PatchStream:
+        """:meth:`weights_dataloader`."""
+        return self._weights
+
+    def val_dataloader(self) -> DataLoader:
+        """The held-out cases, whole, one at a time."""
+        return self._validation
+
+    @cached_property
+    def _weights(self) -> PatchStream:
+        return self._stream(self.split.weights, stream=0)
+
+    @cached_property
+    def _architecture(self) -> PatchStream:
+        return self._stream(self.split.architecture, stream=1)
+
+    @cached_property
+    def _validation(self) -> DataLoader:
+        return whole_case_loader(self._prepared(self.split.validation))
+
+    @cached_property
+    def _folder(self) -> str | os.PathLike[str] | None:
+        """Where prepared cases are kept; None: in memory."""
+        if not self.cache or fits_memory(self.dataset, self.plan, self.memory_share):
+            return None
+        if self.cache_dir is None:
+            raise too_large(self.dataset, self.memory_share)
+        return self.cache_dir
+
+    def _prepared(self, cases: tuple[Case, ...]) -> PreparedCases:
+        return PreparedCases(
+            cases,
+            self.dataset,
+            self.plan,
+            cache=self.cache,
+            cache_dir=self._folder,
+            num_threads=max(1, self.num_workers),
+        )
+
+    def _stream(self, cases: tuple[Case, ...], stream: int) -> PatchStream:
+        trainer = self.trainer
+        return PatchStream(
+            self._prepared(cases),
+            self.plan,
+            steps_per_epoch=self.steps_per_epoch,
+            seed=(self.seed, stream),
+            num_workers=self.num_workers,
+            rank=trainer.global_rank if trainer else 0,
+            num_ranks=trainer.world_size if trainer else 1,
+        )
+
+
+def whole_case_loader(cases: PreparedCases) -> DataLoader:
+    """Whole preprocessed cases in their given order, one at a time.
+
+    A batch is ``image`` (1, C, *S) float32, ``label`` (1, 1, *S) int64, ``case_id`` (a string) and ``grid``, the
+    :class:`~uxnet_eval.case_grid.CaseGrid` that brings a prediction back onto the file's own grid.
+    """
+    return DataLoader(cases, batch_size=1, shuffle=False, collate_fn=_whole_case)
+
+
+def _whole_case(items: list[dict[str, Any]]) -> dict[str, Any]:
+    (item,) = items
+    return {
+        "image": item["image"][None].to(torch.float32),
+        "label": item["label"][None].to(torch.int64),
+        "case_id": item["case_id"],
+        "grid": item["grid"],
+    }

@@ -1,0 +1,167 @@
+"""Preprocessed cases, kept in memory or in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from monai.data import CacheDataset
+from monai.data import Dataset as TransformedDataset
+from monai.transforms import Compose
+
+from search_space.errors import UserError
+
+from .augmentation import ForegroundVoxels, PlainTensors
+from .case_grid import CaseGrid
+from .msd import Case, Dataset
+from .plan import Plan
+from .transforms import plain_error, preprocessing
+
+CACHE_VERSION = 1
+"""To be raised when preprocessing changes, so that no old cache is read."""
+
+NUM_SAMPLED_CASES = 3
+"""Cases prepared to estimate the size of the whole set."""
+
+
+class PreparedCases(torch.utils.data.Dataset):
+    """The deterministic part of the pipeline for a list of cases.
+
+    Item i is a dict: ``image`` (C, *S) float32, ``label`` (1, *S) integer class indices, ``foreground`` (see
+    :class:`~uxnet_eval.augmentation.ForegroundVoxels`), ``case_id`` and ``grid``. Items are shared, not copied:
+    do not change them in place.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        dataset: Dataset,
+        plan: Plan,
+        *,
+        cache: bool = True,
+        cache_dir: str | os.PathLike[str] | None = None,
+        num_threads: int = 1,
+    ):
+        """Prepares all cases at once if they are to be kept in memory.
+
+        Args:
+            cases: training cases of ``dataset``.
+            dataset: the data set.
+            plan: spacing and normalisation.
+            cache: False prepares a case anew each time it is asked for.
+            cache_dir: a folder to keep prepared cases in instead of memory; may be shared between runs.
+            num_threads: that fill the memory.
+
+        Raises:
+            UserError: begins with the case id, if a file is at fault.
+        """
+        self.cases = tuple(cases)
+        steps = Compose(
+            [
+                preprocessing(plan, dataset),
+                ForegroundVoxels(dataset.num_classes),
+                PlainTensors(("image", "label")),
+            ]
+        )
+        self._items: Any
+        try:
+            if not cache:
+                self._items = TransformedDataset(self.cases, steps)
+            elif cache_dir is None:
+                self._items = CacheDataset(
+                    self.cases,
+                    steps,
+                    num_workers=num_threads,
+                    progress=False,
+                    copy_cache=False,
+                    as_contiguous=False,
+                )
+            else:
+                self._items = _FolderCache(self.cases, steps, Path(cache_dir), _preprocessing_key(plan))
+        except RuntimeError as error:
+            raise plain_error(error) from None if plain_error(error) is not error else error.__cause__
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            return self._items[index]
+        except RuntimeError as error:
+            raise plain_error(error) from None if plain_error(error) is not error else error.__cause__
+
+
+class _FolderCache(torch.utils.data.Dataset):
+    """One file for each prepared case.
+
+    Not MONAI's PersistentDataset, which moves its files in from another file system, so that a kill can
+    leave half a file, and does not notice when an image changes.
+    """
+
+    def __init__(self, cases: Sequence[Case], steps: Compose, folder: Path, preprocessing_key: str):
+        self.cases, self.steps, self.folder, self.key = cases, steps, folder, preprocessing_key
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        case = self.cases[index]
+        path = self.folder / f"{case.case_id}-{self._hash(case)}.pt"
+        if path.is_file():
+            item = torch.load(path, weights_only=True, mmap=True)  # a patch reads only its own pages
+            return {**item, "grid": CaseGrid(*item["grid"])}
+        item = self.steps(case)
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                torch.save({**item, "grid": tuple(item["grid"])}, stream)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return item
+
+    def _hash(self, case: Case) -> str:
+        files = [path for path in (case.image, case.label) if path is not None and path.is_file()]
+        state = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return hashlib.sha256(json.dumps([state, self.key]).encode()).hexdigest()[:16]
+
+
+def fits_memory(dataset: Dataset, plan: Plan, memory_share: float) -> bool:
+    """Whether all training cases, prepared, take less than this share of the memory that is free now.
+
+    Prepares a few cases evenly spread over the list and takes the largest for all.
+
+    Raises:
+        UserError: begins with the case id, if a file is at fault.
+    """
+    step = max(1, len(dataset.cases) // NUM_SAMPLED_CASES)
+    sample = PreparedCases(dataset.cases[::step][:NUM_SAMPLED_CASES], dataset, plan, cache=False)
+    largest_bytes = max(_bytes(sample[i]) for i in range(len(sample)))
+    return largest_bytes * len(dataset.cases) <= memory_share * psutil.virtual_memory().available
+
+
+def too_large(dataset: Dataset, memory_share: float) -> UserError:
+    """The error of a set that fits neither memory nor has a cache folder."""
+    return UserError(
+        f"{dataset.name}: {len(dataset.cases)} prepared cases exceed {memory_share:.0%} of the free memory "
+        f"({psutil.virtual_memory().available / 2**30:.1f} GiB); give a cache folder, or switch caching off"
+    )
+
+
+def _bytes(item: dict[str, Any]) -> int:
+    tensors = [item["image"], item["label"], *item["foreground"]]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _preprocessing_key(plan: Plan) -> str:
+    """What of the plan decides about prepared cases, as text."""
+    return json.dumps([CACHE_VERSION, plan.spacing_mm, plan.normalization, plan.intensity])
