@@ -3,8 +3,12 @@
 - ``trial``: parameters that go to the wrong trial, TensorBoard's folder, orphans, results.
 - ``metrics``: keys and values that break the tuner or the web UI.
 - ``messages``: warnings at import, JSON that loses everything after ``//``.
+- ``experiment_config``: settings that hang the manager, flood the machine, or die late and quietly.
+- ``manager``: a web server that is open to the network.
 """
 
+from .experiment_config import check_experiment_config, check_stored_config
+from .manager import manager_environment
 from .messages import keep_urls_in_messages, quiet_nni_import
 from .metrics import clean_metrics
 from .trial import (
@@ -19,10 +23,13 @@ from .trial import (
 
 __all__ = [
     "TrialLock",
+    "check_experiment_config",
+    "check_stored_config",
     "clean_metrics",
     "is_nni_trial",
     "keep_urls_in_messages",
     "link_tensorboard",
+    "manager_environment",
     "next_parameters",
     "quiet_nni_import",
     "report_final",

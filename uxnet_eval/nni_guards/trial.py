@@ -66,13 +66,13 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
         )
         return dict(handed)
     record = _own_record(url, timeout_s)
-    if record["parameter_id"] != nni.trial._params["parameter_id"]:  # type: ignore[index]
+    if record["parameter_id"] != nni.trial._params["parameter_id"]:
         logger.warning(
             "NNI handed over the parameters of another trial (%s); running those recorded for this one (%s)",
             dict(handed),
             record["parameters"],
         )
-    nni.trial._params = record  # type: ignore[assignment]
+    nni.trial._params = record
     return dict(record["parameters"])
 
 

@@ -1,0 +1,117 @@
+"""The progress of an experiment on the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from search_space.errors import UserError
+
+from .experiments import ExperimentRecord, TrialRecord, find_experiment
+
+ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
+"""Statuses of a trial that runs no more."""
+
+
+def wait_until_done(experiment_id: str, poll_s: float = 2.0) -> ExperimentRecord:
+    """Shows trials done, the best score and the time left until no trial is left to run.
+
+    Ctrl-C ends the watching, not the experiment, and says so.
+
+    Raises:
+        UserError: if the experiment ends in an error, or its manager dies.
+    """
+    try:
+        with ExperimentProgress(find_experiment(experiment_id)) as progress:
+            while True:
+                record = find_experiment(experiment_id)
+                trials = record.trials()
+                progress.update(trials)
+                if record.status == "ERROR":
+                    log = record.folder / "log"
+                    raise UserError(
+                        f"experiment {experiment_id} failed: {record.error or 'no reason given'}; see {log}"
+                    )
+                if record.status == "STOPPED":
+                    raise UserError(
+                        f"experiment {experiment_id} was stopped, or its manager died, before it was done; "
+                        f"go on with: uxnet launch --resume {experiment_id}"
+                    )
+                active = [trial for trial in trials if trial.status in ("WAITING", "RUNNING", "UNKNOWN")]
+                if record.status == "DONE" or (record.status == "TUNER_NO_MORE_TRIAL" and not active):
+                    return record
+                time.sleep(poll_s)
+    except KeyboardInterrupt:
+        print(
+            f"\nNot watching any more; experiment {experiment_id} goes on. Stop it with: nnictl stop {experiment_id}",
+            file=sys.stderr,
+        )
+        raise
+
+
+class ExperimentProgress:
+    """A line with the trials done, the best score so far and the time left; a context manager."""
+
+    def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
+        self._max_trials = record.config.get("maxTrialNumber")
+        self._started = time.monotonic()
+        self._already_ended = _num_ended(record.trials())
+        self._progress = Progress(
+            TextColumn("experiment {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("trials, {task.fields[running]} running, best {task.fields[best]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console or Console(stderr=True),
+        )
+        self._task = self._progress.add_task(record.id, total=self._max_trials, running=0, best="-", left="")
+
+    def update(self, trials: Sequence[TrialRecord]) -> None:
+        """Shows the state of these trials."""
+        ended = _num_ended(trials)
+        self._progress.update(
+            self._task,
+            completed=ended,
+            running=sum(trial.status == "RUNNING" for trial in trials),
+            best=best_score(trials),
+            left=time_left(
+                self._max_trials, ended, ended - self._already_ended, time.monotonic() - self._started
+            ),
+        )
+
+    def __enter__(self) -> ExperimentProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def best_score(trials: Sequence[TrialRecord]) -> str:
+    """The highest ``default`` of the final results, to four digits; ``-`` if there is none."""
+    scores = [trial.final["default"] for trial in trials if trial.final and "default" in trial.final]
+    return f"{max(scores):.4f}" if scores else "-"
+
+
+def time_left(max_trials: int | None, num_ended: int, num_ended_now: int, elapsed_s: float) -> str:
+    """The time left at the pace so far, in words; empty until a trial has ended while watched.
+
+    Args:
+        max_trials: trials of the experiment; None: no limit, no estimate.
+        num_ended: trials that have ended.
+        num_ended_now: those of them that ended while watched.
+        elapsed_s: seconds of watching.
+    """
+    if max_trials is None or num_ended_now < 1 or num_ended >= max_trials:
+        return ""
+    minutes = (max_trials - num_ended) * elapsed_s / num_ended_now / 60
+    return f"about {minutes:.0f} min left" if minutes >= 1 else "less than a minute left"
+
+
+def _num_ended(trials: Sequence[TrialRecord]) -> int:
+    return sum(trial.status in ENDED for trial in trials)

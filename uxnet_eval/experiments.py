@@ -1,0 +1,236 @@
+"""NNI's experiments as they lie on the disk: readable while they run, after they end, and without NNI."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import UserError, nearest
+
+logger = logging.getLogger(__name__)
+
+_warned_trials: set[str] = set()
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What NNI recorded about one trial.
+
+    Attributes:
+        id: as in the web UI; the trial's output folder bears it.
+        sequence: the web UI's "Trial No.".
+        status: NNI's word. A trial killed for lack of memory is USER_CANCELED.
+        parameters: what NNI's tuner chose for it.
+        final: its final result by key (``default`` among them); None if it has not reported one.
+        output: its output folder.
+    """
+
+    id: str
+    sequence: int
+    status: str
+    parameters: Mapping[str, Any]
+    final: Mapping[str, float] | None
+    output: Path
+
+
+@dataclass(frozen=True)
+class ExperimentRecord:
+    """What NNI recorded about one experiment.
+
+    Attributes:
+        id: NNI's experiment id.
+        folder: ``<experimentWorkingDirectory>/<id>``.
+        config: the nnictl configuration as NNI stored it.
+        status: of the manager if it answers (RUNNING, DONE, ERROR ...), else STOPPED.
+        port: of the manager's web UI, now or the last time.
+        pid: of the manager; None if it does not answer.
+        error: what the manager says is wrong, in one line; empty if nothing.
+    """
+
+    id: str
+    folder: Path
+    config: Mapping[str, Any]
+    status: str
+    port: int
+    pid: int | None = None
+    error: str = ""
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials so far, in the order of their sequence numbers.
+
+        Warns if a trial reported under the parameters of another one, which NNI can bring about
+        (:func:`uxnet_eval.nni_guards.next_parameters` prevents it).
+        """
+        database = _database(self.folder)
+        events = _select(
+            database, "select trialJobId, event, data, sequenceId from TrialJobEvent order by rowid"
+        )
+        finals = _select(
+            database,
+            "select trialJobId, parameterId, data from MetricData where type = 'FINAL' order by rowid",
+        )
+        return _replay(events, finals, self.folder)
+
+
+def _replay(events: list[tuple], finals: list[tuple], folder: Path) -> list[TrialRecord]:
+    """The trials that result from NNI's log of events (its manager derives them in the same way)."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial_id, event, data, sequence in events:
+        if not trial_id:  # imported data, customised trials that wait
+            continue
+        trial = found.setdefault(trial_id, {"status": "UNKNOWN", "record": None, "sequence": None})
+        if event == "USER_TO_CANCEL":
+            trial["status"] = "USER_CANCELED"
+        elif event == "ADD_CUSTOMIZED":
+            trial["status"] = "WAITING"
+        elif event != "ADD_HYPERPARAMETER":
+            trial["status"] = event
+        if data and trial["record"] is None:
+            trial["record"] = json.loads(data)
+        if sequence is not None and trial["sequence"] is None:
+            trial["sequence"] = sequence
+    results: dict[str, dict[str, float]] = {}
+    for trial_id, parameter_id, data in finals:
+        value = json.loads(json.loads(data))  # NNI packs the result twice
+        results[trial_id] = value if isinstance(value, dict) else {"default": value}
+        record = found.get(trial_id, {}).get("record")
+        swapped = record is not None and str(record["parameter_id"]) != str(parameter_id)
+        if swapped and trial_id not in _warned_trials:
+            _warned_trials.add(trial_id)
+            logger.warning(
+                "trial %s: NNI recorded parameters %s for it, but it ran those of another trial (number %s): "
+                "do not trust its parameters",
+                trial_id,
+                record["parameters"],
+                parameter_id,
+            )
+    records = [
+        TrialRecord(
+            id=trial_id,
+            sequence=-1 if trial["sequence"] is None else trial["sequence"],
+            status=trial["status"],
+            parameters=(trial["record"] or {}).get("parameters", {}),
+            final=results.get(trial_id),
+            output=folder / "environments" / "local-env" / "trials" / trial_id,
+        )
+        for trial_id, trial in found.items()
+    ]
+    return sorted(records, key=lambda record: record.sequence)
+
+
+def find_experiment(experiment_id: str) -> ExperimentRecord:
+    """The experiment with this id.
+
+    Raises:
+        UserError: if NNI does not know it (the newest ids are listed), or its files are gone.
+    """
+    known = known_experiments()
+    if experiment_id not in known:
+        newest = sorted(known, key=lambda name: known[name].get("startTime") or 0, reverse=True)[:5]
+        listed = f"the newest are {', '.join(newest)}" if newest else "it knows none"
+        raise UserError(
+            f"experiment '{experiment_id}' is not known to NNI{nearest(experiment_id, known)}; {listed} ({_index()})"
+        )
+    entry = known[experiment_id]
+    return _read_experiment(
+        experiment_id,
+        Path(entry["logDir"]) / experiment_id,
+        entry["port"],
+        entry.get("pid"),
+        entry.get("prefixUrl"),
+    )
+
+
+def read_experiment(folder: Path) -> ExperimentRecord:
+    """The experiment in a folder, also one that has been moved or that NNI has forgotten."""
+    entry = known_experiments().get(folder.name, {})
+    return _read_experiment(
+        folder.name, folder, entry.get("port", 0), entry.get("pid"), entry.get("prefixUrl")
+    )
+
+
+def known_experiments() -> dict[str, dict[str, Any]]:
+    """NNI's own list of experiments, by id; empty if it has none.
+
+    Raises:
+        UserError: if NNI's list is damaged.
+    """
+    for attempt in range(5):
+        try:
+            return dict(json.loads(_index().read_text()))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            if attempt == 4:
+                raise UserError(f"{_index()}: NNI's list of experiments cannot be read ({error})") from None
+            time.sleep(0.2)  # NNI rewrites it in place: it may be half written
+    raise AssertionError("unreachable")
+
+
+def _index() -> Path:
+    return Path.home() / "nni-experiments" / ".experiment"
+
+
+def _read_experiment(
+    experiment_id: str, folder: Path, port: int, pid: int | None, prefix: str | None
+) -> ExperimentRecord:
+    rows = _select(
+        _database(folder),
+        "select params from ExperimentProfile where id = ? order by revision desc",
+        experiment_id,
+    )
+    config = json.loads(rows[0][0]) if rows else {}
+    status, error = manager_status(port, experiment_id, prefix) or ("STOPPED", "")
+    return ExperimentRecord(
+        experiment_id, folder, config, status, port, None if status == "STOPPED" else pid, error
+    )
+
+
+def manager_status(port: int, experiment_id: str, prefix: str | None = None) -> tuple[str, str] | None:
+    """Status and error (one line) of the manager of an experiment; None if no manager of it answers there."""
+    profile = ask_manager(port, "experiment", prefix)
+    if not isinstance(profile, dict) or profile.get("id") != experiment_id:
+        return None
+    status = ask_manager(port, "check-status", prefix)
+    if not isinstance(status, dict):
+        return None
+    return str(status["status"]), " ".join(" ".join(map(str, status.get("errors", []))).split())
+
+
+def ask_manager(port: int, path: str, prefix: str | None = None, timeout_s: float = 5.0) -> Any:
+    """The parsed answer of the manager on this machine's ``port``; None if there is none that makes sense."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    between = f"/{prefix.strip('/')}" if prefix else ""
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{between}/api/v1/nni/{path}", timeout=timeout_s) as answer:
+            return json.loads(answer.read())
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+
+
+def _database(folder: Path) -> Path:
+    file = folder / "db" / "nni.sqlite"
+    if not file.is_file():
+        raise UserError(
+            f"{folder}: not an NNI experiment ({file.relative_to(folder)} is missing); was it moved?"
+        )
+    return file
+
+
+def _select(database: Path, query: str, *arguments: Any) -> list[tuple]:
+    # Read-only, so that reading can never disturb a manager that is writing.
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+            return connection.execute(query, arguments).fetchall()
+    except sqlite3.Error as error:
+        raise UserError(f"{database}: NNI's database cannot be read ({error})") from None

@@ -1,0 +1,290 @@
+"""Starting, watching and stopping NNI experiments through ``nnictl``, with the guards around it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from search_space.errors import UserError
+
+from .experiment_progress import wait_until_done
+from .experiments import find_experiment, known_experiments, manager_status
+from .nni_guards import check_experiment_config, check_stored_config, manager_environment
+
+if TYPE_CHECKING:
+    from nni.experiment.config import ExperimentConfig
+
+FIRST_PORT = 8080
+NUM_PORTS = 200
+NNICTL_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A running experiment.
+
+    Attributes:
+        experiment_id: NNI's id.
+        url: of the web UI, on this machine alone.
+        port: of the web UI.
+        folder: the experiment's folder.
+    """
+
+    experiment_id: str
+    url: str
+    port: int
+    folder: Path
+
+
+def launch(
+    config: str | os.PathLike[str],
+    *,
+    port: int | None = None,
+    experiment_dir: str | os.PathLike[str] | None = None,
+    wait: bool = False,
+    open_to_network: bool = False,
+) -> Launched:
+    """Starts an experiment with ``nnictl create`` under the guards of :mod:`uxnet_eval.nni_guards`.
+
+    Args:
+        config: the nnictl YAML file.
+        port: of the web UI; None: the first free one from 8080 on.
+        experiment_dir: folder for the experiment's own folder instead of the file's ``experimentWorkingDirectory``.
+        wait: show the progress and return when no trial is left. The web UI goes on until :func:`stop`.
+        open_to_network: let the manager listen on all interfaces, without a password. Machines of a training
+            service other than ``local`` need that; use it in a network that you trust.
+
+    Raises:
+        UserError: in one line, if a guard refuses the file, the port is taken, nnictl fails, or (with ``wait``)
+            the experiment ends in an error.
+    """
+    checked = check_experiment_config(config)
+    _check_reach(checked, open_to_network, str(config))
+    with contextlib.ExitStack() as stack:
+        file = Path(config)
+        if experiment_dir is not None:
+            folder = Path(experiment_dir).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            values = {
+                **checked.json(),
+                "experimentWorkingDirectory": str(folder),
+            }  # all paths in it are absolute
+            file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.name
+            file.write_text(yaml.safe_dump(values, sort_keys=False))
+        launched = _run_nnictl(["create", "--config", str(file)], port, open_to_network, str(config))
+    if wait:
+        wait_until_done(launched.experiment_id)
+    return launched
+
+
+def resume(
+    experiment_id: str, *, port: int | None = None, wait: bool = False, open_to_network: bool = False
+) -> Launched:
+    """Goes on with an experiment that was stopped or whose manager died, under the same guards.
+
+    Unfinished trials start again in their old folders; a search continues from its checkpoint there.
+
+    Raises:
+        UserError: if NNI does not know the experiment, it still runs, or :func:`launch` would refuse it.
+    """
+    record = find_experiment(experiment_id)
+    if record.pid is not None:
+        raise UserError(
+            f"experiment {experiment_id} is {record.status} at {_url(record.port)}; nothing to resume"
+        )
+    checked = check_stored_config(record.config, f"experiment {experiment_id}")
+    _check_reach(checked, open_to_network, f"experiment {experiment_id}")
+    command = ["resume", experiment_id, "--experiment_dir", str(record.folder.parent)]
+    launched = _run_nnictl(command, port, open_to_network, f"experiment {experiment_id}")
+    if wait:
+        wait_until_done(experiment_id)
+    return launched
+
+
+def stop(experiment_id: str, timeout_s: float = 60.0) -> None:
+    """Stops an experiment, its trials and its web UI; does nothing if it does not run.
+
+    Raises:
+        UserError: if NNI does not know it, or it still runs after ``timeout_s`` seconds.
+    """
+    record = find_experiment(experiment_id)
+    if record.pid is None:
+        return
+    _nnictl(["stop", experiment_id], dict(os.environ))
+    deadline = time.monotonic() + timeout_s
+    while manager_status(record.port, experiment_id) is not None or _is_alive(record.pid):
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"experiment {experiment_id} still runs {timeout_s:.0f} s after nnictl stop; "
+                f"end process {record.pid} by hand"
+            )
+        time.sleep(0.2)
+
+
+def _check_reach(config: ExperimentConfig, open_to_network: bool, source: str) -> None:
+    services = (
+        config.training_service if isinstance(config.training_service, list) else [config.training_service]
+    )
+    others = [service.platform for service in services if service.platform != "local"]
+    if others and not open_to_network:
+        raise UserError(
+            f"{source}: machines of platform {others[0]} must reach the manager, which here listens on 127.0.0.1 "
+            "alone; NNI has no password, so only in a network you trust: --open-to-network"
+        )
+
+
+def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, source: str) -> Launched:
+    with _one_launch_at_a_time(), _deferred_interrupt() as interrupts:
+        port = _free_port(open_to_network) if port is None else _require_free(port)
+        environment = manager_environment(loopback=not open_to_network)
+        output = _nnictl([*command, "--port", str(port)], environment)
+        named = re.search(r"Experiment ID:\s*([\w-]+)", output)
+        if named is None:
+            raise UserError(f"{source}: nnictl named no experiment; it said: {_last_line(output)}")
+        experiment_id = named[1]
+    if interrupts:
+        stop(experiment_id)
+        raise KeyboardInterrupt
+    _require_healthy(experiment_id, port, source)
+    return Launched(experiment_id, _url(port), port, find_experiment(experiment_id).folder)
+
+
+def _require_healthy(experiment_id: str, port: int, source: str, settle_s: float = 1.0) -> None:
+    """nnictl reports success when the manager answers, which may be another manager, or about to fail."""
+    time.sleep(settle_s)
+    found = manager_status(port, experiment_id)
+    if found is None:
+        raise UserError(
+            f"{source}: nothing of experiment {experiment_id} answers on port {port}; see its log under "
+            f"{known_experiments().get(experiment_id, {}).get('logDir', '~/nni-experiments')}/{experiment_id}/log"
+        )
+    if found[0] == "ERROR":
+        stop(experiment_id)
+        raise UserError(
+            f"{source}: experiment {experiment_id} failed at its start: {found[1] or 'no reason given'}"
+        )
+
+
+def _nnictl(arguments: list[str], environment: dict[str, str]) -> str:
+    """What nnictl prints, without colours.
+
+    Raises:
+        UserError: if it is not installed, fails or hangs.
+    """
+    program = Path(sys.executable).with_name("nnictl")
+    if not program.is_file():
+        raise UserError(f"{program}: not found; install nni==3.0 into this Python environment")
+    # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not know of.
+    process = subprocess.Popen(
+        [str(program), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=NNICTL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise UserError(f"nnictl {arguments[0]} did not end within {NNICTL_TIMEOUT_S:.0f} s") from None
+    output = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    if process.returncode != 0:
+        raise UserError(f"nnictl {arguments[0]} failed: {_last_line(output)}")
+    return output
+
+
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[list[int]]:
+    """Within, Ctrl-C is only noted, in the list (in the main thread, the only one that gets it)."""
+    pressed: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    except ValueError:  # not the main thread
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _last_line(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    faults = [line for line in lines if re.search(r"error|fail|not ", line, re.IGNORECASE)]
+    return (faults or lines or ["nothing"])[-1]
+
+
+@contextlib.contextmanager
+def _one_launch_at_a_time() -> Iterator[None]:
+    """Two launches of one user that pick the same port would both talk to the first manager."""
+    folder = Path.home() / "nni-experiments"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".uxnet-launch.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _free_port(needs_second: bool) -> int:
+    for port in range(FIRST_PORT, FIRST_PORT + NUM_PORTS):
+        if _is_free(port) and (not needs_second or _is_free(port + 1)):
+            return port
+    raise UserError(
+        f"no port from {FIRST_PORT} to {FIRST_PORT + NUM_PORTS - 1} is free; give one with --port"
+    )
+
+
+def _require_free(port: int) -> int:
+    if not _is_free(port):
+        for name, entry in known_experiments().items():
+            if entry.get("port") == port and manager_status(port, name) is not None:
+                raise UserError(
+                    f"port {port} is taken by experiment {name}; stop it (nnictl stop {name}) or give another --port"
+                )
+        raise UserError(f"port {port} is taken by another program or user; give another --port")
+    return port
+
+
+def _is_free(port: int) -> bool:
+    """True if nothing listens on the port, on any interface of this machine."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            return False
+    with socket.socket() as probe:
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
+
+
+def _url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    # A manager whose parent has not yet asked for its exit code is a zombie: it runs no more.
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return True

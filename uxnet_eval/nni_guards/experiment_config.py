@@ -1,0 +1,299 @@
+"""Checks of an nnictl file before NNI sees it: what it would hang, flood the machine or die on, late and quietly."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from search_space.errors import UserError, nearest
+
+from ..run_config import RunConfig, find_dataset
+
+if TYPE_CHECKING:
+    from nni.experiment.config import ExperimentConfig
+
+logger = logging.getLogger(__name__)
+
+
+def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
+    """NNI's configuration in a YAML file, in canonical form (absolute paths), if it is safe to start.
+
+    Raises:
+        UserError: if the file cannot be read or NNI would refuse it; if GPUs are asked for in a way that cannot be
+            met (:func:`check_gpus`); if the tuner is not known; if the search space breaks NNI's messages or
+            does not fit the run configuration (:func:`check_search_space`); if the run configuration that the
+            trial command names, or its data set, is not there.
+    """
+    from nni.experiment.config import ExperimentConfig, utils  # deferred: slow to import
+
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give an nnictl configuration") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
+    utils.set_base_path(path.absolute().parent)
+    try:
+        config = ExperimentConfig(**values)
+    except (ValueError, TypeError, AttributeError, KeyError, AssertionError) as error:
+        raise UserError(f"{path}: NNI refuses it: {_one_line(error)}") from None
+    finally:
+        utils.unset_base_path()  # NNI's own load() forgets this after an error
+    return _checked(config, str(path))
+
+
+def check_stored_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
+    """The same checks for the configuration that NNI has stored with an experiment (canonical JSON)."""
+    from nni.experiment.config import ExperimentConfig
+
+    return _checked(ExperimentConfig(**values), source)
+
+
+def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
+    # Before NNI validates: its message about useActiveGpu would lead the user into the endless loop.
+    services = (
+        config.training_service if isinstance(config.training_service, list) else [config.training_service]
+    )
+    if isinstance(config.trial_concurrency, int):  # else NNI will say what it expects
+        for service in services:
+            if getattr(service, "platform", None) == "local":
+                _check_local_gpus(config, service, source)
+    try:
+        canonical = config.canonical_copy()
+    except (ValueError, TypeError, AttributeError, KeyError, AssertionError) as error:
+        raise UserError(f"{source}: NNI refuses it: {_one_line(error)}") from None
+    for service in services:
+        platform = getattr(service, "platform", None)
+        if platform != "local" and (config.trial_gpu_number or getattr(service, "trial_gpu_number", None)):
+            logger.warning(
+                "%s: whether platform %s can meet trialGpuNumber is not checked; NNI hangs if it cannot",
+                source,
+                platform,
+            )
+    for kind in ("tuner", "assessor"):
+        _check_algorithm(getattr(canonical, kind), kind, source)
+    run = _run_config(canonical, source)
+    check_search_space(canonical.search_space, run, source)
+    return canonical
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def count_gpus() -> int:
+    """GPUs of this machine as NNI's manager counts them: all of NVIDIA's driver, whatever is made visible."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _check_local_gpus(config: ExperimentConfig, service: Any, source: str) -> None:
+    from nni.experiment.config.utils import is_missing
+
+    per_trial = service.trial_gpu_number
+    if is_missing(per_trial) or per_trial is None:
+        per_trial = config.trial_gpu_number
+    indices = service.gpu_indices
+    if isinstance(indices, str):
+        indices = [int(index) for index in indices.split(",")]
+    elif isinstance(indices, int):
+        indices = [indices]
+    if isinstance(per_trial, int) and per_trial > 0:
+        check_gpus(
+            per_trial,
+            concurrency=config.trial_concurrency,
+            num_gpus=count_gpus(),
+            max_per_gpu=service.max_trial_number_per_gpu,
+            use_active=service.use_active_gpu,
+            indices=indices,
+            source=source,
+        )
+
+
+def check_gpus(
+    per_trial: int,
+    *,
+    concurrency: int,
+    num_gpus: int,
+    max_per_gpu: int = 1,
+    use_active: bool | None = None,
+    indices: list[int] | None = None,
+    source: str = "trialGpuNumber",
+) -> None:
+    """Refuses a request for GPUs that NNI's scheduler cannot meet at every moment.
+
+    NNI retries such a request without delay and starts a process with each retry, which exhausts the machine's
+    memory within minutes. Its scheduler gives ``per_trial / max_per_gpu`` GPUs to a trial, wants that to be less
+    than all GPUs (not at most all), and with ``useActiveGpu: false`` counts only GPUs that nobody uses at the
+    moment, NNI's own trials among the users.
+
+    Args:
+        per_trial: ``trialGpuNumber``, at least 1.
+        concurrency: ``trialConcurrency``.
+        num_gpus: GPUs of the machine.
+        max_per_gpu: ``maxTrialNumberPerGpu``.
+        use_active: ``useActiveGpu``; None if it is not given.
+        indices: ``gpuIndices``; None: all.
+        source: the beginning of an error message.
+
+    Raises:
+        UserError: if the request cannot be met.
+    """
+    without = "leave trialGpuNumber out, then a trial sees all GPUs"
+    if num_gpus == 0:
+        raise UserError(f"{source}: trialGpuNumber is {per_trial} but this machine has no GPU; {without}")
+    if not use_active:
+        raise UserError(
+            f"{source}: trialGpuNumber needs 'useActiveGpu: true' in trainingService (a GPU in use would hang NNI); "
+            f"or {without}"
+        )
+    usable = range(num_gpus) if indices is None else indices
+    absent = [index for index in usable if index not in range(num_gpus)]
+    if absent:
+        raise UserError(f"{source}: gpuIndices names GPU {absent[0]}; this machine has 0 to {num_gpus - 1}")
+    share = per_trial / max_per_gpu
+    if share >= num_gpus:
+        raise UserError(
+            f"{source}: trialGpuNumber {per_trial} on a machine with {num_gpus} GPU(s) hangs NNI, which gives out "
+            f"fewer than all GPUs to a trial; {without}, or set trainingService.maxTrialNumberPerGpu to "
+            f"{per_trial // num_gpus + 1}"
+        )
+    # As NNI's scheduler counts: several trials on the emptiest GPU, or whole GPUs.
+    per_gpu, whole = math.floor(1.001 / share), math.floor(share + 0.5)
+    capacity = len(usable) * per_gpu if share < 1 else len(usable) // whole
+    if concurrency > capacity:
+        remedy = f"set trialConcurrency to {capacity} or less, or " if capacity else ""
+        raise UserError(
+            f"{source}: trialConcurrency {concurrency} with trialGpuNumber {per_trial} is more than {len(usable)} "
+            f"GPU(s) hold ({capacity} trial(s) at once), which hangs NNI; {remedy}{without}"
+        )
+
+
+def _check_algorithm(algorithm: Any, kind: str, source: str) -> None:
+    """With an unknown name NNI starts, reports success and then does nothing."""
+    if algorithm is None or algorithm.name is None:
+        return
+    from nni.tools.package_utils import get_all_algo_meta
+
+    metas = [meta for meta in get_all_algo_meta() if meta.algo_type in (kind, "advisor")]
+    known = [name for meta in metas for name in (meta.name, meta.alias) if name]
+    if algorithm.name.lower() not in {name.lower() for name in known}:
+        raise UserError(
+            f"{source}: NNI has no {kind} '{algorithm.name}'{nearest(algorithm.name, known)}; "
+            f"there are {', '.join(sorted(known))}"
+        )
+
+
+def check_search_space(space: Any, run: RunConfig | None, source: str) -> None:
+    """Refuses a search space that NNI's messages or the run configuration cannot take.
+
+    Args:
+        space: as NNI reads it, ``{name: {_type: ..., _value: [...]}}``.
+        run: the run configuration that the parameters will override; None: anything goes.
+        source: the beginning of an error message.
+
+    Raises:
+        UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry, a name
+            that is no setting, a value that the setting does not allow.
+    """
+    from nni.common.hpo_utils import validate_search_space
+
+    for text in _texts(space):
+        if "#" in text or "//" in text:
+            raise UserError(
+                f"{source}: search space holds '{text}'; NNI drops what follows '#' or '//', so use neither "
+                "(not a path or an address, but a name of your own for it)"
+            )
+    try:
+        validate_search_space(space, raise_exception=True)
+    except ValueError as error:
+        hint = "; YAML takes 1e-3 for text, write 1.0e-3" if "values :" in str(error) else ""
+        raise UserError(f"{source}: {_one_line(error)}{hint}") from None
+    if run is not None:
+        for name, entry in space.items():
+            for value in _extreme_values(entry["_type"], entry["_value"]):
+                run.override({name: value}, source=f"{source}: search space")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string in nested lists and mappings, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
+    """Values that a distribution of NNI's can give: all of a choice, the ends of a range, the median."""
+    if kind == "choice":
+        return arguments
+    if kind == "randint":
+        return [arguments[0], arguments[1] - 1]
+    if "lognormal" in kind:
+        return [math.exp(arguments[0])]
+    return arguments[:1] if "normal" in kind else arguments[:2]
+
+
+def _run_config(config: ExperimentConfig, source: str) -> RunConfig | None:
+    """The run configuration that the trial command ``uxnet search --config X`` names; None for another command."""
+    service = (
+        config.training_service[0] if isinstance(config.training_service, list) else config.training_service
+    )
+    command = service.trial_command or config.trial_command or ""
+    words = shlex.split(command)
+    starts = [
+        index
+        for index, word in enumerate(words)
+        if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
+    ]
+    if not starts or not {"search", "uxnet_eval.search"} & set(words[starts[0] :]):
+        return None
+    for index, word in enumerate(words):
+        given = None
+        if word in ("--config", "-c") and index + 1 < len(words):
+            given = words[index + 1]
+        elif word.startswith("--config="):
+            given = word.partition("=")[2]
+        if given is not None:
+            try:
+                with _working_directory(service.trial_code_directory):  # where the trial will run
+                    run = RunConfig.load(given)
+                    find_dataset(run.dataset, beside=Path(given).parent)
+            except UserError as error:
+                raise UserError(f"{source}: trialCommand: {error}") from None
+            return run
+    raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
+
+
+@contextlib.contextmanager
+def _working_directory(folder: str | os.PathLike[str]) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

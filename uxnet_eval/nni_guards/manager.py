@@ -1,0 +1,35 @@
+"""The environment that NNI's manager is started in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+LOOPBACK_SCRIPT = Path(__file__).parents[1] / "loopback.js"
+
+
+def manager_environment(loopback: bool = True) -> dict[str, str]:
+    """Environment variables for ``nnictl create`` and ``nnictl resume``.
+
+    - The web server and TensorBoard listen on 127.0.0.1 alone (``loopback.js``); NNI has no option for it, and
+      what it serves, to anybody, includes every file that the user can read.
+    - ``python``, ``uxnet`` and ``tensorboard`` are those beside this interpreter, activated or not.
+    - A proxy is not asked for this machine's own addresses.
+
+    Args:
+        loopback: False leaves NNI open to the network, which machines of another platform than ``local`` need.
+    """
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]
+    )
+    environment["VIRTUAL_ENV"] = sys.prefix  # what the trialCommand of experiments/*.yml looks at first
+    for name in ("NO_PROXY", "no_proxy"):
+        environment[name] = ",".join(filter(None, [environment.get(name), "localhost,127.0.0.1"]))
+    if loopback:
+        given = environment.get("NODE_OPTIONS", "")
+        script = str(LOOPBACK_SCRIPT).replace("\\", "\\\\").replace('"', '\\"')
+        environment["NODE_OPTIONS"] = f'--require "{script}" {given}'.strip()
+        environment["UXNET_USER_NODE_OPTIONS"] = given
+    return environment
