@@ -5,13 +5,14 @@ Modules are imported inside the commands, so that ``uxnet --help`` does not wait
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 try:
     import typer
-    import yaml
     from rich.console import Console
 except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
     sys.exit(
@@ -39,9 +40,12 @@ Data = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"uxnet {version('uxnet-search')}")
+        try:
+            typer.echo(f"uxnet {version('uxnet-search')}")
+        except PackageNotFoundError:
+            typer.echo("uxnet, run from its source folder without being installed")
         raise typer.Exit
 
 
@@ -67,12 +71,12 @@ def check(data: Data) -> None:
     from .run_config import find_dataset
 
     folder = find_dataset(data)
-    faults = check_dataset(folder)
+    with _progress("checking the cases") as progress:
+        faults = check_dataset(folder, progress=progress)
     for fault in faults:
-        typer.echo(f"{fault.case_id}: {fault.message}")
+        typer.echo(str(fault))
     if faults:
-        num_cases = len({fault.case_id for fault in faults})
-        typer.echo(f"{folder}: {len(faults)} fault(s) in {num_cases} place(s)")
+        typer.echo(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found")
         raise typer.Exit(1)
     typer.echo(f"{folder}: no fault found")
 
@@ -96,12 +100,13 @@ def plan(
 
     Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
     """
+    _refuse_existing(output, force)
     from . import fingerprint, msd, planning
     from .run_config import find_dataset
 
-    _refuse_existing(output, force)
     folder = find_dataset(data)
-    measured = fingerprint.measure(msd.read_dataset(folder), progress=_progress("reading the cases"))
+    with _progress("reading the cases") as progress:
+        measured = fingerprint.measure(msd.read_dataset(folder), progress=progress)
     planning.write_run_config(folder, planning.make_plan(measured, memory_gib), output)
     typer.echo(f"wrote {output}; next: uxnet search --config {output}")
 
@@ -109,11 +114,11 @@ def plan(
 @app.command("demo-data", rich_help_panel=_DATA)
 def demo_data(
     folder: Annotated[Path, typer.Argument(help="The folder to make.")],
-    cases: Annotated[int, typer.Option(min=1, help="Training cases.")] = 24,
-    dims: Annotated[int, typer.Option(min=2, max=3, help="3 for volumes, 2 for images.")] = 3,
-    channels: Annotated[int, typer.Option(min=1, max=2, help="Image channels.")] = 1,
+    cases: Annotated[int, typer.Option(help="Training cases.")] = 24,
+    dims: Annotated[int, typer.Option(help="3 for volumes, 2 for images.")] = 3,
+    channels: Annotated[int, typer.Option(help="Image channels.")] = 1,
     anisotropic: Annotated[bool, typer.Option("--anisotropic", help="Thick slices.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same data.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
 ) -> None:
     """Generate a small data set to try things on.
 
@@ -150,31 +155,70 @@ def search(
 
     Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
     """
+    from .overrides import parse_overrides
     from .search import run_search
 
-    run_search(config, output=output, overrides=parse_settings(settings or []))
+    run_search(config, output=output, overrides=parse_overrides(settings or []))
 
 
 @app.command(rich_help_panel=_SEARCH)
 def launch(
-    experiment: Annotated[Path, typer.Argument(help="NNI's experiment configuration, experiments/X.yml.")],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of NNI's web page.")] = 8080,
-    wait: Annotated[bool, typer.Option("--wait", help="Return only when the experiment is done.")] = False,
-    experiment_dir: Annotated[
-        Path | None, typer.Option(help="Where NNI keeps its experiments; unless given, ~/nni-experiments.")
+    experiment: Annotated[
+        Path | None, typer.Argument(help="NNI's experiment configuration, experiments/X.yml.")
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Instead, go on with an experiment that stopped or whose manager died."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port of NNI's web page; unless given, the first free one from 8080 on."
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show the progress and return when every trial is done.")
+    ] = False,
+    experiment_dir: Annotated[
+        Path | None, typer.Option(help="Where NNI keeps the experiment; unless given, ~/nni-experiments.")
+    ] = None,
+    open_to_network: Annotated[
+        bool,
+        typer.Option(
+            "--open-to-network",
+            help="Let NNI listen to other machines, without a password: only in a network that you trust.",
+        ),
+    ] = False,
 ) -> None:
     """Start an NNI experiment safely: nnictl create, with guards.
 
     The web page and TensorBoard listen on this machine alone (nnictl opens them to the network, without a
-    password), GPU settings that would hang NNI are refused, and the trials use this Python. Prints the
-    experiment's id and the web page's address.
+    password), what would hang NNI is refused, and the trials use this Python. Prints the experiment's id,
+    the web page's address and the folder.
 
-    Example: uxnet launch experiments/hippocampus.yml --port 8080
+    Example: uxnet launch experiments/hippocampus.yml --wait
     """
+    if (experiment is None) == (resume is None):
+        raise typer.BadParameter("give either an experiment configuration or --resume ID")
+    if resume is not None and experiment_dir is not None:
+        raise typer.BadParameter(
+            "--experiment-dir is for a new experiment; one that is resumed keeps its folder"
+        )
     from . import launch as launching
 
-    launching.launch(experiment, port=port, wait=wait, experiment_dir=experiment_dir)
+    if experiment is not None:
+        started = launching.launch(
+            experiment, port=port, wait=wait, experiment_dir=experiment_dir, open_to_network=open_to_network
+        )
+    else:
+        assert resume is not None
+        started = launching.resume(resume, port=port, wait=wait, open_to_network=open_to_network)
+    typer.echo(f"experiment: {started.experiment_id}")
+    typer.echo(f"web page:   {started.url}")
+    typer.echo(f"folder:     {started.folder}")
+    typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")
 
 
 @app.command(rich_help_panel=_ARCHITECTURE)
@@ -193,7 +237,7 @@ def export(
     trial: Annotated[
         str | None, typer.Option(help="A trial's id; unless given, the experiment's best.")
     ] = None,
-    by: Annotated[str | None, typer.Option(help="The metric that makes a trial the best.")] = None,
+    by: Annotated[str, typer.Option(help="The final result by which a trial is the best.")] = "default",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
     """Write the architecture that a search found as one JSON file.
@@ -202,21 +246,24 @@ def export(
 
     Example: uxnet export runs/first -o genotype.json --prune-threshold 0.6
     """
+    _refuse_existing(output, force)
     from .export import export_genotype
 
-    _refuse_existing(output, force)
-    options = {"prune_threshold": prune_threshold, "trial": trial, "by": by}
-    given = {name: value for name, value in options.items() if value is not None}
-    export_genotype(source, output, **given)
+    genotype, record = export_genotype(source, prune_threshold=prune_threshold, trial=trial, by=by)
+    genotype.save(output)
+    if record is not None:
+        score = "" if record.final is None or by not in record.final else f", {by} {record.final[by]:.4f}"
+        typer.echo(f"trial {record.id}{score}")
+    num_edges = len(genotype.grid.edges)
+    typer.echo(f"{len(genotype.edges)} of {num_edges} edges, {len(genotype.nodes)} nodes")
     typer.echo(f"wrote {output}; next: uxnet draw {output} -o {output.with_suffix('.png')}")
 
 
 @app.command(rich_help_panel=_ARCHITECTURE)
 def draw(
     genotype: Annotated[Path, typer.Argument(metavar="GENOTYPE", help="A genotype, JSON.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The picture to write; its ending says the format.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .svg.")],
+    dims: Annotated[int, typer.Option(min=2, max=3, help="Name the operations as in 3-D or as in 2-D.")] = 3,
 ) -> None:
     """Draw a genotype: its nodes, the kept edges and the operation of every layer.
 
@@ -224,7 +271,7 @@ def draw(
     """
     from .drawing import draw_genotype_file
 
-    draw_genotype_file(genotype, output)
+    draw_genotype_file(genotype, output, spatial_dims=dims)
     typer.echo(f"wrote {output}")
 
 
@@ -243,36 +290,6 @@ def demo(
     run_demo(folder)
 
 
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """The values of ``NAME=VALUE`` strings, each value read as YAML (``3``, ``0.5``, ``[64, 64, 32]``, ``true``).
-
-    Raises:
-        UserError: if a string has no name or no ``=``, its value is not YAML, or a name comes twice.
-    """
-    values: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set {setting}: expected NAME=VALUE, such as --set epochs=5")
-        if name in values:
-            raise UserError(f"--set {setting}: '{name}' is set twice; give it once")
-        try:
-            values[name] = _number(yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise UserError(f"--set {setting}: the value is not YAML; quote it") from None
-    return values
-
-
-def _number(value: Any) -> Any:
-    """``value``, or the number it spells: YAML takes ``1e-3`` (no decimal point) for a string."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _refuse_existing(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; give another name, or --force to overwrite it")
@@ -280,16 +297,16 @@ def _refuse_existing(path: Path, force: bool) -> None:
         raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")
 
 
-def _progress(description: str) -> Any:
-    """A function that shows a progress bar on stderr around an iterable, if someone is looking."""
-    from rich.progress import track
+@contextlib.contextmanager
+def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (number done, total) that moves a progress bar on stderr, shown if that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-
-    def show(items: Any, total: int | None = None) -> Any:
-        return track(items, description, total=total, console=console, disable=not console.is_terminal)
-
-    return show
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda num_done, total: bar.update(task, completed=num_done, total=total)
 
 
 def main() -> None:

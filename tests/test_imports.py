@@ -1,0 +1,98 @@
+"""Who may import whom: the directions between the packages, and what a newcomer need not have loaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("search_space", "strategies", "uxnet_eval")
+MODULES = sorted(
+    path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")
+)
+FORBIDDEN = {
+    "search_space": {"strategies", "uxnet_eval"},
+    "strategies": {"uxnet_eval"},
+    "uxnet_eval": set(),
+}
+MAY_IMPORT_NNI = (
+    "search_space/nni_first.py",
+    "search_space/space.py",
+    "strategies/",
+    "uxnet_eval/nni_guards/",
+    "uxnet_eval/launch.py",
+)
+
+
+def imported_packages(source: str) -> set[str]:
+    """Top-level names of every absolute import in ``source``, those inside functions included."""
+    found: set[str] = set()
+    for statement in ast.walk(ast.parse(source)):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0 and statement.module:
+            found.add(statement.module.split(".")[0])
+    return found
+
+
+def test_imported_packages_sees_every_form() -> None:
+    source = "import a.b\nfrom c.d import e\nfrom . import f\nfrom .g import h\ndef i():\n    import j as k\n"
+    assert imported_packages(source) == {"a", "c", "j"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_direction_between_packages(module: str) -> None:
+    imported = imported_packages((ROOT / module).read_text())
+    assert not imported & FORBIDDEN[module.split("/")[0]]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(MAY_IMPORT_NNI)])
+def test_nni_stays_behind_its_modules(module: str) -> None:
+    assert "nni" not in imported_packages((ROOT / module).read_text())
+
+
+def loaded_packages(code: str, names: tuple[str, ...]) -> set[str]:
+    """Those of ``names`` that a fresh Python has loaded after it ran ``code``."""
+    script = f"{code}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
+    )
+    return set(run.stdout.split())
+
+
+def test_loaded_packages_notices() -> None:
+    assert loaded_packages("import json", ("json", "torch")) == {"json"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import search_space.grid, search_space.operations, search_space.genotype, search_space.presets",
+        "from search_space import Genotype, SearchSpaceConfig, presets; presets.get('unet')",
+        "import strategies.pruning",
+        "import uxnet_eval.run_config",
+        "import uxnet_eval.cli",  # uxnet --help answers at once
+    ],
+)
+def test_no_torch_for_graph_logic_and_configuration(code: str) -> None:
+    assert loaded_packages(code, ("torch", "nni", "monai")) == set()
+
+
+def test_fixed_network_needs_no_nni() -> None:
+    code = "from search_space import UXNet; import search_space.network"
+    assert loaded_packages(code, ("torch", "nni", "strategies", "uxnet_eval")) == {"torch"}
+
+
+def test_setup_names_every_package() -> None:
+    folders = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in map(ROOT.joinpath, MODULES)
+    }
+    named: set[str] = set()
+    for statement in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
+        if isinstance(statement, ast.keyword) and statement.arg == "packages":
+            named = set(ast.literal_eval(statement.value))
+    assert named == folders

@@ -1,0 +1,285 @@
+"""The command line: exit codes, one-line errors, and what each command hands to its function."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import uxnet_eval
+from search_space import Genotype, presets
+from search_space.errors import UserError
+from uxnet_eval import cli
+from uxnet_eval.overrides import parse_overrides
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("check", "plan", "demo-data", "search", "launch", "export", "draw", "demo")
+
+
+def uxnet(*arguments: str | Path, prelude: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command line as a process of its own, after the Python statements in ``prelude``."""
+    script = f"{prelude}\nfrom uxnet_eval.cli import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+
+
+class Launched:
+    """What :func:`uxnet_eval.launch.launch` returns, as far as the command line looks at it."""
+
+    experiment_id, url, folder = "AbCd1234", "http://127.0.0.1:9000", Path("nni/AbCd1234")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """Replaces the functions behind the commands; what they were called with."""
+    seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    for module_name, function in (
+        ("search", "run_search"),
+        ("drawing", "draw_genotype_file"),
+        ("demo", "run_demo"),
+        ("demo_data", "make_demo_data"),
+    ):
+
+        def record(*args: Any, _name: str = function, **kwargs: Any) -> None:
+            seen.append((_name, args, kwargs))
+
+        replace_module(monkeypatch, module_name, {function: record})
+
+    def start(*args: Any, **kwargs: Any) -> Launched:
+        seen.append(("launch", args, kwargs))
+        return Launched()
+
+    def go_on(*args: Any, **kwargs: Any) -> Launched:
+        seen.append(("resume", args, kwargs))
+        return Launched()
+
+    def find(*args: Any, **kwargs: Any) -> tuple[Genotype, None]:
+        seen.append(("export_genotype", args, kwargs))
+        return presets.get("unet", 3), None
+
+    replace_module(monkeypatch, "launch", {"launch": start, "resume": go_on})
+    replace_module(monkeypatch, "export", {"export_genotype": find})
+    return seen
+
+
+def replace_module(monkeypatch: pytest.MonkeyPatch, name: str, functions: dict[str, Any]) -> None:
+    module = ModuleType(f"uxnet_eval.{name}")
+    vars(module).update(functions)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(uxnet_eval, name, module, raising=False)
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+
+
+def test_help_lists_every_command_within_a_second_or_so() -> None:
+    start = time.perf_counter()
+    run = uxnet("--help")
+    assert time.perf_counter() - start < 5  # takes 0.5 s; PyTorch alone would take longer than that
+    assert run.returncode == 0
+    for command in COMMANDS:
+        assert f" {command} " in run.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_an_example(command: str) -> None:
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: uxnet {command}" in result.output
+
+
+def test_version_is_printed() -> None:
+    result = invoke("--version")
+    assert result.exit_code == 0
+    assert result.output.startswith("uxnet")
+
+
+def test_user_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    run = uxnet("check", tmp_path / "absent")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.startswith("uxnet: error: ")
+    assert run.stderr.count("\n") == 1
+
+
+def test_surprise_keeps_its_traceback() -> None:
+    run = uxnet(
+        "check", "DATA", prelude="import uxnet_eval.run_config as r; r.find_dataset = lambda data: 1 / 0"
+    )
+    assert run.returncode == 1
+    assert "Traceback (most recent call last)" in run.stderr
+    assert run.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+@pytest.mark.parametrize("arguments", [("check",), ("serch",), ("search", "--confg", "x.run.yml")])
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    run = uxnet(*arguments)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+def test_interrupt_is_one_line_and_exit_code_130() -> None:
+    prelude = (
+        "import os, signal\nimport uxnet_eval.run_config as r\n"
+        "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
+    )
+    run = uxnet("check", "DATA", prelude=prelude)
+    assert run.returncode == 130
+    assert run.stderr == "uxnet: interrupted\n"
+
+
+def test_missing_package_names_the_interpreter() -> None:
+    run = uxnet("--help", prelude="import sys; sys.modules['typer'] = None")
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"uxnet: error: {sys.executable} has no package 'typer'")
+    assert run.stderr.count("\n") == 1
+
+
+def test_parse_overrides_reads_yaml_values() -> None:
+    settings = ["epochs=5", "sparsity_weight=1e-3", "patch_size=[64, 64, 32]", "folded=false", "device=cpu"]
+    assert parse_overrides(settings) == {
+        "epochs": 5,
+        "sparsity_weight": 0.001,  # a string to YAML 1.1
+        "patch_size": [64, 64, 32],
+        "folded": False,
+        "device": "cpu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["epochs"], "expected NAME=VALUE"),
+        (["=5"], "expected NAME=VALUE"),
+        (["epochs=5", "epochs=6"], "'epochs' is set twice"),
+        (["strides=[[2, 2"], "not YAML"),
+    ],
+)
+def test_parse_overrides_refuses(settings: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_overrides(settings)
+
+
+def test_search_hands_over_its_options(calls: list[Any], tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    invoke("search", "--config", "a.run.yml", "--output", str(output), "--set", "epochs=5", "--set", "seed=1")
+    invoke("search", "--config", "a.run.yml")
+    assert calls == [
+        ("run_search", (Path("a.run.yml"),), {"output": output, "overrides": {"epochs": 5, "seed": 1}}),
+        ("run_search", (Path("a.run.yml"),), {"output": None, "overrides": {}}),
+    ]
+
+
+def test_launch_hands_over_its_options_and_prints_where_things_are(calls: list[Any]) -> None:
+    result = invoke("launch", "a.yml", "--port", "9000", "--wait", "--experiment-dir", "nni")
+    options = {"port": 9000, "wait": True, "experiment_dir": Path("nni"), "open_to_network": False}
+    assert calls == [("launch", (Path("a.yml"),), options)]
+    for part in ("AbCd1234", "http://127.0.0.1:9000", "nni/AbCd1234", "nnictl stop AbCd1234"):
+        assert part in result.output
+
+
+def test_launch_resumes(calls: list[Any]) -> None:
+    invoke("launch", "--resume", "AbCd1234", "--open-to-network")
+    assert calls == [("resume", ("AbCd1234",), {"port": None, "wait": False, "open_to_network": True})]
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("a.yml", "--resume", "AbCd1234"), ("--resume", "AbCd1234", "--experiment-dir", "nni")]
+)
+def test_launch_wants_one_thing_to_start(arguments: tuple[str, ...], calls: list[Any]) -> None:
+    assert invoke("launch", *arguments).exit_code == 2
+    assert calls == []
+
+
+def test_export_hands_over_its_options_and_writes_the_genotype(calls: list[Any], tmp_path: Path) -> None:
+    output = tmp_path / "genotype.json"
+    result = invoke("export", "AbCd1234", "-o", str(output))
+    assert "7 of 11 edges, 6 nodes" in result.output  # U-Net: 2 + 3 + 2; grid: 3 + 6 + 2
+    assert Genotype.load(output) == presets.get("unet", 3)
+    options = ("--prune-threshold", "0.6", "--trial", "t", "--by", "derived_dice", "--force")
+    invoke("export", "runs/first", "-o", str(output), *options)
+    assert calls == [
+        ("export_genotype", ("AbCd1234",), {"prune_threshold": None, "trial": None, "by": "default"}),
+        ("export_genotype", ("runs/first",), {"prune_threshold": 0.6, "trial": "t", "by": "derived_dice"}),
+    ]
+
+
+def test_export_keeps_an_existing_file(calls: list[Any], tmp_path: Path) -> None:
+    output = tmp_path / "genotype.json"
+    output.write_text("precious")
+    with pytest.raises(UserError, match="exists already"):
+        invoke("export", "AbCd1234", "-o", str(output))
+    assert calls == []
+    invoke("export", "AbCd1234", "-o", str(output), "--force")
+    assert len(calls) == 1
+
+
+def test_export_into_an_absent_folder_is_refused(calls: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        invoke("export", "AbCd1234", "-o", str(tmp_path / "absent" / "genotype.json"))
+    assert calls == []
+
+
+def test_draw_demo_and_demo_data_hand_over_their_options(calls: list[Any]) -> None:
+    invoke("draw", "g.json", "-o", "g.svg", "--dims", "2")
+    invoke("demo")
+    invoke("demo-data", "d", "--cases", "5", "--dims", "2", "--channels", "2", "--anisotropic", "--seed", "3")
+    settings = {"num_cases": 5, "spatial_dims": 2, "num_channels": 2, "anisotropic": True, "seed": 3}
+    assert calls == [
+        ("draw_genotype_file", (Path("g.json"), Path("g.svg")), {"spatial_dims": 2}),
+        ("run_demo", (Path("demo"),), {}),
+        ("make_demo_data", (Path("d"),), settings),
+    ]
+
+
+def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    assert invoke("demo-data", str(folder), "--cases", "4").exit_code == 0
+    good = invoke("check", str(folder))
+    assert (good.exit_code, good.output) == (0, f"{folder}: no fault found\n")
+    images = sorted((folder / "imagesTr").glob("*.nii.gz"))
+    images[0].unlink()
+    images[2].write_bytes(images[2].read_bytes()[:200])
+    bad = invoke("check", str(folder))
+    lines = bad.output.splitlines()
+    assert bad.exit_code == 1
+    assert [line.split(":")[0] for line in lines[:2]] == ["demo_000", "demo_002"]
+    assert lines[2:] == [f"{folder}: 2 faults found"]
+
+
+def test_plan_keeps_an_existing_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.run.yml").write_text("precious")
+    with pytest.raises(UserError, match="exists already"):
+        invoke("plan", str(tmp_path), "-o", str(tmp_path / "mine.run.yml"))
+
+
+def test_every_command_is_tested_here() -> None:
+    registered = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert registered == set(COMMANDS)
+
+
+def test_typer_reports_ctrl_c_as_130() -> None:
+    # cli.main() counts on it to print its line; a typer that behaves otherwise shows here.
+    app = typer.Typer()
+
+    @app.command()
+    def stop() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    assert CliRunner().invoke(app, []).exit_code == 130
