@@ -24,6 +24,13 @@ MIN_SIZE_VOXELS = 8
 SLICES_PER_VOXEL = 3
 """Spacing of the last axis of an anisotropic set, in mm; the other axes have 1 mm."""
 
+_DEFAULT_SIZES_VOXELS = {  # by spatial_dims and anisotropic
+    (3, False): (40, 40, 32),
+    (3, True): (40, 40, 12),
+    (2, False): (80, 80),
+    (2, True): (80, 27),
+}
+
 _GENERATOR_VERSION = 1  # raise it when the same settings give other voxels
 _SETTINGS_KEY = "demo_settings"
 
@@ -60,9 +67,7 @@ def make_demo_data(
     if spatial_dims not in (2, 3):
         raise UserError(f"spatial_dims is {spatial_dims}, expected 2 or 3")
     if size_voxels is None:
-        last_mm = 32 if spatial_dims == 3 and not anisotropic else 36 if spatial_dims == 3 else 80
-        in_plane = (40, 40) if spatial_dims == 3 else (80,)
-        size_voxels = (*in_plane, round(last_mm / SLICES_PER_VOXEL) if anisotropic else last_mm)
+        size_voxels = _DEFAULT_SIZES_VOXELS[spatial_dims, anisotropic]
     size_voxels = tuple(int(size) for size in size_voxels)
     if len(size_voxels) != spatial_dims or min(size_voxels) < MIN_SIZE_VOXELS:
         raise UserError(
@@ -103,28 +108,24 @@ def make_demo_data(
 
 def _is_kept(folder: Path, settings: dict[str, Any]) -> bool:
     """Whether ``folder`` holds the set already; ``False`` if it is absent or empty, UserError otherwise."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        return False
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     advice = "expected nothing, or a demo set of the same settings; give another folder or remove this one"
     try:
-        found = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))[_SETTINGS_KEY]
+        found = dict(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))[_SETTINGS_KEY])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: holds something that is no demo set, {advice}") from None
     if found != settings:
         changed = [f"{key} {found.get(key)}" for key in settings if found.get(key) != settings[key]]
         raise UserError(f"{folder}: holds a demo set of other settings ({', '.join(changed)}), {advice}")
     absent = [
-        case.case_id for case in read_dataset(folder).cases if not (case.image.is_file() and _has_label(case))
+        case.case_id
+        for case in read_dataset(folder).cases
+        if not (case.image.is_file() and (case.label and case.label.is_file()))
     ]
     if absent:
         raise UserError(f"{folder}: holds a demo set without its case {absent[0]}, {advice}")
     return True
-
-
-def _has_label(case: Any) -> bool:
-    return case.label is not None and case.label.is_file()
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:
