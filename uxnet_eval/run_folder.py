@@ -1,0 +1,65 @@
+"""The output folder of a run: made for one configuration, and continued only by the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from search_space.errors import UserError
+
+CONFIG_NAME = "run.yml"
+CHECKPOINT_NAME = "checkpoint.ckpt"
+RESULT_NAME = "result.json"
+
+
+def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path | None:
+    """Prepares the output folder and returns the checkpoint to go on from, None for a fresh start.
+
+    Args:
+        folder: the output folder; made if it is missing.
+        config_yaml: the resolved configuration, kept there as ``run.yml``.
+        is_trial: an NNI trial's own folder, in which NNI keeps files too.
+
+    Raises:
+        UserError: if the folder holds something else, or another run: nothing is overwritten.
+    """
+    kept = folder / CONFIG_NAME
+    if kept.exists():
+        changed = _differences(kept.read_text(), config_yaml)
+        if changed:
+            raise UserError(
+                f"{folder}: holds another run, with other values of {', '.join(changed)}; "
+                "give another output folder, or the same configuration to continue it"
+            )
+    else:
+        if not is_trial and folder.is_dir() and any(folder.iterdir()):
+            raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{CONFIG_NAME}.part"
+        part.write_text(config_yaml)
+        os.replace(part, kept)
+    checkpoint = folder / CHECKPOINT_NAME
+    return checkpoint if checkpoint.exists() else None
+
+
+def _differences(kept: str, new: str) -> list[str]:
+    """The names of the settings in which two resolved configurations differ, machine settings left out."""
+    first, second = _flat(yaml.safe_load(kept)), _flat(yaml.safe_load(new))
+    names = sorted(first.keys() | second.keys())
+    return [
+        name
+        for name in names
+        if first.get(name) != second.get(name) and not name.startswith(("runtime.", "output"))
+    ]
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

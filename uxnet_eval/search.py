@@ -1,0 +1,208 @@
+"""One search: from a run configuration to genotypes; by hand, or as a trial of an NNI experiment."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from search_space import UXNetSpace
+from search_space.errors import UserError
+from strategies import SparseDARTS
+
+from .data import SearchData, split_cases
+from .msd import Dataset, read_dataset
+from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
+from .precision import channels_last, resolve_device, resolve_precision
+from .run_config import RunConfig, find_dataset
+from .run_folder import CHECKPOINT_NAME, RESULT_NAME, open_run_folder
+from .search_progress import SearchProgress
+from .search_record import SearchRecord, named
+from .search_reporting import SearchReporter
+from .segmentation import SegmentationModule
+
+from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
+from nni.nas.execution import SequentialExecutionEngine  # isort: skip
+from nni.nas.space import RawFormatModelSpace  # isort: skip
+
+logger = logging.getLogger(__name__)
+
+
+def run_search(
+    config_path: Path, *, output: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Path:
+    """Runs or continues one search and returns its output folder.
+
+    In an NNI trial the folder is the trial's and NNI's parameters override the configuration; ``overrides`` come
+    last. A run that was stopped goes on from its last epoch; one that is done is left alone.
+
+    Args:
+        config_path: the run configuration, YAML.
+        output: the output folder; None: that of the configuration.
+        overrides: settings by name.
+
+    Raises:
+        UserError: if the configuration, the data or the output folder is at fault.
+    """
+    config = RunConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
+    config = config.override(overrides or {}, source="--set")
+    folder = _output_folder(config, output)
+    dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
+    split_cases(
+        dataset, config.search.seed, config.search.validation_cases
+    )  # fails before anything is written
+    config.space_config(dataset.num_channels, dataset.num_classes)
+    checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
+    with TrialLock(folder):
+        if (folder / RESULT_NAME).exists():
+            logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
+        else:
+            _search(config, dataset, folder, checkpoint)
+    return folder
+
+
+def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path | None) -> None:
+    settings, runtime = config.search, config.runtime
+    if runtime.num_threads:
+        torch.set_num_threads(runtime.num_threads)
+    pl.seed_everything(settings.seed, verbose=False)
+    device = resolve_device(runtime.device)
+    precision = resolve_precision(runtime.precision, device)
+    space_config = config.space_config(dataset.num_channels, dataset.num_classes)
+    space = UXNetSpace(space_config)
+    if runtime.channels_last:
+        space = space.to(memory_format=channels_last(space_config.spatial_dims))
+    data = SearchData(
+        dataset,
+        config.plan,
+        split_cases(dataset, settings.seed, settings.validation_cases),
+        steps_per_epoch=settings.steps_per_epoch,
+        num_workers=runtime.num_workers,
+        seed=settings.seed,
+        cache_dir=folder / "cache",
+    )
+    data.setup()
+    strategy = SparseDARTS(
+        alpha_learning_rate=settings.alpha_learning_rate,
+        beta_learning_rate=settings.beta_learning_rate,
+        sparsity_weight=settings.sparsity_weight,
+        cost_weight=settings.cost_weight,
+        warmup_epochs=settings.warmup_epochs,
+        prune_threshold=settings.prune_threshold,
+        gradient_clip_norm=settings.gradient_clip_norm,
+        folded=settings.folded,
+        validation_dataloaders=data.val_dataloader(),
+    )
+    record = SearchRecord(
+        levels=space_config.levels,
+        spatial_dims=space_config.spatial_dims,
+        gates={},
+        alphas={},
+        fixed_operations=named(space.fixed_operations),
+        fixed_edges=named(space.fixed_edges),
+        prune_threshold=settings.prune_threshold,
+        provenance=_provenance(config, dataset),
+    )
+    reporter = SearchReporter(strategy, space_config, config.plan, folder, link_tensorboard(folder), record)
+    trainer = Trainer(
+        max_epochs=settings.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=precision,
+        check_val_every_n_epoch=settings.validate_every,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            _EpochSeeds(data),
+            reporter,
+            SearchProgress(settings.steps_per_epoch),
+            # Last, so that what the others keep in it is up to date.
+            ModelCheckpoint(
+                dirpath=folder,
+                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
+        ],
+    )
+    module = SegmentationModule(
+        config.plan,
+        dataset.num_classes,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        num_steps=settings.epochs * settings.steps_per_epoch,
+        channels_last=runtime.channels_last,
+    )
+    evaluator = Lightning(
+        module,
+        trainer,
+        train_dataloaders=data.weights_dataloader(),
+        val_dataloaders=data.architecture_dataloader(),
+        fit_kwargs={"ckpt_path": str(checkpoint) if checkpoint else None},
+    )
+    logger.info(
+        "searching %d layers and %d edges on %s (%s), %s; results go to %s",
+        len(space.searched_layers),
+        len(space.searched_edges),
+        device,
+        precision,
+        f"continued from {checkpoint}" if checkpoint else "from the start",
+        folder,
+    )
+    try:
+        strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+    except KeyboardInterrupt:
+        reporter.close()
+        logger.info("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
+        raise
+    final = reporter.finish()
+    logger.info("done: %s; genotype: %s", json.dumps(final), folder / "genotype.json")
+
+
+class _EpochSeeds(pl.Callback):
+    """Every epoch has its own batches, whether or not the run was stopped before it."""
+
+    def __init__(self, data: SearchData) -> None:
+        self.data = data
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.data.set_epoch(trainer.current_epoch)
+
+
+def _output_folder(config: RunConfig, output: Path | None) -> Path:
+    if is_nni_trial():
+        return Path(os.environ["NNI_OUTPUT_DIR"])
+    if output is None and config.output is None:
+        raise UserError("no output folder: give --output, or 'output' in the run configuration")
+    return Path(output or str(config.output))
+
+
+def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """Where a genotype comes from, for whoever finds it later."""
+    provenance: dict[str, Any] = {
+        "dataset": dataset.name,
+        "num_cases": len(dataset.cases),
+        "seed": config.search.seed,
+        "search": config.search.model_dump(mode="json"),
+        "space": config.space.model_dump(mode="json", exclude_none=True),
+        "plan": config.plan.model_dump(mode="json"),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("torch", "nni", "monai", "pytorch-lightning")},
+    }
+    if is_nni_trial():
+        provenance["nni"] = {
+            "experiment_id": os.environ.get("NNI_EXP_ID"),
+            "trial_id": os.environ.get("NNI_TRIAL_JOB_ID"),
+        }
+    return provenance

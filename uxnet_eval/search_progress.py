@@ -1,0 +1,99 @@
+"""Progress of a search on the terminal: a bar with the time left, or a line per epoch in a log file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class SearchProgress(pl.Callback):
+    """Shows how far a run is and how long it will take.
+
+    Args:
+        steps_per_epoch: training steps of an epoch.
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._first_epoch = 0
+        self._started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first_epoch, self._started = trainer.current_epoch, time.monotonic()
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("steps, loss {task.fields[loss]}, Dice {task.fields[dice]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=False),
+                console=self._console,
+                speed_estimate_period=300,
+            )
+            self._task = self._bar.add_task(
+                "search",
+                total=trainer.max_epochs * self.steps_per_epoch,
+                completed=trainer.current_epoch * self.steps_per_epoch,
+                epoch=trainer.current_epoch + 1,
+                loss="-",
+                dice="-",
+            )
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is not None:
+            metrics = trainer.callback_metrics
+            self._bar.update(
+                self._task,
+                advance=1,
+                epoch=trainer.current_epoch + 1,
+                loss=f"{metrics['loss/weights']:.3f}" if "loss/weights" in metrics else "-",
+                dice=f"{metrics['val_dice']:.3f}" if "val_dice" in metrics else "-",
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._bar is None:
+            done = trainer.current_epoch + 1 - self._first_epoch
+            spent_s = time.monotonic() - self._started
+            left_s = spent_s / done * (trainer.max_epochs - trainer.current_epoch - 1)
+            logger.info(
+                "epoch %d of %d done after %s, about %s left",
+                trainer.current_epoch + 1,
+                trainer.max_epochs,
+                timedelta(seconds=round(spent_s)),
+                timedelta(seconds=round(left_s)),
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

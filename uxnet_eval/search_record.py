@@ -1,0 +1,118 @@
+"""The record of a search, ``search.json``: all that later commands need, readable without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_space import Genotype
+from search_space.errors import UserError
+from search_space.genotype import parse_layer
+from search_space.grid import Edge, Grid, Layer
+from strategies.pruning import derive
+
+FILE_NAME = "search.json"
+FORMAT = "uxnet-search"
+VERSION = 1
+
+
+@dataclass
+class SearchRecord:
+    """State and history of a search.
+
+    Attributes:
+        levels, spatial_dims: of the grid and the data.
+        gates: sigma(beta) per searched edge.
+        alphas: softmax(alpha) per searched layer and candidate.
+        fixed_operations: the operation of every layer that is not searched.
+        fixed_edges: edges that are not searched but always there.
+        prune_threshold: tau of the run.
+        scores: the newest ``default`` and ``derived_dice``.
+        history: one entry per validation: ``epoch``, the scores, ``gates`` and ``alphas`` at that time.
+        provenance: data set, seed, NNI ids, package versions.
+    """
+
+    levels: int
+    spatial_dims: int
+    gates: dict[str, float]
+    alphas: dict[str, dict[str, float]]
+    fixed_operations: dict[str, str] = field(default_factory=dict)
+    fixed_edges: list[str] = field(default_factory=list)
+    prune_threshold: float = 0.75
+    scores: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def genotype(
+        self, prune_threshold: float | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> Genotype:
+        """The genotype at a threshold (None: the run's own), with gates, alphas and scores as its provenance."""
+        threshold = self.prune_threshold if prune_threshold is None else prune_threshold
+        return derive(
+            Grid(self.levels),
+            {Edge.parse(name): gate for name, gate in self.gates.items()},
+            {parse_layer(name): weights for name, weights in self.alphas.items()},
+            threshold,
+            fixed_operations={parse_layer(name): op for name, op in self.fixed_operations.items()},
+            fixed_edges=[Edge.parse(name) for name in self.fixed_edges],
+            provenance={
+                **self.provenance,
+                "prune_threshold": threshold,
+                "scores": self.scores,
+                "gates": self.gates,
+                "alphas": self.alphas,
+                **(provenance or {}),
+            },
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes ``search.json`` into ``folder``, whole or not at all."""
+        write_json(folder / FILE_NAME, {"format": FORMAT, "version": VERSION, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SearchRecord:
+        """The record in a file, or in the output folder of a run.
+
+        Raises:
+            UserError: if there is none, or it is half-written or of another version.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE_NAME
+        try:
+            values = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror}); a search writes it at its first validation"
+            ) from None
+        except ValueError as error:
+            raise UserError(
+                f"{path}: not JSON ({error}); the file is damaged, run the search again"
+            ) from None
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: not the record of a search")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise UserError(f"{path}: record version {version!r}, this program reads {VERSION}; search again")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UserError(f"{path}: the record of a search is incomplete ({error})") from None
+
+
+def named(values: Mapping[Edge, float] | Mapping[Layer, Any] | Collection[Edge]) -> Any:
+    """The same with edges and layers by name."""
+    if isinstance(values, Mapping):
+        return {str(key): value for key, value in values.items()}
+    return [str(edge) for edge in values]
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes ``values`` as JSON, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(part, path)

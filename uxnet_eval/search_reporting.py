@@ -1,0 +1,197 @@
+"""What a search tells while it runs: to NNI, to TensorBoard, to its output folder and to the terminal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from search_space import UXNet
+from search_space.config import SearchSpaceConfig
+from search_space.genotype import Genotype
+from search_space.grid import Edge, Layer
+from strategies.gates import decided_share
+from strategies.pruning import RescueWarning
+from strategies.sparse_darts import SparseDARTS
+
+from .inference import foreground_dice, segment
+from .nni_guards import report_final, report_intermediate, resume_intermediate_sequence
+from .plan import Plan
+from .precision import autocast
+from .run_folder import RESULT_NAME
+from .search_record import SearchRecord, named, write_json
+
+logger = logging.getLogger(__name__)
+
+THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
+"""A genotype is written at each of these and at the run's own."""
+
+
+class SearchReporter(pl.Callback):
+    """Reports at every validation and at the end.
+
+    Args:
+        strategy: the running strategy.
+        space: configuration of the space, to rebuild derived networks.
+        plan: the plan, for whole-case validation.
+        output: the output folder.
+        events: folder of the TensorBoard events.
+        record: an empty record with what does not change in the run.
+    """
+
+    def __init__(
+        self,
+        strategy: SparseDARTS,
+        space: SearchSpaceConfig,
+        plan: Plan,
+        output: Path,
+        events: Path,
+        record: SearchRecord,
+    ) -> None:
+        self.strategy, self.space, self.plan, self.output, self.record = strategy, space, plan, output, record
+        self._events = events
+        self._writer: SummaryWriter | None = None
+        self._started = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.record.history, "spent_s": time.monotonic() - self._started}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.record.history = state_dict["history"]
+        self._started = time.monotonic() - state_dict["spent_s"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        resume_intermediate_sequence(len(self.record.history))
+        # Events after the checkpoint, of a run that was stopped, are dropped.
+        self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith(("loss/", "learning_rate/")):
+                self._scalar(name, float(value), trainer.current_epoch)
+        for group in trainer.optimizers[0].param_groups:
+            self._scalar("learning_rate/weights", group["lr"], trainer.current_epoch)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        epoch = trainer.current_epoch
+        gates, alphas = self.strategy.gates(), self.strategy.alphas()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RescueWarning)
+            genotype = self.strategy.export()
+        scores = {
+            "default": _number(trainer.callback_metrics.get("val_dice", math.nan)),
+            "derived_dice": self._derived_dice(genotype, trainer),
+        }
+        self.record.gates, self.record.alphas, self.record.scores = named(gates), named(alphas), scores
+        self.record.history.append(
+            {"epoch": epoch, **scores, "gates": named(gates), "alphas": named(alphas), **_losses(trainer)}
+        )
+        self.record.save(self.output)
+        self._write_genotypes()
+        self._write_events(epoch, scores, gates, alphas)
+        report_intermediate({**scores, **named(gates)})
+        logger.info(
+            "epoch %d: Dice %.3f, derived %.3f, %d of %d edges kept, %.0f %% of the gates decided",
+            epoch + 1,
+            scores["default"],
+            scores["derived_dice"],
+            len(genotype.edges),
+            len(self.space.grid.edges),
+            100 * decided_share(gates.values()),
+        )
+
+    def finish(self) -> dict[str, float]:
+        """Reports the final result, few and flat, and writes ``result.json``; after the last validation."""
+        genotype = self.strategy.export()
+        network = UXNet(self.space, genotype)
+        final = {
+            **self.record.scores,
+            "edges_kept": len(genotype.edges),
+            "decided_gates": decided_share(self.record.gates.values()),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "search_minutes": (time.monotonic() - self._started) / 60,
+        }
+        write_json(self.output / RESULT_NAME, final)
+        report_final(final)
+        self.close()
+        return final
+
+    def close(self) -> None:
+        """Closes the TensorBoard events; after an interruption too."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> float:
+        """Mean Dice of the pruned network with the supernet's weights, on the validation cases."""
+        device = self.strategy.module.device
+        network = UXNet(self.space, genotype)
+        network.inherit(self.strategy.supernet.state_dict())
+        network.to(device).eval()
+        dices = []
+        with torch.inference_mode(), autocast(str(trainer.precision), device):
+            for batch in trainer.val_dataloaders:
+                logits = segment(network, batch["image"].to(device), self.plan)
+                label = batch["label"].to(device)
+                dices.append(
+                    foreground_dice(logits.argmax(1, keepdim=True), label, self.space.num_classes).nanmean()
+                )
+        return _number(torch.stack(dices).nanmean())
+
+    def _write_genotypes(self) -> None:
+        folder = self.output / "genotypes"
+        folder.mkdir(exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", RescueWarning
+            )  # gates rarely pass tau before the end of the search
+            for threshold in sorted({*THRESHOLDS, self.record.prune_threshold}):
+                self.record.genotype(threshold).save(folder / f"tau-{threshold:.2f}.json")
+            self.record.genotype().save(self.output / "genotype.json")
+
+    def _write_events(
+        self,
+        epoch: int,
+        scores: dict[str, float],
+        gates: dict[Edge, float],
+        alphas: dict[Layer, dict[str, float]],
+    ) -> None:
+        for name, value in scores.items():
+            self._scalar(f"dice/{name}", value, epoch)
+        self._scalar("gates/decided_share", decided_share(gates.values()), epoch)
+        for edge, gate in gates.items():
+            self._scalar(f"gates_into_stage_{edge.target.stage}/{edge}", gate, epoch)
+        for layer, weights in alphas.items():
+            for name, weight in weights.items():
+                self._scalar(f"alphas_{layer.node}/{layer.kind}_{name}", weight, epoch)
+        assert self._writer is not None
+        self._writer.flush()
+
+    def _scalar(self, name: str, value: float, epoch: int) -> None:
+        assert self._writer is not None
+        self._writer.add_scalar(name, value, epoch)
+
+
+def _number(value: Any) -> float:
+    """A plain float; 0 for NaN, when no foreground class occurs in any validation case."""
+    number = float(value)
+    return 0.0 if math.isnan(number) else number
+
+
+def _losses(trainer: pl.Trainer) -> dict[str, float]:
+    """The newest losses of the two steps, for the learning curves."""
+    names = {"loss/weights": "loss_weights", "loss/architecture": "loss_architecture"}
+    return {
+        short: float(trainer.callback_metrics[name])
+        for name, short in names.items()
+        if name in trainer.callback_metrics
+    }

@@ -1,0 +1,75 @@
+"""The training recipe of a segmentation network as a Lightning module, for NNI's strategies and ours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from monai.losses import DiceCELoss
+from torch import Tensor
+
+from search_space import nni_first  # noqa: F401  # isort: skip
+from nni.nas.evaluator.pytorch import LightningModule
+
+from .inference import foreground_dice, segment
+from .plan import Plan
+from .precision import channels_last
+
+
+class SegmentationModule(LightningModule):
+    """Dice + cross entropy, AdamW with a cosine schedule, validation by sliding window.
+
+    Batches are dictionaries with ``image`` (B, C, *S) and ``label`` (B, 1, *S) of class indices.
+
+    Args:
+        plan: gives the patch size of the validation.
+        num_classes: background included.
+        learning_rate, weight_decay: of AdamW.
+        num_steps: of the whole run, over which the learning rate falls to 0.
+        channels_last: whether images are laid out channels-last.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        num_classes: int,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        num_steps: int,
+        channels_last: bool,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.num_classes = num_classes
+        self.learning_rate, self.weight_decay, self.num_steps = learning_rate, weight_decay, num_steps
+        self.channels_last = channels_last
+        self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.channels_last:
+            image = image.to(memory_format=channels_last(self.plan.spatial_dims))
+        return self.model(image)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        # The losses sum over many voxels: not in bfloat16.
+        logits = self(batch["image"]).float()
+        with torch.autocast(logits.device.type, enabled=False):
+            return self.loss(logits, batch["label"])
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Logs ``val_dice``, the mean over cases of the mean Dice of the foreground classes that occur."""
+        prediction = segment(self, batch["image"], self.plan).argmax(1, keepdim=True)
+        dice = foreground_dice(prediction, batch["label"], self.num_classes).nanmean()
+        if not dice.isnan():
+            self.log("val_dice", dice, on_epoch=True, prog_bar=True, batch_size=1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.num_steps)))
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
