@@ -1,0 +1,133 @@
+"""The folded supernet is the plain one: the same outputs and the same gradients, in float64 to 1e-9."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from search_space.config import SearchSpaceConfig
+from search_space.operations import default_candidates
+from search_space.space import UXNetSpace
+from strategies.mixed_layer import MixedLayer
+from strategies.sparse_darts import SparseDARTS
+
+TOLERANCE = 1e-9
+
+
+def twins(config: SearchSpaceConfig, seed: int = 0) -> tuple[Any, Any]:
+    """The plain and the folded supernet in float64 with the same random weights, norms, alphas and betas."""
+    torch.manual_seed(seed)
+    space = UXNetSpace(config)
+    networks = []
+    for folded in (False, True):
+        network = SparseDARTS(folded=folded).mutate_model(copy.deepcopy(space)).double()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                if (
+                    parameter.ndim <= 1
+                ):  # alphas, betas, and the norms' weights and biases: all constant at the start
+                    parameter.add_(
+                        torch.randn(parameter.shape, generator=generator, dtype=torch.float64), alpha=0.5
+                    )
+        networks.append(network)
+    return networks[0], networks[1]
+
+
+def loss_and_gradients(network: nn.Module, image: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    logits = network(image)
+    F.cross_entropy(logits, target).backward()
+    return logits, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+def assert_close(actual: Tensor, expected: Tensor, what: str) -> None:
+    difference = (actual - expected).abs().max().item()
+    assert difference <= TOLERANCE * max(1.0, expected.abs().max().item()), f"{what}: {difference:.3g}"
+
+
+def assert_same_function(
+    config: SearchSpaceConfig, size: tuple[int, ...], batch_size: int = 1, seed: int = 0
+) -> dict[str, Tensor]:
+    """Compares outputs and all gradients; returns the plain form's gradients."""
+    plain, folded = twins(config, seed)
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(batch_size, config.in_channels, *size, dtype=torch.float64, generator=generator)
+    target = torch.randint(config.num_classes, (batch_size, *size), generator=generator)
+    expected, expected_gradients = loss_and_gradients(plain, image, target)
+    actual, gradients = loss_and_gradients(folded, image, target)
+    assert_close(actual, expected, "logits")
+    assert gradients.keys() == expected_gradients.keys() == {name for name, _ in plain.named_parameters()}
+    for name, gradient in expected_gradients.items():
+        assert_close(gradients[name], gradient, f"gradient of {name}")
+    return expected_gradients
+
+
+@pytest.mark.parametrize(
+    ("spatial_dims", "strides", "size"),
+    [
+        (2, None, (32, 48)),
+        (2, ((2, 2), (2, 1), (1, 2), (2, 2)), (16, 16)),
+        (3, None, (32, 32, 32)),
+        (3, ((2, 2, 1), (2, 2, 2), (1, 2, 2), (2, 1, 2)), (16, 16, 16)),
+    ],
+)
+def test_default_supernet(spatial_dims: int, strides: Any, size: tuple[int, ...]) -> None:
+    """The paper's space of 79 choices: five levels, every candidate, every edge."""
+    config = SearchSpaceConfig(
+        spatial_dims=spatial_dims, strides=strides, base_channels=2, in_channels=1, num_classes=3
+    )
+    gradients = assert_same_function(config, size)
+    architecture = [gradient for name, gradient in gradients.items() if "alpha" in name or "beta" in name]
+    assert len(architecture) == 79
+    assert all(gradient.abs().max() > 0 for gradient in architecture)  # else zeros would have been compared
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> SearchSpaceConfig:
+    dims = draw(st.sampled_from((2, 3)))
+    levels = draw(st.integers(2, 4))
+    axes = st.tuples(*[st.sampled_from((1, 2))] * dims).filter(lambda stride: max(stride) == 2)
+
+    def some(kind: str) -> st.SearchStrategy[tuple[str, ...]]:
+        return st.lists(st.sampled_from(default_candidates(kind, dims)), min_size=1, unique=True).map(tuple)
+
+    return SearchSpaceConfig(
+        spatial_dims=dims,
+        levels=levels,
+        strides=tuple(draw(axes) for _ in range(levels - 1)),
+        in_channels=draw(st.integers(1, 3)),
+        num_classes=draw(st.integers(2, 4)),
+        base_channels=draw(st.integers(1, 3)),
+        max_channels=draw(st.sampled_from((4, 320))),
+        normal_candidates=draw(some("normal")),
+        reduction_candidates=draw(some("reduction")),
+        expansion_candidates=draw(some("expansion")),
+        search_blocks=draw(st.booleans()),
+        search_edges=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@given(config=configurations(), batch_size=st.integers(1, 2), seed=st.integers(0, 99))
+def test_any_configuration(config: SearchSpaceConfig, batch_size: int, seed: int) -> None:
+    # Odd numbers of voxels at the lowest level, and at least 2 of them for the instance norm.
+    size = tuple(divisor * factor for divisor, factor in zip(config.divisor, (3, 1, 2), strict=False))
+    assert_same_function(config, size, batch_size, seed)
+
+
+def test_random_start_differs() -> None:
+    """The comparison can fail: another alpha gives another output."""
+    plain, folded = twins(SearchSpaceConfig(spatial_dims=2, levels=2, base_channels=2))
+    layer = next(m for m in folded.modules() if isinstance(m, MixedLayer))
+    image = torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.allclose(plain(image), folded(image))
+        layer._arch_alpha[0] += 1e-3
+        assert (plain(image) - folded(image)).abs().max() > 1e-7
