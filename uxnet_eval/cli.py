@@ -6,6 +6,7 @@ Modules are imported inside the commands, so that ``uxnet --help`` does not wait
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,7 +159,8 @@ def search(
     from .overrides import parse_overrides
     from .search import run_search
 
-    run_search(config, output=output, overrides=parse_overrides(settings or []))
+    folder = run_search(config, output=output, overrides=parse_overrides(settings or []))
+    typer.echo(f"results are in {folder}; next: uxnet export {folder} -o genotype.json")
 
 
 @app.command(rich_help_panel=_SEARCH)
@@ -309,8 +311,16 @@ def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda num_done, total: bar.update(task, completed=num_done, total=total)
 
 
+def _log_to_stderr() -> None:
+    """Shows what the project's own modules report, with the time; of other libraries only warnings."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for package in ("search_space", "strategies", "uxnet_eval"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 an error of the user's, 2 wrong usage, 130 interrupted."""
+    _log_to_stderr()
     try:
         app(prog_name="uxnet")
     except UserError as error:
