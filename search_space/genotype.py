@@ -61,10 +61,10 @@ class Genotype:
         object.__setattr__(self, "operations", {layer: self.operations[layer] for layer in self.layers})
 
     def _order(self, edge: Edge) -> int:
-        try:
-            return self.grid.edges.index(edge)
-        except ValueError:
-            raise UserError(f"genotype: {edge} is not an edge of a grid with {self.levels} levels") from None
+        edges = self.grid.edges
+        if edge not in edges:
+            raise UserError(f"genotype: {edge} is not an edge of a grid with {self.levels} levels")
+        return edges.index(edge)
 
     @cached_property
     def grid(self) -> Grid:
