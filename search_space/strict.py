@@ -16,7 +16,10 @@ class StrictConfig(BaseModel):
     fault into one :class:`UserError`; the constructor raises pydantic's ``ValidationError``, a ``ValueError``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Docstrings under fields become their descriptions: comments of the YAML files that the project writes.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -108,7 +108,7 @@ def plan(
     folder = find_dataset(data)
     with _progress("reading the cases") as progress:
         measured = fingerprint.measure(msd.read_dataset(folder), progress=progress)
-    planning.write_run_config(folder, planning.make_plan(measured, memory_gib), output)
+    planning.write_run_config(data, planning.make_plan(measured, memory_gib), output, overwrite=force)
     typer.echo(f"wrote {output}; next: uxnet search --config {output}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import itertools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -122,15 +123,17 @@ class PatchStream:
 
     def _in_background(self, epoch: int) -> Iterator[Batch]:
         pool = _single_threaded_pool(self.num_workers)
+        steps = iter(range(self.steps_per_epoch))
         waiting: collections.deque[Future[Batch]] = collections.deque()
+
+        def prepare(count: int) -> None:
+            waiting.extend(pool.submit(self.batch, epoch, step) for step in itertools.islice(steps, count))
+
         try:
-            for step in range(self.steps_per_epoch):
-                if step == 0:
-                    ahead = min(2 * self.num_workers, self.steps_per_epoch)
-                    waiting.extend(pool.submit(self.batch, epoch, first) for first in range(ahead))
+            prepare(2 * self.num_workers)
+            while waiting:
                 batch = waiting.popleft().result()
-                if step + ahead < self.steps_per_epoch:
-                    waiting.append(pool.submit(self.batch, epoch, step + ahead))
+                prepare(1)
                 yield batch
         finally:  # also when the caller stops early: at most the batches being made are finished
             pool.shutdown(wait=True, cancel_futures=True)

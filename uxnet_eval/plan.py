@@ -8,11 +8,14 @@ from pydantic import Field, model_validator
 
 from search_space.strict import StrictConfig
 
+INTENSITY_KEYS = ("lower", "upper", "mean", "std")
+
 
 class Plan(StrictConfig):
     """Everything between a file and the network's input; written by ``uxnet plan``, editable by hand."""
 
     spatial_dims: Literal[2, 3] = 3
+    """3 for volumes, 2 for images."""
     spacing_mm: tuple[float, ...]
     """Target spacing along the axes of the RAS-oriented image."""
     patch_size: tuple[int, ...]
@@ -20,6 +23,7 @@ class Plan(StrictConfig):
     strides: tuple[tuple[int, ...], ...]
     """Per level 1.., the stride (1 or 2) along each axis: one level fewer than the grid has."""
     batch_size: int = Field(2, ge=1)
+    """Patches per step."""
     normalization: Literal["zscore", "ct"] = "zscore"
     """``zscore``: each image and channel by its own mean and SD over non-zero voxels; ``ct``: clipped to and
     scaled by the fixed numbers of ``intensity``."""
@@ -46,4 +50,17 @@ class Plan(StrictConfig):
                 )
         if (self.normalization == "ct") != (self.intensity is not None):
             raise ValueError("intensity belongs to normalization 'ct', and only to it")
+        if self.intensity is not None and set(self.intensity) != set(INTENSITY_KEYS):
+            raise ValueError(
+                f"intensity holds {sorted(self.intensity)}; expected {', '.join(INTENSITY_KEYS)}"
+            )
+        if self.intensity is not None and (
+            self.intensity["std"] <= 0 or self.intensity["lower"] >= self.intensity["upper"]
+        ):
+            raise ValueError(f"intensity is {self.intensity}; expected std above 0 and lower below upper")
         return self
+
+    @property
+    def levels(self) -> int:
+        """Levels of the grid that these strides belong to."""
+        return len(self.strides) + 1

@@ -22,7 +22,7 @@ from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
 from .msd import Case, Dataset
 from .plan import Plan
-from .transforms import plain_error, preprocessing
+from .transforms import plain_errors, preprocessing
 
 CACHE_VERSION = 1
 """To be raised when preprocessing changes, so that no old cache is read."""
@@ -71,7 +71,7 @@ class PreparedCases(torch.utils.data.Dataset):
             ]
         )
         self._items: Any
-        try:
+        with plain_errors():
             if not cache:
                 self._items = TransformedDataset(self.cases, steps)
             elif cache_dir is None:
@@ -85,17 +85,13 @@ class PreparedCases(torch.utils.data.Dataset):
                 )
             else:
                 self._items = _FolderCache(self.cases, steps, Path(cache_dir), _preprocessing_key(plan))
-        except RuntimeError as error:
-            raise plain_error(error) from None if plain_error(error) is not error else error.__cause__
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        try:
+        with plain_errors():
             return self._items[index]
-        except RuntimeError as error:
-            raise plain_error(error) from None if plain_error(error) is not error else error.__cause__
 
 
 class _FolderCache(torch.utils.data.Dataset):

@@ -54,6 +54,7 @@ class SearchSettings(StrictConfig):
     cost_weight: float = Field(0.0, ge=0)
     """Weight of the expected cost (multiply-adds, relative to the mean candidate) in the architecture step."""
     gradient_clip_norm: float = Field(12.0, gt=0)
+    """Largest norm of the gradient of the network weights; a longer one is shortened."""
     prune_threshold: float = Field(0.75, gt=0, lt=1)
     """tau: an edge stays where its gate is at least this."""
     validate_every: int = Field(1, ge=1)
@@ -63,6 +64,7 @@ class SearchSettings(StrictConfig):
     folded: bool = True
     """Add the kernels of linear candidates instead of their outputs: the same function, faster."""
     seed: int = Field(0, ge=0)
+    """Of the split, the patches and the network's start."""
 
 
 class RuntimeSettings(StrictConfig):
@@ -72,6 +74,7 @@ class RuntimeSettings(StrictConfig):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: bfloat16 where the processor or GPU has instructions for it."""
     channels_last: bool = True
+    """Memory layout with the channels innermost: the same numbers, faster convolutions."""
     num_workers: int = Field(1, ge=0)
     """Background threads that prepare batches; 0 prepares them in the training thread."""
     num_threads: int | None = Field(None, ge=1)

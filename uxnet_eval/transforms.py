@@ -5,7 +5,8 @@ Legend: C channels, K classes, *S spatial axes. See :mod:`uxnet_eval.case_grid` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,15 @@ from .check import grid_mismatch
 from .msd import Case, Dataset, load_image, load_label
 from .plan import Plan
 
-__all__ = ["CaseGrid", "augmentation", "plain_error", "preprocessing", "restore_label", "restore_logits"]
+__all__ = [
+    "CaseGrid",
+    "augmentation",
+    "load_arrays",
+    "plain_errors",
+    "preprocessing",
+    "restore_label",
+    "restore_logits",
+]
 
 
 def preprocessing(plan: Plan, dataset: Dataset, keys: Sequence[str] = ("image", "label")) -> Compose:
@@ -46,37 +55,50 @@ def preprocessing(plan: Plan, dataset: Dataset, keys: Sequence[str] = ("image", 
     return Compose([*steps, ToNetworkGrid(keys, dataset.num_classes)])
 
 
-class LoadCase(MapTransform):
+class LoadCase(Transform):
     """Reads a :class:`Case` through :mod:`uxnet_eval.msd` and orients it to RAS.
 
     Raises:
         UserError: begins with the case id, if a file is at fault or image and label have different grids.
-            ``Compose`` wraps it; :func:`plain_error` finds it again.
+            ``Compose`` wraps it; :func:`plain_errors` takes it out again.
     """
 
     def __init__(self, keys: Sequence[str], dataset: Dataset, plan: Plan):
-        super().__init__(keys)
+        self.keys = tuple(keys)
         self.dataset = dataset
         self.spacing_mm = plan.spacing_mm
 
     def __call__(self, case: Case) -> dict[str, Any]:
-        arrays, affines = {}, []
-        for key in self.keys:
-            if key == "image":
-                array, affine = load_image(case, self.dataset)
-            else:
-                label, affine = load_label(case, self.dataset)
-                array = label[None].astype(np.uint8 if self.dataset.num_classes <= 256 else np.int16)
-            arrays[key] = array
-            affines.append(affine)
-        shapes = [array.shape[1:] for array in arrays.values()]
-        if len(shapes) == 2:
-            mismatch = grid_mismatch(shapes[0], affines[0], shapes[1], affines[1])
-            if mismatch:
-                raise UserError(f"{case.case_id}: {mismatch}")
-        grid = case_grid(case.case_id, shapes[0], affines[0], self.spacing_mm)
+        arrays, affine = load_arrays(case, self.dataset, self.keys)
+        shape = next(iter(arrays.values())).shape[1:]
+        grid = case_grid(case.case_id, shape, affine, self.spacing_mm)
         item: dict[str, Any] = {key: to_ras(torch.from_numpy(array), grid) for key, array in arrays.items()}
         return {**item, "case_id": case.case_id, "grid": grid}
+
+
+def load_arrays(
+    case: Case, dataset: Dataset, keys: Sequence[str] = ("image", "label")
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A case's ``image`` (C, *S) float32 and ``label`` (1, *S) uint8 (int16 beyond 256 classes), and their 4x4 affine.
+
+    Raises:
+        UserError: begins with the case id, if a file is at fault or image and label have different grids.
+    """
+    arrays, affines = {}, []
+    for key in keys:
+        if key == "image":
+            array, affine = load_image(case, dataset)
+        else:
+            label, affine = load_label(case, dataset)
+            array = label[None].astype(np.uint8 if dataset.num_classes <= 256 else np.int16)
+        arrays[key] = array
+        affines.append(affine)
+    shapes = [array.shape[1:] for array in arrays.values()]
+    if len(shapes) == 2:
+        mismatch = grid_mismatch(shapes[0], affines[0], shapes[1], affines[1])
+        if mismatch:
+            raise UserError(f"{case.case_id}: {mismatch}")
+    return arrays, affines[0]
 
 
 class ToNetworkGrid(MapTransform):
@@ -159,17 +181,21 @@ def restore_logits(logits: torch.Tensor | np.ndarray, grid: CaseGrid) -> tuple[n
     return _own_grid(_largest_class(channels, dtype), grid)
 
 
-def plain_error(error: BaseException) -> BaseException:
-    """The :class:`UserError` that MONAI's ``Compose`` wrapped into a RuntimeError, or the error as it is."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__
-    return error
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Within it, a :class:`UserError` that MONAI's ``Compose`` wrapped into a RuntimeError is raised as it was."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise cause from None
+            cause = cause.__cause__
+        raise
 
 
-def _largest_class(channels: Any, dtype: torch.dtype) -> torch.Tensor:
+def _largest_class(channels: Iterable[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """Argmax (1, *S) over channels (1, *S) that are made one at a time, so that K classes need not fit memory."""
     best: torch.Tensor | None = None
     winner: torch.Tensor | None = None
@@ -178,7 +204,7 @@ def _largest_class(channels: Any, dtype: torch.dtype) -> torch.Tensor:
         if best is None or winner is None:
             best, winner = values, torch.zeros(values.shape, dtype=dtype)
         else:
-            winner[values > best] = k
+            winner = torch.where(values > best, torch.tensor(k, dtype=dtype), winner)
             best = torch.maximum(best, values)
     assert winner is not None
     return winner

@@ -1,0 +1,157 @@
+"""The fingerprint: what a data set looks like in numbers, from which :mod:`uxnet_eval.planning` makes the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from search_space.errors import UserError
+from search_space.strict import StrictConfig
+
+from .case_grid import case_grid, ras_spacing_mm
+from .msd import Dataset
+from .transforms import load_arrays
+
+SAMPLED_VOXELS = 10_000
+"""Foreground voxels of each case that enter the intensity statistics, evenly spread; every case counts alike."""
+
+
+class AxisStatistics(StrictConfig):
+    """A quantity over the cases, along each axis of the RAS-oriented images."""
+
+    minimum: tuple[float, ...]
+    percentile_10: tuple[float, ...]
+    median: tuple[float, ...]
+    percentile_90: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+
+class ChannelIntensity(StrictConfig):
+    """Intensities of one channel over the foreground of all cases."""
+
+    channel: str
+    mean: float
+    std: float
+    percentile_0_5: float
+    percentile_99_5: float
+
+
+class ClassSize(StrictConfig):
+    """How large a class is, and how often it occurs."""
+
+    name: str
+    num_cases: int
+    """Cases that hold the class."""
+    mean_voxels: float
+    """Over these cases; 0 if there are none."""
+    mean_mm3: float
+    """Over these cases (mm2 in 2-D); 0 if there are none."""
+    volume_fraction: float
+    """Share of all voxels of the data set, 0 to 1."""
+
+
+class Fingerprint(StrictConfig):
+    """A data set in numbers."""
+
+    name: str
+    spatial_dims: int
+    num_cases: int
+    channel_names: tuple[str, ...]
+    spacing_mm: AxisStatistics
+    shape_voxels: AxisStatistics
+    extent_mm: AxisStatistics
+    """Shape times spacing, case by case."""
+    intensity: tuple[ChannelIntensity, ...]
+    """One for each channel."""
+    classes: tuple[ClassSize, ...]
+    """One for each class, background first."""
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, background included."""
+        return len(self.classes)
+
+
+def measure(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> Fingerprint:
+    """The fingerprint of a data set's training cases; reads each of them once, one at a time.
+
+    Args:
+        dataset: the data set.
+        progress: called after each case with the number of cases read and their total.
+
+    Raises:
+        UserError: begins with the case id, if a file is at fault; or if no case has any foreground.
+    """
+    num_classes = dataset.num_classes
+    shapes, spacings = [], []
+    voxels = np.zeros((len(dataset.cases), num_classes))  # of each class in each case
+    foreground: list[np.ndarray] = []
+    for number, case in enumerate(dataset.cases):
+        arrays, affine = load_arrays(case, dataset)
+        image, label = arrays["image"], arrays["label"][0]
+        grid = case_grid(case.case_id, label.shape, affine, (1.0,) * label.ndim)  # for its RAS part alone
+        shapes.append(grid.ras_shape)
+        spacings.append(ras_spacing_mm(grid))
+        voxels[number] = np.bincount(label.ravel(), minlength=num_classes)
+        inside = np.flatnonzero(label)
+        chosen = inside[np.linspace(0, len(inside) - 1, min(len(inside), SAMPLED_VOXELS)).astype(int)]
+        foreground.append(image.reshape(len(image), -1)[:, chosen])
+        if progress is not None:
+            progress(number + 1, len(dataset.cases))
+    intensities = np.concatenate(foreground, axis=1)
+    if not intensities.shape[1]:
+        raise UserError(
+            f"{dataset.name}: found no foreground in any of {len(dataset.cases)} labels, expected some; mend "
+            "the labels"
+        )
+    shape_array, spacing_array = np.array(shapes, dtype=float), np.array(spacings)
+    return Fingerprint(
+        name=dataset.name,
+        spatial_dims=dataset.spatial_dims,
+        num_cases=len(dataset.cases),
+        channel_names=dataset.channel_names,
+        spacing_mm=_axis_statistics(spacing_array),
+        shape_voxels=_axis_statistics(shape_array),
+        extent_mm=_axis_statistics(shape_array * spacing_array),
+        intensity=tuple(
+            _channel_intensity(name, values.astype(np.float64))
+            for name, values in zip(dataset.channel_names, intensities, strict=True)
+        ),
+        classes=tuple(
+            _class_size(name, voxels[:, k], np.prod(spacing_array, axis=1), voxels.sum())
+            for k, name in enumerate(dataset.class_names)
+        ),
+    )
+
+
+def _axis_statistics(values: np.ndarray) -> AxisStatistics:
+    """Of values (cases, axes)."""
+    rows = np.round(
+        np.percentile(values, (0, 10, 50, 90, 100), axis=0), 6
+    )  # headers are float32: 0.8000000119
+    names = ("minimum", "percentile_10", "median", "percentile_90", "maximum")
+    return AxisStatistics(**{name: tuple(row.tolist()) for name, row in zip(names, rows, strict=True)})
+
+
+def _channel_intensity(name: str, values: np.ndarray) -> ChannelIntensity:
+    low, high = np.percentile(values, (0.5, 99.5))
+    return ChannelIntensity(
+        channel=name,
+        mean=float(values.mean()),
+        std=float(values.std()),
+        percentile_0_5=float(low),
+        percentile_99_5=float(high),
+    )
+
+
+def _class_size(name: str, voxels: np.ndarray, voxel_mm3: np.ndarray, total_voxels: float) -> ClassSize:
+    """Of one class, from its voxels in each case and the cases' voxel volumes."""
+    present = voxels > 0
+    return ClassSize(
+        name=name,
+        num_cases=int(present.sum()),
+        mean_voxels=float(voxels[present].mean()) if present.any() else 0.0,
+        mean_mm3=float((voxels * voxel_mm3)[present].mean()) if present.any() else 0.0,
+        volume_fraction=float(voxels.sum() / total_voxels),
+    )

@@ -1,0 +1,93 @@
+"""Writing a run configuration for people: complete, and with a comment at every setting."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from search_space import SearchSpaceConfig
+from search_space.errors import UserError
+from search_space.strict import StrictConfig
+
+from .plan import Plan
+from .run_config import RunConfig, SpaceSettings
+
+WIDTH = 110
+
+
+def write_run_config(
+    dataset: str | os.PathLike[str],
+    plan: Plan,
+    path: str | os.PathLike[str],
+    *,
+    base_channels: int = 8,
+    overwrite: bool = False,
+) -> RunConfig:
+    """Writes ``path`` (``X.run.yml``) with every setting, its default, and what it means; returns what it says.
+
+    Args:
+        dataset: the data set's folder, written as it is given.
+        plan: its plan.
+        path: the file; missing folders are made.
+        base_channels: that the plan was made for.
+        overwrite: replace an existing file.
+
+    Raises:
+        UserError: if the file exists and is not to be replaced.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UserError(f"{path}: exists already; choose another name, or allow it to be overwritten")
+    config = RunConfig(dataset=str(dataset), plan=plan, space=SpaceSettings(base_channels=base_channels))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(commented_yaml(config))
+        os.chmod(temporary, 0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return config
+
+
+def commented_yaml(config: RunConfig) -> str:
+    """The configuration as YAML, every setting spelled out and explained by its docstring."""
+    lines = ["# " + _first_paragraph(RunConfig)]
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, StrictConfig):
+            lines += ["", *_comment(_first_paragraph(type(value)), indent=""), f"{name}:"]
+            for inner, inner_field in type(value).model_fields.items():
+                lines += _setting(inner, inner_field, value.model_dump(mode="json")[inner], indent="  ")
+        else:
+            lines += _setting(name, field, config.model_dump(mode="json")[name], indent="")
+    return "\n".join(lines) + "\n"
+
+
+def _setting(name: str, field: FieldInfo, value: Any, indent: str) -> list[str]:
+    described = field.description
+    if described is None and name in SearchSpaceConfig.model_fields:  # the same setting, explained there
+        described = SearchSpaceConfig.model_fields[name].description
+    written = yaml.safe_dump([value], default_flow_style=True, width=10_000).strip()[1:-1]
+    return [*_comment(described or "", indent), f"{indent}{name}: {written}"]
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    plain = re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")  # no markup of docstrings
+    plain = " ".join(plain.split())
+    for python, in_yaml in (("None", "null"), ("False", "false"), ("True", "true")):
+        plain = re.sub(rf"\b{python}\b", in_yaml, plain)
+    return [f"{indent}# {line}" for line in textwrap.wrap(plain, WIDTH - len(indent) - 2)]
+
+
+def _first_paragraph(model: type[StrictConfig]) -> str:
+    return (model.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
