@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .operations import KINDS, legal_operations
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -188,6 +190,8 @@ def build_operation(name: str, in_channels: int, out_channels: int, stride: Sequ
         ValueError: for ``identity`` between different numbers of channels.
     """
     dims, shape = len(stride), (in_channels, out_channels)
+    if not any(name in legal_operations(kind, dims) for kind in KINDS):
+        raise KeyError(name)
     if name == "identity" and in_channels != out_channels:
         raise ValueError(f"identity cannot turn {in_channels} channels into {out_channels}")
     builders: dict[str, Any] = {
