@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -184,6 +185,5 @@ def _fitted(text: str, room: float) -> tuple[str, float]:
     for points in (TITLE_PT, 12.0, 10.0):
         if text_width(text, points, True) <= room:
             return text, points
-    while text and text_width(text + "…", 10.0, True) > room:
-        text = text[:-1]
-    return text.rstrip() + "…", 10.0
+    fitting = bisect_right(range(len(text)), room, key=lambda n: text_width(text[:n] + "…", 10.0, True)) - 1
+    return text[: max(fitting, 0)].rstrip() + "…", 10.0

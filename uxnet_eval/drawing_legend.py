@@ -43,7 +43,7 @@ class Legend:
         edges_height = len(roles) * _LINE + (_SCALE_HEIGHT + 0.1 if picture.gates else 0)
         self.nodes_height = (len(self.kinds) + 1 + self.weights) * _LINE
         self.edges_width = max(_SAMPLE + 0.1 + text_width(_EDGE_TEXTS[role], SMALL_PT) for role in roles)
-        nodes_width = _SAMPLE + 0.1 + text_width(_WEIGHT_TEXT, SMALL_PT)
+        nodes_width = _SAMPLE + 0.15 + max(text_width(text, SMALL_PT) for text in (_WEIGHT_TEXT, _DEAD_TEXT))
         if self.side_by_side:
             self.size = (self.edges_width + 0.35 + nodes_width, max(edges_height, self.nodes_height))
         else:

@@ -52,7 +52,7 @@ def edge_style(role: str, gate: float | None, prune_threshold: float) -> tuple[C
     if role == "dead":
         return DEAD, 0.6 + 1.8 * gate
     if role == "pruned":
-        return PRUNED(gate / prune_threshold), 0.6 + 1.4 * gate
+        return PRUNED(gate / prune_threshold if prune_threshold > 0 else 0.0), 0.6 + 1.4 * gate
     above = (gate - prune_threshold) / (1 - prune_threshold) if prune_threshold < 1 else 1.0
     return KEPT(max(0.0, above)), 0.6 + 3.0 * gate
 
