@@ -130,7 +130,7 @@ def grid_mismatch(
             f"found an image of shape {times(image_shape)} and a label of shape {times(label_shape)}, expected "
             "one shape; resample the label to the image's grid"
         )
-    shift_voxels = _largest_shift_voxels(image_shape, image_affine, label_affine)
+    shift_voxels = largest_shift_voxels(image_shape, image_affine, label_affine)
     if shift_voxels > GRID_TOLERANCE:
         return (
             f"found image and label with different affines (corners up to {shift_voxels:.3g} voxels apart), "
@@ -140,7 +140,7 @@ def grid_mismatch(
     return None
 
 
-def _largest_shift_voxels(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
+def largest_shift_voxels(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
     """The longest way between one corner voxel under both affines, in voxels of ``affine`` along each axis."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in (*shape, 1, 1)[:3]])).reshape(3, -1)
     shift_mm = (other - affine)[:3, :3] @ corners + (other - affine)[:3, 3:]

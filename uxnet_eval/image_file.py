@@ -59,13 +59,20 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
         raise UserError(f"{where}: found voxels of type {stored.dtype}, expected numbers; convert the file")
     if np.iscomplexobj(stored):
         raise UserError(f"{where}: found complex voxels, expected real numbers; store the magnitude")
-    zero = not np.all(pixdim[:spatial_dims] != 0)
-    if zero or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    if not np.all(pixdim[:spatial_dims]) or not _is_invertible(affine[:3, :3]):
         raise UserError(
             f"{where}: found spacing {first_of(np.abs(pixdim))} mm and affine {affine[:3].tolist()}, expected "
             "positive spacing and an invertible affine; write a valid header"
         )
     return stored, affine
+
+
+def _is_invertible(axes_mm: np.ndarray) -> bool:
+    """Whether the three axes (3, 3), one a column, span space: relative to their lengths, the unit is free."""
+    lengths_mm = np.linalg.norm(axes_mm, axis=0)
+    if not np.isfinite(lengths_mm).all() or not lengths_mm.all():
+        return False
+    return bool(abs(np.linalg.det(axes_mm / lengths_mm)) > 1e-6)
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -177,8 +177,13 @@ def image_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
     return image, faults
 
 
-def label_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, list[str]]:
-    """A stored label (*S) as int64 class indices (*S), and what is wrong with it (nothing: an empty list)."""
+def label_with_faults(
+    stored: np.ndarray, dataset: Dataset, declared_by: str = "under labels in dataset.json"
+) -> tuple[np.ndarray, list[str]]:
+    """A stored label (*S) as int64 class indices (*S), and what is wrong with it (nothing: an empty list).
+
+    ``declared_by`` ends the advice about an undeclared value.
+    """
     dims = dataset.spatial_dims
     while stored.ndim > dims and stored.shape[-1] == 1:
         stored = stored.squeeze(axis=-1)
@@ -206,7 +211,7 @@ def label_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
         declared = ", ".join(str(value) for value in dataset.label_values)
         faults.append(
             f"found undeclared label values ({first_of(np.unique(whole[undeclared]))}), expected {declared}; "
-            "mend the label, or declare them under labels in dataset.json"
+            f"mend the label, or declare them {declared_by}"
         )
     return label, faults
 
