@@ -47,7 +47,7 @@ def brats(data_root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def anisotropic(data_root: Path) -> Path:
-    """Single spinal-cord scans and masks, none in RAS orientation or of equal spacing; no dataset.json."""
+    """Three spinal-cord scans and masks, t2 in PSR orientation, t2s_uncropped of thick slices; no dataset.json."""
     return _real(data_root, "anisotropic")
 
 
