@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -109,7 +110,7 @@ def plan(
     with _progress("reading the cases") as progress:
         measured = fingerprint.measure(msd.read_dataset(folder), progress=progress)
     planning.write_run_config(data, planning.make_plan(measured, memory_gib), output, overwrite=force)
-    typer.echo(f"wrote {output}; next: uxnet search --config {output}")
+    typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")
 
 
 @app.command("demo-data", rich_help_panel=_DATA)
@@ -387,16 +388,19 @@ def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda num_done, total: bar.update(task, completed=num_done, total=total)
 
 
-def _log_to_stderr() -> None:
+def _report_to_stderr() -> None:
     """Shows what the project's own modules report, with the time; of other libraries only warnings."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for package in ("search_space", "strategies", "uxnet_eval"):
         logging.getLogger(package).setLevel(logging.INFO)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # advertises
+    # One line each, without the line of code that gave it.
+    warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
 
 
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 an error of the user's, 2 wrong usage, 130 interrupted."""
-    _log_to_stderr()
+    _report_to_stderr()
     try:
         app(prog_name="uxnet")
     except UserError as error:
