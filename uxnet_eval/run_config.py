@@ -71,6 +71,7 @@ class RuntimeSettings(StrictConfig):
     """Where and how it is computed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto``: the GPU where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto``: bfloat16 where the processor or GPU has instructions for it."""
     channels_last: bool = True
