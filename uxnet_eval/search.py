@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from search_space import UXNetSpace
 from search_space.errors import UserError
 from strategies import SparseDARTS
+from strategies.sparse_darts import NonFiniteLoss
 
 from .data import SearchData, split_cases
 from .msd import Dataset, read_dataset
@@ -72,6 +74,7 @@ def run_search(
 
 def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path | None) -> None:
     settings, runtime = config.search, config.runtime
+    _quieten()
     if runtime.num_threads:
         torch.set_num_threads(runtime.num_threads)
     pl.seed_everything(settings.seed, verbose=False)
@@ -162,12 +165,29 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     )
     try:
         strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        if (folder / CHECKPOINT_NAME).exists():
+            logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
+        raise KeyboardInterrupt from None
+    except NonFiniteLoss as error:
+        raise UserError(f"{folder}: {error}") from None
+    finally:
         reporter.close()
-        logger.info("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
-        raise
     final = reporter.finish()
     logger.info("done: %s; genotype: %s", json.dumps(final), folder / "genotype.json")
+
+
+def _quieten() -> None:
+    """Silences what others say that is no news to a user; errors come as exceptions all the same."""
+    for name in ("nni.nas.execution.sequential", "nni.nas.strategy.base"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        r"When using training service to spawn trials",  # our loaders never leave this process
+        r"Checkpoint directory .* exists and is not empty",  # run_folder has seen to that
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 class _EpochSeeds(pl.Callback):

@@ -122,7 +122,6 @@ class SearchReporter(pl.Callback):
         }
         write_json(self.output / RESULT_NAME, final)
         report_final(final)
-        self.close()
         return final
 
     def close(self) -> None:
