@@ -57,6 +57,7 @@ class ExperimentProgress:
     """A line with the trials done, the best score so far and the time left; a context manager."""
 
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
+        self._port = record.port
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
         self._already_ended = _num_ended(record.trials())
@@ -85,6 +86,9 @@ class ExperimentProgress:
         )
 
     def __enter__(self) -> ExperimentProgress:
+        self._progress.console.print(
+            f"web UI of the experiment, its trials and curves: http://127.0.0.1:{self._port}"
+        )
         self._progress.start()
         return self
 

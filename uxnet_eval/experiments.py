@@ -81,7 +81,7 @@ class ExperimentRecord:
         return _replay(events, finals, self.folder)
 
 
-def _replay(events: list[tuple], finals: list[tuple], folder: Path) -> list[TrialRecord]:
+def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder: Path) -> list[TrialRecord]:
     """The trials that result from NNI's log of events (its manager derives them in the same way)."""
     found: dict[str, dict[str, Any]] = {}
     for trial_id, event, data, sequence in events:
@@ -102,9 +102,8 @@ def _replay(events: list[tuple], finals: list[tuple], folder: Path) -> list[Tria
     for trial_id, parameter_id, data in finals:
         value = json.loads(json.loads(data))  # NNI packs the result twice
         results[trial_id] = value if isinstance(value, dict) else {"default": value}
-        record = found.get(trial_id, {}).get("record")
-        swapped = record is not None and str(record["parameter_id"]) != str(parameter_id)
-        if swapped and trial_id not in _warned_trials:
+        record = found.get(trial_id, {}).get("record") or {"parameter_id": parameter_id}
+        if str(record["parameter_id"]) != str(parameter_id) and trial_id not in _warned_trials:
             _warned_trials.add(trial_id)
             logger.warning(
                 "trial %s: NNI recorded parameters %s for it, but it ran those of another trial (number %s): "
@@ -226,7 +225,7 @@ def _database(folder: Path) -> Path:
     return file
 
 
-def _select(database: Path, query: str, *arguments: Any) -> list[tuple]:
+def _select(database: Path, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
     # Read-only, so that reading can never disturb a manager that is writing.
     address = f"{database.absolute().as_uri()}?mode=ro"
     try:

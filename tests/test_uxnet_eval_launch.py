@@ -1,0 +1,310 @@
+"""Real experiments through nnictl (slow): toy trials that train nothing, all of them stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from search_space.errors import UserError
+from uxnet_eval import launch as launching
+from uxnet_eval.experiment_progress import best_score, time_left
+from uxnet_eval.experiments import ExperimentRecord, TrialRecord, find_experiment
+from uxnet_eval.launch import Launched, launch, resume, stop, wait_until_done
+
+ROOT = Path(__file__).parents[1]
+PORTS = range(18110, 18200)
+
+# The first trial asks for its parameters only after the second one has got some.
+UNGUARDED_TRIAL = """
+import os, pathlib, time, nni
+first, second_asked = os.environ["NNI_TRIAL_SEQ_ID"] == "0", pathlib.Path("second_asked")
+while first and not second_asked.exists():
+    time.sleep(0.1)
+parameters = nni.get_next_parameter()
+second_asked.touch()
+nni.report_final_result({"default": parameters["seed"] / 10})
+"""
+GUARDED_TRIAL = """
+import os, pathlib, time
+from uxnet_eval.nni_guards import link_tensorboard, next_parameters, report_final, report_intermediate
+first, second_asked = os.environ["NNI_TRIAL_SEQ_ID"] == "0", pathlib.Path("second_asked")
+while first and not second_asked.exists():
+    time.sleep(0.1)
+parameters = next_parameters()
+second_asked.touch()
+(link_tensorboard(os.environ["NNI_OUTPUT_DIR"]) / "events").write_text(os.environ["NNI_TRIAL_JOB_ID"])
+report_intermediate({"default": 0.0, "N0.0-N0.1": 0.5})
+report_final({"default": parameters["seed"] / 10, "derived_dice": 0.5})
+"""
+# The first process of the trial outlives its manager; the second one must wait until it has ended.
+RESUMED_TRIAL = """
+import os, pathlib, time
+from uxnet_eval.nni_guards import TrialLock, next_parameters, report_final, report_intermediate
+from uxnet_eval.nni_guards import resume_intermediate_sequence
+output = pathlib.Path(os.environ["NNI_OUTPUT_DIR"])
+with TrialLock(output, wait_s=60):
+    parameters = next_parameters()
+    if not (output / "checkpoint").exists():
+        report_intermediate({"default": 0.1})
+        (output / "checkpoint").write_text(str(parameters["seed"]))
+        deadline = time.time() + 120
+        while not (output / "end_orphan").exists() and time.time() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        (output / "orphan_ended").write_text(str(time.time()))
+    else:
+        (output / "resumed").write_text(str(time.time()))
+        resume_intermediate_sequence(1)
+        report_intermediate({"default": 0.2})
+        report_final({"default": 0.3, "same": int(str(parameters["seed"]) == (output / "checkpoint").read_text())})
+"""
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Launched]]:
+    """Three experiments, started one after another and running at once; stopped at the end, to the last process."""
+    trials = {"guarded": (GUARDED_TRIAL, 2), "unguarded": (UNGUARDED_TRIAL, 2), "resumed": (RESUMED_TRIAL, 1)}
+    started: dict[str, Launched] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where NNI keeps its list of experiments
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setattr(launching, "FIRST_PORT", PORTS.start)
+        try:
+            for name, (trial, num_trials) in trials.items():
+                folder = tmp_path_factory.mktemp(name)
+                (folder / "trial.py").write_text(trial)
+                config = _write_config(folder, num_trials)
+                started[name] = launch(config, experiment_dir=folder / "experiments")
+            yield started
+        finally:
+            ids = [each.experiment_id for each in started.values()]
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(stop, ids))
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if set(ids) & set(process.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def _write_config(folder: Path, num_trials: int) -> Path:
+    file = folder / "toy.yml"
+    values = {
+        "searchSpace": {"seed": {"_type": "choice", "_value": [3, 7]}},
+        "trialCommand": "python trial.py",
+        "trialConcurrency": num_trials,
+        "maxTrialNumber": num_trials,
+        "tuner": {"name": "GridSearch"},  # never the same parameters twice
+        "trainingService": {"platform": "local"},
+    }
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+@pytest.fixture(scope="module")
+def pair(toys: dict[str, Launched]) -> dict[str, ExperimentRecord]:
+    """The experiment with and the one without the guard of the parameters, both done."""
+    return {name: wait_until_done(toys[name].experiment_id, poll_s=0.5) for name in ("guarded", "unguarded")}
+
+
+@pytest.mark.slow
+def test_trials_run_the_parameters_that_nni_recorded_for_them(
+    pair: dict[str, ExperimentRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    guarded = pair["guarded"].trials()
+    assert [trial.status for trial in guarded] == ["SUCCEEDED", "SUCCEEDED"]
+    assert sorted(trial.parameters["seed"] for trial in guarded) == [3, 7]
+    for trial in guarded:
+        assert trial.final == {"default": trial.parameters["seed"] / 10, "derived_dice": 0.5}
+    assert "do not trust" not in caplog.text  # results bear the record's parameter_id too
+
+
+@pytest.mark.slow
+def test_without_the_guard_nni_swaps_them(
+    pair: dict[str, ExperimentRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from uxnet_eval import experiments
+
+    monkeypatch.setattr(experiments, "_warned_trials", set())
+    swapped = pair["unguarded"].trials()
+    assert sorted(trial.parameters["seed"] for trial in swapped) == [3, 7]
+    for trial in swapped:
+        assert trial.final == {"default": (10 - trial.parameters["seed"]) / 10}
+        assert f"trial {trial.id}: NNI recorded parameters" in caplog.text
+
+
+@pytest.mark.slow
+def test_the_manager_listens_on_this_machine_alone(
+    pair: dict[str, ExperimentRecord],
+) -> None:
+    """Every socket of the manager and its children; that it would listen on all is shown beside the guard."""
+    record = pair["guarded"]
+    manager = psutil.Process(record.pid)
+    addresses = {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in (manager, *manager.children(recursive=True))
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert addresses == {("127.0.0.1", record.port)}
+    assert record.port in PORTS
+
+
+@pytest.mark.slow
+def test_events_lie_where_the_button_of_the_web_ui_looks(
+    pair: dict[str, ExperimentRecord],
+) -> None:
+    for trial in pair["guarded"].trials():
+        looked_at = pair["guarded"].folder / "trials" / trial.id / "output" / "tensorboard"
+        assert (looked_at / "events").read_text() == trial.id
+        assert trial.output.is_dir() and looked_at.parent.samefile(trial.output)
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_named_with_its_experiment(
+    pair: dict[str, ExperimentRecord], tmp_path: Path
+) -> None:
+    first, second = pair["guarded"], pair["unguarded"]
+    assert first.port != second.port
+    (tmp_path / "trial.py").write_text(UNGUARDED_TRIAL)
+    with pytest.raises(UserError, match=f"port {first.port} is taken by experiment {first.id}; stop it"):
+        launch(_write_config(tmp_path, 1), port=first.port)
+    with pytest.raises(UserError, match=f"experiment {first.id} is DONE at http://127.0.0.1:{first.port}"):
+        resume(first.id)
+
+
+@pytest.mark.slow
+def test_a_killed_manager_is_resumed_and_the_orphan_waited_for(toys: dict[str, Launched]) -> None:
+    launched = toys["resumed"]
+    record = find_experiment(launched.experiment_id)
+    _wait_for(lambda: list(launched.folder.glob("environments/local-env/trials/*/checkpoint")))
+    _wait_for(lambda: _points(launched.folder))
+    assert record.pid is not None
+    os.kill(record.pid, signal.SIGKILL)
+    _wait_for(lambda: find_experiment(launched.experiment_id).status == "STOPPED")
+    with pytest.raises(UserError, match="was stopped, or its manager died, before it was done"):
+        wait_until_done(launched.experiment_id)
+    resumed = resume(launched.experiment_id)
+    assert resumed.experiment_id == launched.experiment_id
+    [trial] = find_experiment(launched.experiment_id).trials()
+    (trial.output / "end_orphan").touch()
+    wait_until_done(launched.experiment_id, poll_s=0.5)
+    [trial] = find_experiment(launched.experiment_id).trials()
+    assert (trial.status, trial.final) == ("SUCCEEDED", {"default": 0.3, "same": 1})
+    assert float((trial.output / "resumed").read_text()) > float((trial.output / "orphan_ended").read_text())
+    assert _points(launched.folder) == [(0, 0.1), (1, 0.2)]
+
+
+def _points(experiment: Path) -> list[tuple[int, float]]:
+    """Sequence number and score of every intermediate result that NNI has stored."""
+    query = "select sequence, data from MetricData where type = 'PERIODICAL'"
+    with contextlib.closing(sqlite3.connect(experiment / "db" / "nni.sqlite")) as database:
+        rows = database.execute(query).fetchall()
+    return [(sequence, json.loads(json.loads(data))["default"]) for sequence, data in rows]
+
+
+def _wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def test_errors_before_nni_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(launching.subprocess, "Popen", None)  # nothing is started
+    with pytest.raises(UserError, match=r"absent\.yml: cannot be read"):
+        launch(tmp_path / "absent.yml")
+    with pytest.raises(UserError, match="'abc' is not known to NNI; it knows none"):
+        stop("abc")
+    with pytest.raises(UserError, match="'abc' is not known to NNI"):
+        resume("abc")
+    file = _write_config(tmp_path, 1)
+    values = yaml.safe_load(file.read_text())
+    machine = {"host": "host.example", "user": "me", "sshKeyFile": str(file), "pythonPath": "/usr/bin"}
+    values["trainingService"] = {"platform": "remote", "machineList": [machine], "nniManagerIp": "192.0.2.1"}
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(
+        UserError, match=r"machines of platform remote must reach the manager.*--open-to-network"
+    ):
+        launch(file)
+
+
+def test_nnictl_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launching.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(UserError, match=r"nnictl: not found; install nni==3\.0"):
+        launching._nnictl(["create"], {})
+    fake = tmp_path / "nnictl"
+    fake.write_text("#!/bin/sh\necho '\x1b[31mERROR: Create experiment failed: bad things\x1b[0m'\nexit 1\n")
+    fake.chmod(0o755)
+    with pytest.raises(
+        UserError, match=r"nnictl create failed: ERROR: Create experiment failed: bad things$"
+    ):
+        launching._nnictl(["create"], {})
+
+
+def test_a_port_is_only_free_if_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import socket
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert not launching._is_free(port)
+        with pytest.raises(UserError, match=f"port {port} is taken by another program"):
+            launching._require_free(port)
+        monkeypatch.setattr(launching, "FIRST_PORT", port)
+        assert launching._free_port(False) > port
+        monkeypatch.setattr(launching, "NUM_PORTS", 1)
+        with pytest.raises(UserError, match="no port from"):
+            launching._free_port(False)
+
+
+def test_ctrl_c_waits_until_nnictl_has_ended() -> None:
+    """Otherwise a manager could be left that NNI does not know of."""
+    with launching._deferred_interrupt() as pressed:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+    assert pressed == [signal.SIGINT]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
+def test_ctrl_c_while_watching_says_that_the_experiment_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_experiment_id: str) -> ExperimentRecord:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uxnet_eval.experiment_progress.find_experiment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        wait_until_done("abcdefgh")
+    assert "abcdefgh goes on. Stop it with: nnictl stop abcdefgh" in capsys.readouterr().err
+
+
+def test_words_of_the_progress() -> None:
+    # 2 of 6 trials ended in 5 minutes of watching: 4 more take 10.
+    assert time_left(6, 2, 2, elapsed_s=300) == "about 10 min left"
+    assert time_left(6, 5, 1, elapsed_s=30) == "less than a minute left"
+    assert time_left(6, 2, 0, elapsed_s=300) == ""  # none while watched
+    assert time_left(None, 2, 2, elapsed_s=300) == ""
+    assert time_left(6, 6, 2, elapsed_s=300) == ""
+    records = [TrialRecord("a", 0, "SUCCEEDED", {}, final, Path()) for final in ({"default": 0.25}, None)]
+    assert best_score(records) == "0.2500"
+    assert best_score([]) == "-"

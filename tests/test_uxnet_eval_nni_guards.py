@@ -1,0 +1,493 @@
+"""Each guard beside the defect of NNI 3.0 that it guards against."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search_space.errors import UserError
+from uxnet_eval import nni_guards
+from uxnet_eval.nni_guards import experiment_config
+from uxnet_eval.nni_guards.manager import LOOPBACK_SCRIPT
+from uxnet_eval.run_config import RunConfig
+
+# Results -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["scans//ct", "case#1"])
+def test_nni_takes_a_part_of_a_result_for_a_comment(key: str) -> None:
+    """The defect behind the rules for keys: the tuner's process cannot read the message, and dies."""
+    import nni
+
+    result = json.dumps({"trial_job_id": "abcde", "value": json.dumps({"default": 0.5, key: 0.1})})
+    message = json.dumps({"type": "ME", "content": result})  # as the manager packs it
+    with pytest.raises(ValueError, match="Unterminated string"):
+        nni.load(message)
+    with nni_guards.keep_urls_in_messages():
+        assert nni.load(message)["content"] == result
+    with pytest.raises(ValueError, match="Unterminated string"):  # the mend ends with the block
+        nni.load(message)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"default": 0.5, "N1.0/normal": 0.1}, "N1.0/normal"),
+        ({"default": 0.5, "case#1": 0.1}, "case#1"),
+        ({"default": 0.5, 3: 0.1}, "key 3"),
+        ({"default": 0.5, "": 0.1}, "key ''"),
+        ({"N0.0-N0.1": 0.1}, "need a 'default'"),
+        ({"default": {"dice": 0.5}}, "'default' is dict"),
+        ({"default": 0.5, "edges": [0.1, 0.2]}, "'edges' is list"),
+        ({"default": 0.5, "ok": True}, "'ok' is bool"),
+        ({"default": 0.5, "note": "good"}, "'note' is str"),
+    ],
+)
+def test_results_that_break_nni_are_errors(metrics: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        nni_guards.report_final(metrics)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        nni_guards.report_intermediate(metrics)
+
+
+def test_results_that_are_not_finite_do_not_end_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    import numpy as np
+
+    found = nni_guards.report_final(
+        {"default": float("nan"), "hd95_mm": float("inf"), "dice": np.float32(0.5)}
+    )
+    assert found == {"default": 0.0, "dice": 0.5}
+    assert type(found["dice"]) is float  # NNI's JSON takes no NumPy scalars
+    assert [("DIVERGED" in r.message.upper(), "hd95_mm" in r.message) for r in caplog.records] == [
+        (True, False),
+        (False, True),
+    ]
+    caplog.clear()
+    nni_guards.report_intermediate({"default": 0.1, "hd95_mm": float("inf")})
+    assert caplog.records == []  # warned of this key already
+
+
+def test_results_reach_the_manager_from_within_a_nas_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NNI's SequentialExecutionEngine puts its own channel in place while a model runs."""
+    import nni.trial
+    from nni.runtime import trial_command_channel as channels
+    from nni.runtime.trial_command_channel import TrialCommandChannel
+
+    class Channel(TrialCommandChannel):
+        def __init__(self) -> None:
+            self.sent: list[tuple] = []
+
+        def send_metric(self, type, parameter_id, trial_job_id, sequence, value) -> None:
+            self.sent.append((type, parameter_id, sequence, value))
+
+    manager, engine = Channel(), Channel()
+    monkeypatch.setenv("NNI_PLATFORM", "local")
+    monkeypatch.setenv("NNI_TRIAL_JOB_ID", "abcde")
+    monkeypatch.setattr(nni_guards.trial, "_manager_channel", manager)
+    monkeypatch.setattr(channels, "_channel", engine)
+    monkeypatch.setattr(nni.trial, "_params", {"parameter_id": 7, "parameters": {}})
+    monkeypatch.setattr(nni.trial, "_intermediate_seq", 0)
+    nni_guards.resume_intermediate_sequence(3)
+    nni_guards.report_intermediate({"default": 0.25})
+    nni_guards.report_final({"default": 0.5})
+    assert manager.sent == [("PERIODICAL", 7, 3, {"default": 0.25}), ("FINAL", 7, 0, {"default": 0.5})]
+    assert engine.sent == []
+    assert channels._channel is engine
+
+
+def test_a_run_by_hand_needs_no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NNI_PLATFORM", "NNI_TRIAL_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert not nni_guards.is_nni_trial()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nni_guards.next_parameters() == {}
+    assert nni_guards.report_final({"default": 0.5}) == {"default": 0.5}
+
+
+# Parameters ----------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_those_of_the_trials_own_record(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import nni
+    import nni.trial
+
+    def hand_over() -> dict:
+        nni.trial._params = {"parameter_id": 1, "parameters": {"seed": 1}}
+        return {"seed": 1}
+
+    answers = [b"", b"{}", json.dumps({"hyperParameters": []}).encode()]  # before NNI has stored the trial
+    record = {"parameter_id": 0, "parameters": {"seed": 0}, "parameter_index": 0}
+    answers.append(json.dumps({"hyperParameters": [json.dumps(record)]}).encode())
+    asked = _serve(monkeypatch, answers)
+    monkeypatch.setattr(nni.trial, "_params", None)
+    monkeypatch.setattr(nni, "get_next_parameter", hand_over)
+    monkeypatch.setattr(nni_guards.trial.time, "sleep", lambda _seconds: None)
+    monkeypatch.setenv("NNI_PLATFORM", "local")
+    monkeypatch.setenv("NNI_TRIAL_JOB_ID", "abcde")
+    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "http://localhost:18000/prefix/env/local-env/abcde")
+    assert nni_guards.next_parameters() == {"seed": 0}
+    assert nni.trial._params == record  # results go under the record's parameter_id
+    assert set(asked) == {"http://localhost:18000/prefix/api/v1/nni/trial-jobs/abcde"}
+    assert "parameters of another trial" in caplog.text
+
+    caplog.clear()
+    _serve(monkeypatch, [b""])
+    with pytest.raises(UserError, match=r"gave no parameters of this trial .* within 0 s"):
+        nni_guards.next_parameters(timeout_s=0)
+
+    monkeypatch.setenv("NNI_PLATFORM", "remote")  # there the channel is not the manager's
+    assert nni_guards.next_parameters() == {"seed": 1}
+    assert "cannot be checked" in caplog.text
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, answers: list[bytes]) -> list[str]:
+    """Lets the manager's REST interface give ``answers`` one by one, the last for ever; returns what was asked."""
+    import io
+
+    asked: list[str] = []
+    left = list(answers)
+
+    class Opener:
+        def open(self, url: str, timeout: float) -> io.BytesIO:
+            asked.append(url)
+            return io.BytesIO(left.pop(0) if len(left) > 1 else left[0])
+
+    monkeypatch.setattr(nni_guards.trial.urllib.request, "build_opener", lambda *_: Opener())
+    return asked
+
+
+# The output folder ---------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_events_lie_where_the_web_ui_looks(tmp_path: Path) -> None:
+    output = tmp_path / "exp" / "environments" / "local-env" / "trials" / "abcde"
+    output.mkdir(parents=True)
+    events = nni_guards.link_tensorboard(output)
+    assert events == output / "tensorboard"
+    (events / "events").write_text("1")
+    looked_at = tmp_path / "exp" / "trials" / "abcde" / "output" / "tensorboard"
+    assert (looked_at / "events").read_text() == "1"
+    assert nni_guards.link_tensorboard(output) == events  # again, after a resume
+    (tmp_path / "exp").rename(tmp_path / "moved")  # an archived experiment keeps its link
+    assert (tmp_path / "moved/trials/abcde/output/tensorboard/events").read_text() == "1"
+
+
+def test_tensorboard_events_where_the_web_ui_made_its_folder_first(tmp_path: Path) -> None:
+    output = tmp_path / "exp" / "environments" / "local-env" / "trials" / "abcde"
+    output.mkdir(parents=True)
+    looked_at = tmp_path / "exp" / "trials" / "abcde" / "output" / "tensorboard"
+    looked_at.mkdir(parents=True)
+    events = nni_guards.link_tensorboard(output)
+    (events / "events").write_text("1")
+    assert (looked_at / "events").read_text() == "1"
+    assert (output / "tensorboard" / "events").read_text() == "1"
+    assert nni_guards.link_tensorboard(output) == events
+
+
+def test_tensorboard_events_by_hand_lie_in_the_output_folder(tmp_path: Path) -> None:
+    assert nni_guards.link_tensorboard(tmp_path / "run") == tmp_path / "run" / "tensorboard"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_lock_keeps_an_orphan_and_its_successor_apart(tmp_path: Path) -> None:
+    """The holder is killed; its forked worker, which lives on, must not keep the lock."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD_THE_LOCK, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert holder.stdout is not None
+    worker = int(holder.stdout.readline())
+    try:
+        with pytest.raises(UserError, match=f"process {holder.pid} still works in this folder"):
+            nni_guards.TrialLock(tmp_path, wait_s=0).acquire()
+        holder.kill()
+        holder.wait()
+        os.kill(worker, 0)  # it lives
+        with nni_guards.TrialLock(tmp_path, wait_s=5) as lock:
+            assert lock.path.read_text() == f"process {os.getpid()}\n"
+    finally:
+        holder.kill()
+        os.kill(worker, 9)
+        holder.stdout.close()
+
+
+_HOLD_THE_LOCK = """
+import os, sys, time
+from uxnet_eval.nni_guards import TrialLock
+lock = TrialLock(sys.argv[1]).acquire()
+worker = os.fork()
+if worker:
+    print(worker, flush=True)
+time.sleep(60)
+"""
+
+
+# The manager ---------------------------------------------------------------------------------------------------
+
+_START_NNIS_WEB_SERVER = """
+global.nniUnitTest = true;
+require('app-module-path/register');
+require('common/globals/unittest').resetGlobals();
+const server = new (require('rest_server').RestServer)(0, '');
+server.start().then(() => { console.log(server.server.address().address); process.exit(0); });
+"""
+
+
+def _node(script: str, environment: dict[str, str]) -> str:
+    import nni_node
+
+    folder = Path(nni_node.__path__[0])
+    return subprocess.run(
+        [str(folder / "node"), "-e", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
+def test_nnis_web_server_listens_on_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _node(_START_NNIS_WEB_SERVER, dict(os.environ)) == "::"  # the defect: every interface
+    assert _node(_START_NNIS_WEB_SERVER, nni_guards.manager_environment()) == "127.0.0.1"
+    assert _node(_START_NNIS_WEB_SERVER, nni_guards.manager_environment(loopback=False)) == "::"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address"),
+    [
+        ("0", "127.0.0.1"),
+        ("0, () => {}", "127.0.0.1"),
+        ("0, undefined, () => {}", "127.0.0.1"),
+        ("0, 511, () => {}", "127.0.0.1"),
+        ("'0'", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("() => {}", "127.0.0.1"),
+        ("{port: 0}", "127.0.0.1"),
+        ("{port: 0, host: '127.0.0.2'}", "127.0.0.2"),  # a host that somebody chose
+        ("0, '127.0.0.2'", "127.0.0.2"),
+    ],
+)
+def test_every_way_to_listen(arguments: str, address: str) -> None:
+    script = (
+        f"const s = require('http').createServer(); s.on('listening', () => {{ console.log(s.address().address); \
+        process.exit(0); }}); s.listen({arguments});"
+    )
+    assert _node(script, nni_guards.manager_environment()) == address
+
+
+def test_tensorboard_is_started_for_this_machine_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "tensorboard"
+    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.chmod(0o755)
+    # As NNI does: through a shell, two options in one argument.
+    script = """require('child_process').spawn(
+        'tensorboard', ['--bind_all --logdir_spec=0-a:/x', '--port=6006'], {shell: true, stdio: 'inherit'});"""
+    environment = nni_guards.manager_environment()
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    assert _node(script, environment) == "--host=127.0.0.1 --logdir_spec=0-a:/x --port=6006"
+
+
+def test_trials_get_the_users_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_OPTIONS", "--max-http-header-size=9000")
+    monkeypatch.setenv("NO_PROXY", "intern.example")
+    environment = nni_guards.manager_environment()
+    assert environment["NODE_OPTIONS"] == f'--require "{LOOPBACK_SCRIPT}" --max-http-header-size=9000'
+    assert environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
+    assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    inherited = _node(
+        "console.log(process.env.NODE_OPTIONS, process.env.UXNET_USER_NODE_OPTIONS)", environment
+    )
+    assert inherited == "--max-http-header-size=9000 undefined"
+
+
+def test_only_the_two_warnings_of_nnis_import_are_silenced() -> None:
+    script = """
+import warnings
+warnings.simplefilter("error")
+from uxnet_eval.nni_guards import quiet_nni_import
+quiet_nni_import()
+def warn(message, module="nni.nas.nn.pytorch.layers"):
+    warnings.warn_explicit(message, RuntimeWarning, "layers.py", 94, module)
+warn("<class 'torch.nn.parameter.Buffer'> is found to be not a nn.Module, which is unexpected.")
+for message, module in [
+    ("<class 'torch.nn.Other'> is found to be not a nn.Module", "nni.nas.nn.pytorch.layers"),
+    ("<class 'torch.nn.parameter.Buffer'> is found to be not a nn.Module", "elsewhere"),
+]:
+    try:
+        warn(message, module)
+    except RuntimeWarning:
+        continue
+    raise SystemExit("silenced: " + message)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[1])
+
+
+# The experiment's configuration --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        # One GPU, one trial: NNI's comparison gives out fewer than all GPUs.
+        (dict(per_trial=1, concurrency=1, num_gpus=1), "hangs NNI, which gives out fewer than all"),
+        (dict(per_trial=2, concurrency=1, num_gpus=2), "hangs NNI, which gives out fewer than all"),
+        # Half of one GPU each: two fit.
+        (dict(per_trial=1, concurrency=1, num_gpus=1, max_per_gpu=2), None),
+        (dict(per_trial=1, concurrency=2, num_gpus=1, max_per_gpu=2), None),
+        (dict(per_trial=1, concurrency=3, num_gpus=1, max_per_gpu=2), r"\(2 trial\(s\) at once\)"),
+        # Whole GPUs.
+        (dict(per_trial=1, concurrency=2, num_gpus=2), None),
+        (dict(per_trial=1, concurrency=3, num_gpus=2), "set trialConcurrency to 2 or less"),
+        (dict(per_trial=2, concurrency=2, num_gpus=4), None),
+        (dict(per_trial=2, concurrency=2, num_gpus=3), r"\(1 trial\(s\) at once\)"),
+        (dict(per_trial=1, concurrency=2, num_gpus=4, indices=[3]), r"1 GPU\(s\) hold \(1 trial"),
+        (
+            dict(per_trial=2, concurrency=1, num_gpus=4, indices=[3]),
+            r"\(0 trial\(s\) at once\), which hangs NNI; leave",
+        ),
+        (
+            dict(per_trial=1, concurrency=1, num_gpus=4, indices=[4]),
+            "gpuIndices names GPU 4; this machine has 0 to 3",
+        ),
+        (dict(per_trial=1, concurrency=1, num_gpus=0), "no GPU"),
+        # A GPU that somebody else begins to use would hang NNI.
+        (dict(per_trial=1, concurrency=1, num_gpus=2, use_active=None), "useActiveGpu: true"),
+        (dict(per_trial=1, concurrency=1, num_gpus=2, use_active=False), "useActiveGpu: true"),
+    ],
+)
+def test_requests_for_gpus_that_nni_cannot_meet(request_: dict, fault: str | None) -> None:
+    request_ = {"use_active": True, **request_}
+    if fault is None:
+        experiment_config.check_gpus(**request_)
+    else:
+        with pytest.raises(UserError, match=fault):
+            experiment_config.check_gpus(**request_)
+
+
+def _write_config(folder: Path, **changes: object) -> Path:
+    values = {
+        "searchSpace": {"seed": {"_type": "choice", "_value": [0, 1]}},
+        "trialCommand": "python trial.py",
+        "trialConcurrency": 1,
+        "maxTrialNumber": 2,
+        "tuner": {"name": "Random"},
+        "trainingService": {"platform": "local"},
+        **changes,
+    }
+    file = folder / "exp.yml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file
+
+
+@pytest.mark.parametrize("spelling", ["trialGpuNumber", "trial_gpu_number", "in the training service"])
+def test_gpus_are_checked_wherever_nni_reads_them(
+    spelling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local: dict = {"platform": "local", "useActiveGpu": True}
+    if spelling.startswith("trial"):
+        file = _write_config(tmp_path, trainingService=local, **{spelling: 1})
+    else:
+        file = _write_config(tmp_path, trainingService={**local, "trialGpuNumber": 1})
+    monkeypatch.setattr(experiment_config, "count_gpus", lambda: 1)
+    with pytest.raises(UserError, match=r"exp\.yml: trialGpuNumber 1 on a machine with 1 GPU"):
+        nni_guards.check_experiment_config(file)
+    monkeypatch.setattr(experiment_config, "count_gpus", lambda: 2)
+    assert nni_guards.check_experiment_config(file).training_service.trial_gpu_number == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"trialConcurency": 2}, "does not have field"),
+        ({"trialConcurrency": "two"}, "NNI refuses it"),
+        ({"tuner": {"name": "Radnom"}}, "no tuner 'Radnom' (did you mean 'Random'?)"),
+        ({"assessor": {"name": "TPE"}}, "no assessor 'TPE'"),
+        ({"searchSpace": {"seed": {"_type": "choice", "_value": ["a//b"]}}}, "holds 'a//b'"),
+        ({"searchSpace": {"a#b": {"_type": "choice", "_value": [1]}}}, "holds 'a#b'"),
+        ({"searchSpace": {"x": {"_type": "loguniform", "_value": ["1e-3", 1.0]}}}, "write 1.0e-3"),
+        ({"searchSpace": {"x": {"_type": "choise", "_value": [1]}}}, "unsupported type"),
+        ({"trialCodeDirectory": "absent"}, "is not a directory"),
+    ],
+)
+def test_settings_that_nni_dies_on_late(changes: dict, fault: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(fault)) as caught:
+        nni_guards.check_experiment_config(_write_config(tmp_path, **changes))
+    assert str(caught.value).startswith(str(tmp_path / "exp.yml")) and "\n" not in str(caught.value)
+    nni_guards.check_experiment_config(_write_config(tmp_path))  # an error leaves nothing behind in NNI
+
+
+RUN = {
+    "dataset": "scans",
+    "plan": {"spacing_mm": [1, 1, 1], "patch_size": [16, 16, 16], "strides": [[2, 2, 2], [2, 2, 2]]},
+}
+
+
+def _uxnet_config(folder: Path, space: dict, command: str = "uxnet search --config exp.run.yml") -> Path:
+    (folder / "scans").mkdir(exist_ok=True)
+    (folder / "exp.run.yml").write_text(yaml.safe_dump(RUN))
+    return _write_config(folder, searchSpace=space, trialCommand=command)
+
+
+def test_search_space_fits_the_run_configuration(tmp_path: Path) -> None:
+    RunConfig.parse(RUN, "RUN")
+    space = {
+        "seed": {"_type": "choice", "_value": [0, 1]},
+        "sparsity_weight": {"_type": "loguniform", "_value": [0.1, 10]},
+        "alpha_learning_rate": {"_type": "normal", "_value": [0.01, 0.001]},
+        "epochs": {"_type": "randint", "_value": [1, 3]},
+    }
+    before = os.getcwd()
+    checked = nni_guards.check_experiment_config(_uxnet_config(tmp_path, space))
+    assert list(checked.search_space) == list(space)
+    assert os.getcwd() == before
+
+
+@pytest.mark.parametrize(
+    ("space", "command", "fault"),
+    [
+        (
+            {"sparsity_wieght": [1]},
+            None,
+            "unknown parameter 'sparsity_wieght' (did you mean 'sparsity_weight'?)",
+        ),
+        ({"prune_threshold": [0.5, 1.5]}, None, "prune_threshold"),
+        ({"seed": [0]}, "uxnet search --config absent.run.yml", "absent.run.yml: cannot be read"),
+        ({"seed": [0]}, "uxnet search", "names no run configuration"),
+        (
+            {"seed": [0]},
+            "python -m uxnet_eval.search --config=absent.run.yml",
+            "absent.run.yml: cannot be read",
+        ),
+    ],
+)
+def test_search_space_that_does_not_fit(space: dict, command: str | None, fault: str, tmp_path: Path) -> None:
+    entries = {name: {"_type": "choice", "_value": values} for name, values in space.items()}
+    file = _uxnet_config(tmp_path, entries, command or "uxnet search --config exp.run.yml")
+    with pytest.raises(UserError, match=re.escape(fault)):
+        nni_guards.check_experiment_config(file)
+
+
+def test_data_set_of_the_run_configuration_must_be_there(tmp_path: Path) -> None:
+    file = _uxnet_config(tmp_path, {"seed": {"_type": "choice", "_value": [0]}})
+    (tmp_path / "scans").rmdir()
+    with pytest.raises(UserError, match="dataset 'scans' was not found"):
+        nni_guards.check_experiment_config(file)
