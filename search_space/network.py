@@ -86,6 +86,8 @@ class GridNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
 
+        The lowest level must hold more than one voxel.
+
         Raises:
             UserError: if the number of channels or the size does not fit.
         """
@@ -127,6 +129,11 @@ class GridNetwork(nn.Module):
             )
         if any(s % d for s, d in zip(size, divisor, strict=True)):
             raise UserError(f"input of size {size}: each axis must be a multiple of {divisor}; pad it")
+        if size == divisor and Node(0, self.config.levels - 1) in self._nodes:
+            raise UserError(
+                f"input of size {size}: one voxel would be left at the lowest level, where instance norm needs more "
+                "than one; pad it, or use a larger patch or fewer levels"
+            )
 
 
 class UXNet(GridNetwork):

@@ -178,6 +178,9 @@ def test_images_that_do_not_fit() -> None:
         network(torch.zeros(1, 1, 8, 8, 8))
     with pytest.raises(UserError, match=r"shape \(1, 2, 8, 8\): expected \(batch, 2 channels, 3 axes\)"):
         network(torch.zeros(1, 2, 8, 8))
+    with pytest.raises(UserError, match=r"size \(4, 4, 4\): one voxel would be left at the lowest level"):
+        network(torch.zeros(1, 2, 4, 4, 4))
+    assert network(torch.zeros(1, 2, 4, 4, 8)).shape == (1, 2, 4, 4, 8)
 
 
 def supernet_state(network: UXNet) -> dict[str, Tensor]:
