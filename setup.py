@@ -14,7 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     author="UXNet search contributors",
     license="MIT",
-    packages=["search_space", "strategies", "uxnet_eval", "uxnet_eval.nni_guards"],
+    packages=["search_space", "strategies", "uxnet_eval", "uxnet_eval.commands", "uxnet_eval.nni_guards"],
     package_data={"uxnet_eval": ["*.js"], "uxnet_eval.nni_guards": ["*.js"]},
     python_requires=">=3.10,<3.14",
     install_requires=[

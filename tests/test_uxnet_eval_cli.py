@@ -270,7 +270,7 @@ def test_plan_keeps_an_existing_file(tmp_path: Path) -> None:
 
 
 def test_every_command_is_tested_here() -> None:
-    registered = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    registered = {command.name for command in cli.app.registered_commands}
     assert registered == set(COMMANDS)
 
 

@@ -1,0 +1,38 @@
+"""What several commands share: an argument, a progress bar, and care for existing files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from search_space.errors import UserError
+
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="Folder in Medical Segmentation Decathlon layout (dataset.json)."),
+]
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises :class:`UserError` if ``path`` exists, unless forced, or its folder does not."""
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists already; give another name, or --force to overwrite it")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path}: the folder {path.parent} does not exist; make it first")
+
+
+@contextlib.contextmanager
+def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (number done, total) that moves a progress bar on stderr, shown if that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda num_done, total: bar.update(task, completed=num_done, total=total)

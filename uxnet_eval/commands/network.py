@@ -1,0 +1,86 @@
+"""Commands about networks and their predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .console import progress_bar
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, each named after its case."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for cases.csv and summary.json; made if absent.")
+    ],
+    references: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the true label maps, with the same file names."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Instead, a data set with dataset.json: its training labels are the truth."
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VALUE=NAME",
+            help="With --references: the class that a label value stands for; repeat it for each class. "
+            "Unless given, the values that occur in the references.",
+        ),
+    ] = None,
+    tolerance_mm: Annotated[
+        float,
+        typer.Option(help="Surfaces this close agree (NSD); about what two experts differ by."),
+    ] = 1.0,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Score the cases that have both files; the others are listed, not counted.",
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite earlier results.")] = False,
+) -> None:
+    """Score predictions against references: Dice, HD95, surface Dice and volumes.
+
+    The predictions may come from any program that writes NIfTI (or PNG) label maps. Writes every case and
+    class to cases.csv, means with 95 % intervals to summary.json, and prints a table.
+
+    Example: uxnet evaluate predicted --references data/Task04_Hippocampus/labelsTr -o scores
+    """
+    if (references is None) == (dataset is None):
+        raise typer.BadParameter("give either --references DIR or --dataset DATA")
+    if dataset is not None and label:
+        raise typer.BadParameter("--label is for --references; a data set names its classes itself")
+    from .. import evaluate as evaluation
+    from ..label_folder import parse_labels
+    from ..msd import read_dataset
+    from ..run_config import find_dataset
+
+    evaluation.refuse_output(output, force)
+    truth = references if dataset is None else read_dataset(find_dataset(dataset))
+    assert truth is not None
+    with progress_bar("scoring the cases") as progress:
+        result = evaluation.evaluate_folders(
+            truth,
+            predictions,
+            class_names=parse_labels(label) if label else None,
+            tolerance_mm=tolerance_mm,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
+    evaluation.write_evaluation(result, output)
+    for message in result.summary["warnings"]:
+        typer.echo(f"warning: {message}", err=True)
+    Console().print(evaluation.summary_table(result.summary))
+    typer.echo(evaluation.mean_dice_line(result.summary))
+    typer.echo(f"wrote {output / 'cases.csv'} and {output / 'summary.json'}")
