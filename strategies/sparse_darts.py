@@ -223,7 +223,7 @@ class SparseDARTS(DARTS):
         **kwargs: Any,
     ) -> None:
         super().__init__(warmup_epochs=warmup_epochs, **kwargs)
-        self._module_settings = {
+        self._module_settings: dict[str, Any] = {
             "alpha_learning_rate": alpha_learning_rate,
             "beta_learning_rate": beta_learning_rate,
             "alpha_schedule": alpha_schedule,

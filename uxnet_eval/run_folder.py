@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -55,8 +56,8 @@ def _differences(kept: str, new: str) -> list[str]:
     ]
 
 
-def _flat(values: dict, prefix: str = "") -> dict:
-    flat = {}
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{name}.")
