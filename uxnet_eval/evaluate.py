@@ -199,7 +199,9 @@ def mean_dice_line(summary: Mapping[str, Any]) -> str:
         if summary["mean_dice_interval_95"] is not None:
             text += " ({:.4f} to {:.4f})".format(*summary["mean_dice_interval_95"])
     num_left_out = sum(len(ids) for ids in summary["not_scored"].values())
-    return text + (f"; {num_left_out} cases without a partner file not scored" if num_left_out else "")
+    if num_left_out:
+        text += f"; {num_left_out} case{'s' if num_left_out > 1 else ''} without a partner file not scored"
+    return text
 
 
 def _cell(statistics: Mapping[str, Any], decimals: int) -> str:

@@ -140,7 +140,7 @@ def dataset_of_labels(
 
 def _values(case_id: str, path: Path) -> set[int]:
     """The values that occur in a reference."""
-    found = np.unique(read_file(case_id, path, 2)[0])
+    found = np.unique(read_file(case_id, path, 2)[0]).astype(np.float64)
     with np.errstate(invalid="ignore"):
         whole = np.rint(found)
         bad = ~((np.abs(found - whole) <= WHOLE_TOLERANCE) & (whole >= 0) & (whole <= MAX_LABEL_VALUE))

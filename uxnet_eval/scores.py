@@ -55,7 +55,8 @@ def summarise(cases: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     """Means over the cases of a table made by :func:`score_cases`; plain values, ready for JSON.
 
     ``mean_dice`` is the mean over the foreground classes of each class's mean over the cases it occurs in
-    (as nnU-Net's ``foreground_mean``), so that every class weighs the same. Each metric of each class has
+    (as nnU-Net's ``foreground_mean``), so that every class weighs the same. The order of the cases does not
+    matter, to the last bit. Each metric of each class has
     mean, sd (of the sample, n-1), median, the 95 % interval of the mean (percentile bootstrap over cases) and
     the number of cases counted. What cannot be told is ``None``: all of it for a class that occurs in no
     case, sd and interval with a single case.
@@ -65,6 +66,7 @@ def summarise(cases: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
         seed: of the bootstrap. Each interval starts from it anew, so it depends on its own column alone.
     """
     names = list(dict.fromkeys(cases["class"]))
+    cases = cases.sort_values("case_id", kind="stable")
     classes = {name: _class_summary(cases[cases["class"] == name], seed) for name in names}
     means = [entry["dice"]["mean"] for entry in classes.values() if entry["dice"]["mean"] is not None]
     dice = cases.pivot(index="case_id", columns="class", values="dice")[names].to_numpy()
