@@ -138,7 +138,7 @@ class RunConfig(StrictConfig):
             UserError: if a name is no setting, or its value is not allowed.
         """
         values = self.model_dump()
-        sections = {
+        sections: dict[str, type[StrictConfig]] = {
             "space": SpaceSettings,
             "search": SearchSettings,
             "runtime": RuntimeSettings,
