@@ -57,6 +57,7 @@ def _search() -> dict[str, Any]:
         "format": "uxnet-search",
         "version": 1,
         "levels": 3,
+        "spatial_dims": 3,
         "gates": GATES,
         "alphas": alphas,
         "fixed_operations": {},
@@ -125,6 +126,13 @@ def test_what_was_not_searched_stays_as_it_was(tmp_path: Path) -> None:
         ({"gates": {**GATES, "N0.0-N3.0": 0.5}}, "N0.0-N3.0 is not an edge of a grid with 3 levels"),
         ({"gates": {**GATES, "N0.0-N0.1": 1.5}}, "gate of N0.0-N0.1 is 1.5"),
         ({"gates": {**GATES, "N0.0-N0.1": float("nan")}}, "gate of N0.0-N0.1 is nan"),
+        (
+            {
+                "alphas": {"N0.0/normal": {"conv3": float("nan")}},
+                "fixed_operations": dict.fromkeys(LAYERS, "conv3"),
+            },
+            "not finite",
+        ),
         ({"alphas": {}}, "layer N0.0/normal has neither alphas nor a fixed operation"),
         ({"fixed_operations": {"N9.0/normal": "x"}}, "N9.0/normal is not a layer"),
         ({"gates": ["N0.0-N0.1"]}, "search.json: "),
@@ -142,10 +150,10 @@ def test_a_record_half_written_or_with_a_key_less(tmp_path: Path) -> None:
     file = _write_search(tmp_path) / "search.json"
     whole = file.read_text()
     file.write_text(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"search\.json: not whole JSON"):
+    with pytest.raises(UserError, match=r"search\.json: not JSON"):
         export_genotype(tmp_path)
     file.write_text(json.dumps({key: value for key, value in _search().items() if key != "gates"}))
-    with pytest.raises(UserError, match=r"search\.json: key 'gates' is missing"):
+    with pytest.raises(UserError, match=r"search\.json: .* incomplete .*'gates'"):
         export_genotype(tmp_path)
 
 

@@ -313,6 +313,7 @@ def test_trials_get_the_users_own_environment(monkeypatch: pytest.MonkeyPatch) -
     assert environment["NODE_OPTIONS"] == f'--require "{LOOPBACK_SCRIPT}" --max-http-header-size=9000'
     assert environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
     assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
+    assert environment["VIRTUAL_ENV"] == str(Path(sys.executable).parents[1])
     inherited = _node(
         "console.log(process.env.NODE_OPTIONS, process.env.UXNET_USER_NODE_OPTIONS)", environment
     )
@@ -472,6 +473,11 @@ def test_search_space_fits_the_run_configuration(tmp_path: Path) -> None:
         ({"prune_threshold": [0.5, 1.5]}, None, "prune_threshold"),
         ({"seed": [0]}, "uxnet search --config absent.run.yml", "absent.run.yml: cannot be read"),
         ({"seed": [0]}, "uxnet search", "names no run configuration"),
+        (
+            {"seed": [0]},
+            'PATH="x/bin:$PATH" python3 -m uxnet_eval.cli search -c absent.run.yml',
+            "absent.run.yml",
+        ),
         (
             {"seed": [0]},
             "python -m uxnet_eval.search --config=absent.run.yml",

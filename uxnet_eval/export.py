@@ -2,146 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from search_space.errors import UserError, nearest
-from search_space.genotype import Genotype, parse_layer
-from search_space.grid import Edge, Grid, Layer
-from strategies.pruning import derive
+from search_space.genotype import Genotype
 
 from .experiments import ExperimentRecord, TrialRecord, find_experiment, read_experiment
+from .search_record import FILE_NAME, SearchRecord
 
 logger = logging.getLogger(__name__)
-
-FORMAT = "uxnet-search"
-VERSION = 1
-FILE_NAME = "search.json"
-
-
-@dataclass(frozen=True)
-class SearchRecord:
-    """The outcome of one search, from which a genotype follows for any threshold.
-
-    Attributes:
-        grid: the grid that was searched.
-        gates: sigma(beta) of every searched edge, in [0, 1].
-        alphas: per searched layer, the weight of each candidate.
-        fixed_operations: the operation of every layer that was not searched.
-        fixed_edges: edges that were not searched but always there.
-        prune_threshold: tau of the run configuration.
-        scores: final scores of the search by key (``default``, ``derived_dice`` ...).
-        provenance: data set, seed, versions; free form.
-    """
-
-    grid: Grid
-    gates: Mapping[Edge, float]
-    alphas: Mapping[Layer, Mapping[str, float]]
-    fixed_operations: Mapping[Layer, str]
-    fixed_edges: tuple[Edge, ...]
-    prune_threshold: float
-    scores: Mapping[str, float]
-    provenance: Mapping[str, Any]
-
-    @classmethod
-    def load(cls, output: str | os.PathLike[str]) -> SearchRecord:
-        """The record in an output folder of a search.
-
-        Raises:
-            UserError: one line that begins with the file, if it is missing, half written, of another version,
-                or names what is not of its grid.
-        """
-        file = Path(output) / FILE_NAME
-        try:
-            values = json.loads(file.read_text())
-        except OSError as error:
-            raise UserError(
-                f"{file}: cannot be read ({error.strerror}); let the search validate once"
-            ) from None
-        except ValueError as error:
-            raise UserError(
-                f"{file}: not whole JSON ({error}); search again, or export another trial"
-            ) from None
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise UserError(f'{file}: not the record of a search (its "format" is not "{FORMAT}")')
-        if values.get("version") != VERSION:
-            raise UserError(
-                f"{file}: version {values.get('version')!r}, this program reads {VERSION}; "
-                "export with the version that searched"
-            )
-        try:
-            return cls._parse(values)
-        except KeyError as error:
-            raise UserError(f"{file}: key {error} is missing; search again") from None
-        except (UserError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{file}: {error}") from None
-
-    @classmethod
-    def _parse(cls, values: Mapping[str, Any]) -> SearchRecord:
-        grid = Grid(int(values["levels"]))
-        gates = {Edge.parse(name): float(gate) for name, gate in values["gates"].items()}
-        alphas = {
-            parse_layer(name): {operation: float(alpha) for operation, alpha in weights.items()}
-            for name, weights in values["alphas"].items()
-        }
-        fixed_operations = {
-            parse_layer(name): str(op) for name, op in values.get("fixed_operations", {}).items()
-        }
-        fixed_edges = tuple(Edge.parse(name) for name in values.get("fixed_edges", ()))
-        for edge in (*gates, *fixed_edges):
-            if edge not in grid.edges:
-                raise UserError(f"{edge} is not an edge of a grid with {grid.levels} levels")
-        for edge, gate in gates.items():
-            if not 0 <= gate <= 1:
-                raise UserError(f"gate of {edge} is {gate}; expected a number from 0 to 1")
-        for layer in (*alphas, *fixed_operations):
-            if layer not in grid.layers:
-                raise UserError(f"{layer} is not a layer of a grid with {grid.levels} levels")
-        for layer in grid.layers:
-            if layer not in fixed_operations and not alphas.get(layer):
-                raise UserError(f"layer {layer} has neither alphas nor a fixed operation")
-        for layer, weights in alphas.items():
-            if not all(math.isfinite(alpha) for alpha in weights.values()):
-                raise UserError(f"alphas of {layer} are not finite: the search has diverged")
-        return cls(
-            grid,
-            gates,
-            alphas,
-            fixed_operations,
-            fixed_edges,
-            float(values["prune_threshold"]),
-            dict(values.get("scores", {})),
-            dict(values.get("provenance", {})),
-        )
-
-    def genotype(self, prune_threshold: float | None = None, **provenance: Any) -> Genotype:
-        """The genotype at a threshold (None: the search's own), with ``provenance`` added to the search's."""
-        threshold = self.prune_threshold if prune_threshold is None else prune_threshold
-        if not 0 < threshold < 1:
-            raise UserError(f"prune threshold {threshold:g}: expected a number between 0 and 1, such as 0.75")
-        known = {
-            **self.provenance,
-            "prune_threshold": threshold,
-            "scores": dict(self.scores),
-            "gates": {str(edge): gate for edge, gate in self.gates.items()},
-            "alphas": {str(layer): dict(weights) for layer, weights in self.alphas.items()},
-            **provenance,
-        }
-        return derive(
-            self.grid,
-            self.gates,
-            self.alphas,
-            threshold,
-            fixed_operations=self.fixed_operations,
-            fixed_edges=self.fixed_edges,
-            provenance=known,
-        )
 
 
 def export_genotype(
@@ -181,15 +53,14 @@ def export_genotype(
     else:
         experiment = find_experiment(os.fspath(source))
     chosen = _named_trial(experiment, trial) if trial is not None else best_trial(experiment, by)
-    score = None if chosen.final is None else chosen.final.get(by)
-    genotype = SearchRecord.load(chosen.output).genotype(
-        prune_threshold,
-        experiment_id=experiment.id,
-        trial_id=chosen.id,
-        trial_sequence=chosen.sequence,
-        parameters=dict(chosen.parameters),
-        search_score={"key": by, "value": score},
-    )
+    provenance = {
+        "experiment_id": experiment.id,
+        "trial_id": chosen.id,
+        "trial_sequence": chosen.sequence,
+        "parameters": dict(chosen.parameters),
+        "search_score": {"key": by, "value": None if chosen.final is None else chosen.final.get(by)},
+    }
+    genotype = SearchRecord.load(chosen.output).genotype(prune_threshold, provenance)
     return genotype, chosen
 
 

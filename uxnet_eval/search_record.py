@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -52,6 +53,8 @@ class SearchRecord:
     ) -> Genotype:
         """The genotype at a threshold (None: the run's own), with gates, alphas and scores as its provenance."""
         threshold = self.prune_threshold if prune_threshold is None else prune_threshold
+        if not 0 < threshold < 1:
+            raise UserError(f"prune threshold {threshold:g}: expected a number between 0 and 1, such as 0.75")
         return derive(
             Grid(self.levels),
             {Edge.parse(name): gate for name, gate in self.gates.items()},
@@ -78,7 +81,7 @@ class SearchRecord:
         """The record in a file, or in the output folder of a run.
 
         Raises:
-            UserError: if there is none, or it is half-written or of another version.
+            UserError: if there is none, it is half-written or of another version, or its content cannot be.
         """
         path = Path(path)
         if path.is_dir():
@@ -99,9 +102,33 @@ class SearchRecord:
         if version != VERSION:
             raise UserError(f"{path}: record version {version!r}, this program reads {VERSION}; search again")
         try:
-            return cls(**values)
+            record = cls(**values)
         except TypeError as error:
             raise UserError(f"{path}: the record of a search is incomplete ({error})") from None
+        try:
+            record._check()
+        except (UserError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: {error}; search again") from None
+        return record
+
+    def _check(self) -> None:
+        """Raises if an edge or layer is not of the grid, a gate or alpha is no number, or a layer is left open."""
+        grid = Grid(self.levels)
+        for edge in map(Edge.parse, (*self.gates, *self.fixed_edges)):
+            if edge not in grid.edges:
+                raise UserError(f"{edge} is not an edge of a grid with {self.levels} levels")
+        for name, gate in self.gates.items():
+            if not 0 <= gate <= 1:
+                raise UserError(f"gate of {name} is {gate}; expected a number from 0 to 1")
+        for layer in map(parse_layer, (*self.alphas, *self.fixed_operations)):
+            if layer not in grid.layers:
+                raise UserError(f"{layer} is not a layer of a grid with {self.levels} levels")
+        for name in map(str, grid.layers):
+            weights = self.alphas.get(name, {})
+            if not weights and name not in self.fixed_operations:
+                raise UserError(f"layer {name} has neither alphas nor a fixed operation")
+            if not all(math.isfinite(weight) for weight in weights.values()):
+                raise UserError(f"alphas of {name} are not finite: the search has diverged")
 
 
 def named(values: Mapping[Edge, float] | Mapping[Layer, Any] | Collection[Edge]) -> Any:
