@@ -116,17 +116,23 @@ def ras_spacing_mm(grid: CaseGrid) -> np.ndarray:
     return np.linalg.norm(np.array(grid.ras_affine)[:-1, :-1], axis=0)
 
 
+def located(array: torch.Tensor, affine: Rows) -> MetaTensor:
+    """A tensor with this affine, whatever it had before."""
+    plain = array.as_tensor() if isinstance(array, MetaTensor) else array
+    return MetaTensor(plain, affine=torch.tensor(affine, dtype=torch.float64))
+
+
 def to_ras(array: torch.Tensor, grid: CaseGrid) -> MetaTensor:
     """An array (C, *S) of the file's grid with its axes in RAS order."""
     axes = "RAS"[: grid.spatial_dims]
-    tensor = MetaTensor(array, affine=torch.tensor(grid.oriented_affine, dtype=torch.float64))
+    tensor = located(array, grid.oriented_affine)
     return Orientation(axes, labels=AXIS_LABELS)(tensor)
 
 
 def from_ras(array: torch.Tensor, grid: CaseGrid) -> MetaTensor:
     """The inverse of :func:`to_ras`."""
     axes = "".join(nib.orientations.aff2axcodes(np.array(grid.oriented_affine), labels=AXIS_LABELS))
-    tensor = MetaTensor(array, affine=torch.tensor(grid.ras_affine, dtype=torch.float64))
+    tensor = located(array, grid.ras_affine)
     return Orientation(axes, labels=AXIS_LABELS)(tensor)
 
 
@@ -141,7 +147,7 @@ def from_network(array: torch.Tensor, grid: CaseGrid) -> MetaTensor:
 
 
 def _resample(array: torch.Tensor, source: Rows, target: Rows, shape: tuple[int, ...]) -> MetaTensor:
-    tensor = MetaTensor(array, affine=torch.tensor(source, dtype=torch.float64))
+    tensor = located(array, source)
     resample = SpatialResample(
         mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32
     )

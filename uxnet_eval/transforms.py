@@ -17,7 +17,7 @@ from monai.transforms import Compose, MapTransform, NormalizeIntensityd, ScaleIn
 from search_space.errors import UserError
 
 from .augmentation import augmentation
-from .case_grid import CaseGrid, case_grid, from_network, from_ras, to_network, to_ras
+from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 from .check import grid_mismatch
 from .msd import Case, Dataset, load_image, load_label
 from .plan import Plan
@@ -37,7 +37,7 @@ def preprocessing(plan: Plan, dataset: Dataset, keys: Sequence[str] = ("image", 
     """The deterministic part: loads a :class:`Case`, orients it to RAS, normalises and resamples it.
 
     The result of ``preprocessing(plan, dataset)(case)`` is a dict: ``image`` (C, *S) float32 and ``label``
-    (1, *S) uint8 class indices (int16 beyond 255 classes), both MetaTensors with the affine of the network's
+    (1, *S) uint8 class indices (int16 beyond 256 classes), both MetaTensors with the affine of the network's
     grid; ``case_id``; and ``grid``, the :class:`CaseGrid` that :func:`restore_label` wants. Intensities are
     normalised before resampling, as nnU-Net does, so that interpolation at the rim of the body does not
     change the statistics. Where spacing fits the plan, labels stay voxelwise what the file says.
@@ -121,7 +121,7 @@ class ToNetworkGrid(MapTransform):
                 moved = _largest_class(
                     (to_network((labels == k).float(), grid) for k in range(self.num_classes)), labels.dtype
                 )
-                item[key] = MetaTensor(moved, affine=torch.tensor(grid.network_affine, dtype=torch.float64))
+                item[key] = located(moved, grid.network_affine)
         return item
 
 
