@@ -148,7 +148,9 @@ def refuse_output(output: Path, force: bool) -> None:
 
 
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
-    """Writes ``cases.csv`` and ``summary.json`` to the folder ``output``, both whole or neither.
+    """Writes ``cases.csv`` and ``summary.json`` to the folder ``output``.
+
+    Both are complete under temporary names before either takes its place, so none is ever cut short.
 
     Raises:
         UserError: if the folder or a file cannot be written.
