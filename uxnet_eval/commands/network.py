@@ -39,7 +39,7 @@ def evaluate(
     ] = None,
     tolerance_mm: Annotated[
         float,
-        typer.Option(help="Surfaces this close agree (NSD); about what two experts differ by."),
+        typer.Option(help="Surfaces this close agree (NSD); choose about what two experts differ by."),
     ] = 1.0,
     allow_missing: Annotated[
         bool,
