@@ -44,7 +44,8 @@ class ForegroundVoxels(Transform):
         self.num_classes = num_classes
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        label = torch.as_tensor(item["label"]).reshape(-1)
+        label = item["label"]
+        label = (label.as_tensor() if isinstance(label, MetaTensor) else label).reshape(-1)
         labelled = torch.nonzero(label)[
             :, 0
         ]  # one pass over the case; the rest looks at the foreground alone
@@ -58,10 +59,13 @@ class ForegroundVoxels(Transform):
 
 
 class PlainTensors(MapTransform):
-    """MetaTensors as the plain tensors inside, without copies: metadata slows every further step down."""
+    """MetaTensors as the plain tensors inside, without copies: metadata slows every further step down.
+
+    MONAI's own trace of what was done (``image_transforms``) goes too.
+    """
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        item = dict(item)
+        item = {key: value for key, value in item.items() if not str(key).endswith("_transforms")}
         for key in self.key_iterator(item):
             if isinstance(item[key], MetaTensor):
                 item[key] = item[key].as_tensor()

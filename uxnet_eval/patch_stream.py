@@ -150,6 +150,7 @@ def _single_threaded_pool(num_workers: int) -> ThreadPoolExecutor:
 
     def start() -> None:
         torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the count over when it first asks, so before the caller's is back
         started.wait()
 
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="patches")
