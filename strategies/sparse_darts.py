@@ -305,12 +305,13 @@ class SparseDARTS(DARTS):
 @contextmanager
 def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Within it, no gradient is computed for ``parameters``."""
-    for parameter in parameters:
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in parameters:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
