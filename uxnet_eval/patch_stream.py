@@ -84,8 +84,10 @@ class PatchStream:
         self._next_epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
+        # The epoch counts from when the first batch is asked for: Lightning makes the first iterator before it
+        # has restored the epoch of a checkpoint.
         epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
-        return self._in_background(epoch) if self.num_workers else self._in_foreground(epoch)
+        yield from self._in_background(epoch) if self.num_workers else self._in_foreground(epoch)
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Batch number ``step`` of an epoch: a function of the seed and of these two numbers alone."""

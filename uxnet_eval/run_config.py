@@ -1,6 +1,7 @@
 """The run configuration: one YAML file (``X.run.yml``) that says all about one search.
 
-NNI's parameters of a trial override its values by name (:meth:`RunConfig.override`).
+NNI's parameters of a trial override its values by name (:meth:`RunFile.override`). What it shares with the
+configuration of a training is :class:`RunFile`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from search_space import SearchSpaceConfig
 from search_space.errors import UserError, nearest
@@ -82,8 +84,8 @@ class RuntimeSettings(StrictConfig):
     """Threads of PyTorch on the CPU; None: all cores."""
 
 
-class RunConfig(StrictConfig):
-    """One search: the data, the plan for it, the space, the search and the machine."""
+class RunFile(StrictConfig):
+    """What the configurations of all runs have in common: the data, the plan for it, sections of settings."""
 
     dataset: str
     """A folder in MSD layout: absolute, relative to this file or to the current folder, or below a data root
@@ -91,6 +93,70 @@ class RunConfig(StrictConfig):
     output: str | None = None
     """Folder of the results when run by hand; an NNI trial writes to its own."""
     plan: Plan
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The configuration in a YAML file.
+
+        Raises:
+            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad value.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); make one with uxnet plan") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        return cls.from_values(values, source=str(path))
+
+    @classmethod
+    def from_values(cls, values: Any, source: str) -> Self:
+        """The configuration of a file's content; :meth:`parse` unless a subclass reads other files too."""
+        return cls.parse(values, source=source)  # type: ignore[no-any-return]
+
+    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
+        """This configuration with values replaced by name, wherever the name stands.
+
+        Args:
+            parameters: for example ``{"sparsity_weight": 0.5, "seed": 2}``.
+            source: the beginning of an error message.
+
+        Raises:
+            UserError: if a name is no setting, or its value is not allowed.
+        """
+        values = self.model_dump()
+        known = {name: section for section, model in self._sections() for name in model.model_fields}
+        for name, value in parameters.items():
+            if name not in known:
+                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, known)}")
+            values[known[name]][name] = value
+        return self.parse(values, source=source)  # type: ignore[no-any-return]
+
+    def to_yaml(self) -> str:
+        """The resolved configuration, every value spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+
+    def check_files(self, beside: Path | None = None) -> None:
+        """Raises :class:`UserError` if a file or folder that is named here is not there.
+
+        Args:
+            beside: the configuration's own folder.
+        """
+        find_dataset(self.dataset, beside)
+
+    @classmethod
+    def _sections(cls) -> list[tuple[str, type[StrictConfig]]]:
+        return [
+            (name, field.annotation)
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, StrictConfig)
+        ]
+
+
+class RunConfig(RunFile):
+    """One search: the data, the plan for it, the space, the search and the machine."""
+
     space: SpaceSettings = SpaceSettings()
     search: SearchSettings = SearchSettings()
     runtime: RuntimeSettings = RuntimeSettings()
@@ -110,50 +176,6 @@ class RunConfig(StrictConfig):
             strides=self.plan.strides,
             **self.space.model_dump(),
         )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RunConfig:
-        """The configuration in a YAML file.
-
-        Raises:
-            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad value.
-        """
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); make one with uxnet plan") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-        return cls.parse(values, source=str(path))
-
-    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> RunConfig:
-        """This configuration with values replaced by name, wherever the name stands.
-
-        Args:
-            parameters: for example ``{"sparsity_weight": 0.5, "seed": 2}``.
-            source: the beginning of an error message.
-
-        Raises:
-            UserError: if a name is no setting, or its value is not allowed.
-        """
-        values = self.model_dump()
-        sections: dict[str, type[StrictConfig]] = {
-            "space": SpaceSettings,
-            "search": SearchSettings,
-            "runtime": RuntimeSettings,
-            "plan": Plan,
-        }
-        known = {name: section for section, model in sections.items() for name in model.model_fields}
-        for name, value in parameters.items():
-            if name not in known:
-                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, known)}")
-            values[known[name]][name] = value
-        return RunConfig.parse(values, source=source)
-
-    def to_yaml(self) -> str:
-        """The resolved configuration, every value spelled out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
 
 
 def find_dataset(dataset: str, beside: Path | None = None) -> Path:

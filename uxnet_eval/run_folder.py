@@ -10,9 +10,24 @@ import yaml
 
 from search_space.errors import UserError
 
+from .nni_guards import is_nni_trial
+
 CONFIG_NAME = "run.yml"
 CHECKPOINT_NAME = "checkpoint.ckpt"
 RESULT_NAME = "result.json"
+
+
+def choose_output_folder(configured: str | None, given: Path | None) -> Path:
+    """The folder that a run writes to: an NNI trial's own, else the one given, else the configuration's.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if is_nni_trial():
+        return Path(os.environ["NNI_OUTPUT_DIR"])
+    if given is None and configured is None:
+        raise UserError("no output folder: give --output, or 'output' in the run configuration")
+    return Path(given or str(configured))
 
 
 def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path | None:

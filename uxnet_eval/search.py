@@ -26,7 +26,7 @@ from .msd import Dataset, read_dataset
 from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from .precision import channels_last, resolve_device, resolve_precision
 from .run_config import RunConfig, find_dataset
-from .run_folder import CHECKPOINT_NAME, RESULT_NAME, open_run_folder
+from .run_folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from .search_progress import SearchProgress
 from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
@@ -57,7 +57,7 @@ def run_search(
     """
     config = RunConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
     config = config.override(overrides or {}, source="--set")
-    folder = _output_folder(config, output)
+    folder = choose_output_folder(config.output, output)
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
     split_cases(
         dataset, config.search.seed, config.search.validation_cases
@@ -196,16 +196,8 @@ class _EpochSeeds(pl.Callback):
     def __init__(self, data: SearchData) -> None:
         self.data = data
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.data.set_epoch(trainer.current_epoch)
-
-
-def _output_folder(config: RunConfig, output: Path | None) -> Path:
-    if is_nni_trial():
-        return Path(os.environ["NNI_OUTPUT_DIR"])
-    if output is None and config.output is None:
-        raise UserError("no output folder: give --output, or 'output' in the run configuration")
-    return Path(output or str(config.output))
 
 
 def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:

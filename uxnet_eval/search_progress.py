@@ -1,4 +1,4 @@
-"""Progress of a search on the terminal: a bar with the time left, or a line per epoch in a log file."""
+"""Progress of a search or a training on the terminal: a bar with the time left, or a line per epoch in a log file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ class SearchProgress(pl.Callback):
 
     Args:
         steps_per_epoch: training steps of an epoch.
+        loss: the logged metric to show as the loss.
     """
 
-    def __init__(self, steps_per_epoch: int) -> None:
-        self.steps_per_epoch = steps_per_epoch
+    def __init__(self, steps_per_epoch: int, loss: str = "loss/weights") -> None:
+        self.steps_per_epoch, self.loss = steps_per_epoch, loss
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._first_epoch = 0
@@ -68,7 +69,7 @@ class SearchProgress(pl.Callback):
                 self._task,
                 advance=1,
                 epoch=trainer.current_epoch + 1,
-                loss=f"{metrics['loss/weights']:.3f}" if "loss/weights" in metrics else "-",
+                loss=f"{metrics[self.loss]:.3f}" if self.loss in metrics else "-",
                 dice=f"{metrics['val_dice']:.3f}" if "val_dice" in metrics else "-",
             )
 

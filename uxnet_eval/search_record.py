@@ -123,7 +123,12 @@ class SearchRecord:
         for layer in map(parse_layer, (*self.alphas, *self.fixed_operations)):
             if layer not in grid.layers:
                 raise UserError(f"{layer} is not a layer of a grid with {self.levels} levels")
-        for name in map(str, grid.layers):
+        edges = [Edge.parse(name) for name in (*self.gates, *self.fixed_edges)]
+        expanded = {edge.target for edge in edges if edge.is_coarse}
+        for layer in grid.layers:
+            if layer.kind == "expansion" and layer.node not in expanded:
+                continue  # with the U-Net's edges, most nodes have none
+            name = str(layer)
             weights = self.alphas.get(name, {})
             if not weights and name not in self.fixed_operations:
                 raise UserError(f"layer {name} has neither alphas nor a fixed operation")

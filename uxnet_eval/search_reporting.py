@@ -67,7 +67,7 @@ class SearchReporter(pl.Callback):
         self.record.history = state_dict["history"]
         self._started = time.monotonic() - state_dict["spent_s"]
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         resume_intermediate_sequence(len(self.record.history))
         # Events after the checkpoint, of a run that was stopped, are dropped.
         self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
