@@ -20,7 +20,7 @@ from monai.transforms import Compose, Randomizable, Transform
 from search_space.errors import UserError
 from uxnet_eval.case_grid import CaseGrid
 from uxnet_eval.data import PatchStream, PreparedCases, SearchData, split_cases, whole_case_loader
-from uxnet_eval.msd import Dataset, load_label, read_dataset
+from uxnet_eval.msd import Case, Dataset, load_image, load_label, read_dataset
 from uxnet_eval.plan import Plan
 from uxnet_eval.transforms import restore_label
 
@@ -220,6 +220,24 @@ def test_memory_folder_and_no_cache_agree(dataset: Dataset, prepared: PreparedCa
             assert found["case_id"] == expected["case_id"]
             assert isinstance(found["grid"], CaseGrid) and found["grid"] == expected["grid"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pt", ".pt"]
+
+
+@pytest.mark.parametrize(("cache", "expected_reads"), [(True, 2), (False, 6)])
+def test_memory_reads_each_case_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, cache: bool, expected_reads: int
+) -> None:
+    read: list[str] = []
+
+    def counting(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        read.append(case.case_id)
+        return load_image(case, dataset)
+
+    monkeypatch.setattr("uxnet_eval.transforms.load_image", counting)
+    prepared = PreparedCases(dataset.cases[:2], dataset, PLAN, cache=cache)
+    assert len(read) == (2 if cache else 0)
+    items = [prepared[i] for _ in range(3) for i in range(2)]
+    assert len(read) == expected_reads
+    assert (items[0]["image"] is items[2]["image"]) == cache  # shared, not copied
 
 
 def test_folder_is_read_and_notices_changes(

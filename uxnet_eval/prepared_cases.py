@@ -65,7 +65,9 @@ class PreparedCases(torch.utils.data.Dataset):
         self.cases = tuple(cases)
         steps = Compose(
             [
-                preprocessing(plan, dataset),
+                *preprocessing(
+                    plan, dataset
+                ).transforms,  # MONAI takes a Compose within for random: not cached
                 ForegroundVoxels(dataset.num_classes),
                 PlainTensors(("image", "label")),
             ]
