@@ -80,6 +80,14 @@ class ExperimentRecord:
         )
         return _replay(events, finals, self.folder)
 
+    def intermediates(self, trial_id: str) -> list[dict[str, float]]:
+        """The results that a trial reported on its way, oldest first: the points of the web UI's curves."""
+        rows = _select(
+            _database(self.folder),
+            "select trialJobId, data from MetricData where type = 'PERIODICAL' order by sequence",
+        )
+        return [json.loads(json.loads(data)) for owner, data in rows if owner == trial_id]
+
 
 def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder: Path) -> list[TrialRecord]:
     """The trials that result from NNI's log of events (its manager derives them in the same way)."""
