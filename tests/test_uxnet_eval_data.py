@@ -338,9 +338,11 @@ class _Learner(pl.LightningModule):
     def __init__(self, dims: int, channels: int):
         super().__init__()
         self.net = (torch.nn.Conv2d if dims == 2 else torch.nn.Conv3d)(channels, 4, 1)
+        self.sums: list[tuple[int, float]] = []
         self.grids: list[Any] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.sums.append((self.current_epoch, float(batch["image"].double().sum())))
         return torch.nn.functional.cross_entropy(self.net(batch["image"]), batch["label"][:, 0])
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -351,31 +353,44 @@ class _Learner(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+def fit(data: SearchData, folder: Path, max_epochs: int, **settings: Any) -> tuple[_Learner, pl.Trainer]:
+    learner = _Learner(data.plan.spatial_dims, data.dataset.num_channels)
+    trainer = pl.Trainer(
+        max_epochs=max_epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*(does not have many workers|LeafSpec|exists and is not).*"
+        )
+        trainer.fit(learner, datamodule=data, **settings)
+    return learner, trainer
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_lightning_trains_and_validates(
     dims: int, dataset: Dataset, demo_set_2d: Path, tmp_path: Path
 ) -> None:
     chosen, plan = (dataset, PLAN) if dims == 3 else (read_dataset(demo_set_2d), PLAN_2D)
-    data = search_data(chosen, plan)
-    learner = _Learner(dims, chosen.num_channels)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*(num_workers|does not have many workers|GPU available).*"
-        )
-        trainer = pl.Trainer(
-            max_epochs=2,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=tmp_path,
-        )
-        trainer.fit(learner, datamodule=data)
+    learner, trainer = fit(search_data(chosen, plan), tmp_path, 2)
     assert trainer.global_step == 6
     assert len(learner.grids) == 4
     assert all(isinstance(grid, CaseGrid) and grid.shape == shape for grid, shape in learner.grids)
+
+
+def test_lightning_resumes_with_the_batches_that_were_due(dataset: Dataset, tmp_path: Path) -> None:
+    whole, _ = fit(search_data(dataset), tmp_path / "whole", 4)
+    first, trainer = fit(search_data(dataset), tmp_path / "part", 2)
+    checkpoint = trainer.checkpoint_callback.best_model_path
+    rest, _ = fit(search_data(dataset), tmp_path / "part", 4, ckpt_path=checkpoint)
+    assert [epoch for epoch, _ in rest.sums] == [2, 2, 2, 3, 3, 3]
+    assert first.sums + rest.sums == whole.sums
+    assert len({total for _, total in whole.sums}) == 12
 
 
 def test_2d_streams(demo_set_2d: Path) -> None:

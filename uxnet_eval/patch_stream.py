@@ -80,12 +80,20 @@ class PatchStream:
         return self.steps_per_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration gives the batches of this epoch (from 0), the ones after it follow on."""
+        """The next iteration gives the batches of this epoch (from 0), the ones after it follow on.
+
+        Under a Lightning trainer there is no need to call it, see :attr:`sampler`.
+        """
         self._next_epoch = epoch
 
+    @property
+    def sampler(self) -> PatchStream:
+        """Itself: Lightning calls ``sampler.set_epoch`` of its loaders before each epoch, in a resumed run too."""
+        return self
+
     def __iter__(self) -> Iterator[Batch]:
-        # The epoch counts from when the first batch is asked for: Lightning makes the first iterator before it
-        # has restored the epoch of a checkpoint.
+        # A generator, so the epoch is taken when the first batch is asked for: Lightning makes the iterator of the
+        # first epoch before it says which epoch that is.
         epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         yield from self._in_background(epoch) if self.num_workers else self._in_foreground(epoch)
 
