@@ -126,11 +126,13 @@ class RunFile(StrictConfig):
             UserError: if a name is no setting, or its value is not allowed.
         """
         values = self.model_dump()
-        known = {name: section for section, model in self._sections() for name in model.model_fields}
+        sections = self._sections()
+        homes = {name: values for name in values if name not in dict(sections)}
+        homes |= {name: values[section] for section, model in sections for name in model.model_fields}
         for name, value in parameters.items():
-            if name not in known:
-                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, known)}")
-            values[known[name]][name] = value
+            if name not in homes:
+                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, homes)}")
+            homes[name][name] = value
         return self.parse(values, source=source)  # type: ignore[no-any-return]
 
     def to_yaml(self) -> str:
