@@ -14,8 +14,20 @@ setup(
     long_description_content_type="text/markdown",
     author="UXNet search contributors",
     license="MIT",
-    packages=["search_space", "strategies", "uxnet_eval", "uxnet_eval.commands", "uxnet_eval.nni_guards"],
-    package_data={"uxnet_eval": ["*.js"], "uxnet_eval.nni_guards": ["*.js"]},
+    packages=[
+        "search_space",
+        "strategies",
+        "uxnet_eval",
+        "uxnet_eval.commands",
+        "uxnet_eval.nni_guards",
+        "uxnet_eval.report",
+        "uxnet_eval.prediction",
+    ],
+    package_data={
+        "uxnet_eval": ["*.js"],
+        "uxnet_eval.nni_guards": ["*.js"],
+        "uxnet_eval.report": ["assets/*"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=[
         "nni==3.0",  # the last release; uxnet_eval guards against its known defects

@@ -41,6 +41,7 @@ for _panel, _name, _command in (
     ("Search", "demo", search.demo),
     ("Architecture", "export", architecture.export),
     ("Architecture", "draw", architecture.draw),
+    ("Architecture", "report", architecture.report),
     ("Network", "evaluate", network.evaluate),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)

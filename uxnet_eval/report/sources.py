@@ -1,0 +1,164 @@
+"""What a report is made from: finds the runs in a folder, or in an NNI experiment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import UserError
+
+from ..experiments import ExperimentRecord, TrialRecord, find_experiment, known_experiments, read_experiment
+from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME
+from ..search_record import FILE_NAME
+from .overlays import FOLDER as OVERLAYS
+from .overlays import INDEX, read_overlays
+from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
+from .search_run import SearchRun, read_search
+
+RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
+
+
+@dataclass
+class Source:
+    """What a report shows.
+
+    Attributes:
+        title: of the page.
+        origin: the folder or the experiment.
+        searches: one for each search.
+        scores: tables of cases, see :func:`uxnet_eval.report.scored_cases.read_scores`.
+        overlays: of a training or an evaluation, see :func:`uxnet_eval.report.overlays.read_overlays`.
+        configuration: the run's resolved configuration, as text.
+        notes: what is missing or damaged, a line each.
+    """
+
+    title: str
+    origin: str
+    searches: list[SearchRun] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    overlays: list[dict[str, Any]] = field(default_factory=list)
+    configuration: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def all_notes(self) -> list[str]:
+        """Its own and those of the searches."""
+        return self.notes + [note for run in self.searches for note in run.notes]
+
+
+def find_source(source: str | os.PathLike[str]) -> Source:
+    """The runs that ``source`` names.
+
+    Args:
+        source: the output folder of a search, a training or an evaluation, a folder that holds several of
+            them, or an NNI experiment's folder or id.
+
+    Raises:
+        UserError: if there is no such folder and NNI knows no such experiment, or it holds nothing to show.
+    """
+    folder = Path(source)
+    if (folder / "db" / "nni.sqlite").is_file():
+        return experiment_source(read_experiment(folder.resolve()))
+    if folder.is_dir():
+        return _folder_source(folder)
+    if folder.is_file():
+        raise UserError(
+            f"{folder}: is a file; give the folder that a run was written to, or an experiment's id"
+        )
+    text = os.fspath(source)
+    known = known_experiments()
+    if text not in known and (os.sep in text or text.startswith(".")):
+        raise UserError(f"{folder}: no such folder; give that of a run, or an NNI experiment's id")
+    return experiment_source(find_experiment(text))
+
+
+def experiment_source(experiment: ExperimentRecord) -> Source:
+    """The trials of an experiment, running ones too."""
+    trials = experiment.trials()
+    name = str(
+        experiment.config.get("experimentName")
+        or experiment.config.get("params", {}).get("experimentName")
+        or ""
+    )
+    found = Source(
+        title=f"{name or 'Experiment'} {experiment.id}".strip(),
+        origin=f"NNI experiment {experiment.id} ({experiment.status}), {experiment.folder}",
+    )
+    if experiment.error:
+        found.notes.append(f"experiment {experiment.id}: {experiment.error}")
+    if not trials:
+        found.notes.append(f"experiment {experiment.id}: no trial has begun")
+    for trial in trials:
+        _add_trial(found, trial)
+    return found
+
+
+def _add_trial(found: Source, trial: TrialRecord) -> None:
+    name = f"trial {trial.sequence} ({trial.id})"
+    if not trial.output.is_dir():
+        found.notes.append(f"{name}: {trial.status}, its output folder {trial.output} does not exist")
+        return
+    if _has_scores(trial.output) and not (trial.output / FILE_NAME).exists():
+        _add_scores(found, trial.output)
+        return
+    run = read_search(trial.output, name)
+    run.status, run.parameters = trial.status, trial.parameters
+    run.final = {**run.final, **(trial.final or {})}
+    if trial.final is None and trial.status not in ("RUNNING", "WAITING") and not run.final:
+        run.notes = [note for note in run.notes if "no final result yet" not in note]
+        run.notes.append(f"{name}: {trial.status} without a final result; shown is what it wrote before")
+    found.searches.append(run)
+
+
+def _folder_source(folder: Path) -> Source:
+    found = Source(title=folder.resolve().name, origin=str(folder.resolve()))
+    if _is_run(folder):
+        _add_folder(found, folder, folder.resolve().name)
+    else:
+        inner = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
+        for each in inner:
+            _add_folder(found, each, each.name)
+    if not found.searches and not found.scores:
+        raise UserError(_nothing(folder, sorted(os.listdir(folder))))
+    return found
+
+
+def _add_folder(found: Source, folder: Path, name: str) -> None:
+    scored = _has_scores(folder)
+    if (folder / FILE_NAME).exists() or not scored:
+        found.searches.append(read_search(folder, name))
+    if scored:
+        _add_scores(found, folder)
+    if (folder / CONFIG_NAME).is_file() and not found.configuration:
+        found.configuration = (folder / CONFIG_NAME).read_text(errors="replace")
+
+
+def _add_scores(found: Source, folder: Path) -> None:
+    scores = read_scores(folder, found.notes)
+    if scores is not None:
+        found.scores.append(scores)
+    if not (folder / FILE_NAME).exists():  # those of a search belong to the search
+        overlays = read_overlays(folder, found.notes)
+        if overlays is not None:
+            found.overlays.append(overlays)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in RUN_FILES) or _has_scores(folder)
+
+
+def _has_scores(folder: Path) -> bool:
+    return (
+        any((folder / name).is_file() for name in (CASES_FILE, SUMMARY_FILE))
+        or (folder / OVERLAYS / INDEX).is_file()
+    )
+
+
+def _nothing(folder: Path, names: Sequence[str]) -> str:
+    expected = f"expected {FILE_NAME} (a search), {CASES_FILE} (scores) or db/nni.sqlite (an NNI experiment)"
+    if not names:
+        return f"{folder}: is empty; {expected}"
+    return f"{folder}: holds no run ({len(names)} other files or folders, such as {names[0]}); {expected}"
