@@ -27,6 +27,7 @@ __all__ = [
     "augmentation",
     "load_arrays",
     "plain_errors",
+    "prepare_image",
     "preprocessing",
     "restore_label",
     "restore_logits",
@@ -53,6 +54,30 @@ def preprocessing(plan: Plan, dataset: Dataset, keys: Sequence[str] = ("image", 
     if "image" in keys:
         steps += _normalization(plan)
     return Compose([*steps, ToNetworkGrid(keys, dataset.num_classes)])
+
+
+def prepare_image(
+    case_id: str, image: np.ndarray, affine: np.ndarray, plan: Plan
+) -> tuple[torch.Tensor, CaseGrid]:
+    """An image that is in memory, as :func:`preprocessing` would give it, and its grid.
+
+    Args:
+        case_id: for error messages.
+        image: (C, *S), in the grid of its file.
+        affine: of the file, 4x4.
+        plan: spacing and normalisation.
+
+    Returns:
+        (C, *N) float32, N being ``grid.network_shape``, and the grid.
+
+    Raises:
+        UserError: if image and plan differ in their number of axes.
+    """
+    grid = case_grid(case_id, image.shape[1:], affine, plan.spacing_mm)
+    steps = Compose([*_normalization(plan), ToNetworkGrid(("image",), num_classes=0)])
+    # A copy: MONAI normalises in place.
+    item = steps({"image": to_ras(torch.tensor(image, dtype=torch.float32), grid), "grid": grid})
+    return _plain(item["image"]), grid
 
 
 class LoadCase(Transform):

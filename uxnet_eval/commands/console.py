@@ -27,7 +27,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(description: str) -> Iterator[Callable[[float, int], None]]:
     """A function of (number done, total) that moves a progress bar on stderr, shown if that is a terminal."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

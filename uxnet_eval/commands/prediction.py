@@ -1,0 +1,134 @@
+"""The command that segments new scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from search_space.errors import UserError
+
+from .console import progress_bar
+
+
+def predict(
+    images: Annotated[
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="IMAGES",
+            help="An image, a folder of images, or a data set with dataset.json (its test cases).",
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for the label maps; made if absent, outside the input folder."
+        ),
+    ],
+    checkpoint: Annotated[
+        list[Path],
+        typer.Option(
+            metavar="CKPT", help="What uxnet train wrote; repeat it for an ensemble, such as of all folds."
+        ),
+    ],
+    mirror: Annotated[
+        bool,
+        typer.Option("--mirror", help="Average over all mirror images: better by a little, 8 x the time."),
+    ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each class's probability.")
+    ] = False,
+    largest_component: Annotated[
+        bool,
+        typer.Option("--largest-component", help="Keep the largest connected component of each class alone."),
+    ] = False,
+    overlap: Annotated[
+        float, typer.Option(help="Of neighbouring windows, as a share of the window, from 0 to below 1.")
+    ] = 0.5,
+    device: Annotated[
+        str, typer.Option(click_type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.")
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            click_type=click.Choice(["auto", "float32", "bfloat16"]),
+            help="Of the network; auto is bfloat16 where the hardware has it.",
+        ),
+    ] = "auto",
+    window_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Windows computed at once; unless given, what a GPU's memory holds, 1 on a CPU."
+        ),
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Of a data set its training cases, not its test cases.")
+    ] = False,
+    case: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Predict this case alone; may be repeated."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Predict finished cases anew, replacing what is there.")
+    ] = False,
+) -> None:
+    """Segment new scans with trained networks.
+
+    Writes one NIfTI label map for each image, in its own grid and orientation and under its name. A
+    broken image is named and left out, and the exit code is 1 then. The same command again goes on where it stopped.
+
+    Example: uxnet predict -i scans -o segmented --checkpoint fold0/best.ckpt --checkpoint fold1/best.ckpt
+    """
+    if not 0 <= overlap < 1:
+        raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
+    from ..precision import resolve_device, resolve_precision
+    from ..prediction.folder_prediction import predict_folder, refuse_output
+    from ..prediction.scans import find_scans
+    from ..prediction.windows import WindowSettings, fitting_batch_size
+    from ..training.checkpoint import load_model
+
+    refuse_output(output, images)
+    target = resolve_device(device)
+    models = {path: load_model(path, target) for path in dict.fromkeys(checkpoint)}
+    first = next(iter(models.values()))
+    scans = find_scans(
+        images,
+        first.channel_names,
+        first.plan.spatial_dims,
+        training_cases=training,
+        case_ids=case or (),
+    )
+    lightning_precision = resolve_precision(precision, target)
+    if window_batch is None:
+        window_batch = min(
+            fitting_batch_size(m.network, len(m.channel_names), m.plan, target, lightning_precision)
+            for m in models.values()
+        )
+    terminal = Console(stderr=True).is_terminal
+    with progress_bar("predicting") as progress:
+        outcome = predict_folder(
+            scans,
+            output,
+            models,
+            WindowSettings(overlap, mirror, window_batch, target, lightning_precision),
+            probabilities=probabilities,
+            largest_component=largest_component,
+            overwrite=overwrite,
+            progress=progress,
+            report=None if terminal else lambda line: typer.echo(line, err=True),
+        )
+    for message in outcome.failures.values():
+        typer.echo(f"uxnet: failed: {message}", err=True)
+    kept = f", {len(outcome.kept)} finished before and kept (--overwrite predicts them anew)"
+    failed = f", {len(outcome.failures)} failed"
+    typer.echo(
+        f"{len(outcome.predicted)} of {len(scans)} predicted{kept if outcome.kept else ''}"
+        f"{failed if outcome.failures else ''}; label maps are in {output}"
+    )
+    if outcome.failures:
+        raise typer.Exit(1)
