@@ -127,7 +127,6 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            _EpochSeeds(data),
             reporter,
             SearchProgress(settings.steps_per_epoch),
             # Last, so that what the others keep in it is up to date.
@@ -188,16 +187,6 @@ def _quieten() -> None:
         r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-class _EpochSeeds(pl.Callback):
-    """Every epoch has its own batches, whether or not the run was stopped before it."""
-
-    def __init__(self, data: SearchData) -> None:
-        self.data = data
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.data.set_epoch(trainer.current_epoch)
 
 
 def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
