@@ -8,7 +8,7 @@ from search_space.errors import UserError
 
 from .demo_data import make_demo_data
 from .drawing import draw_genotype_file
-from .experiment_progress import wait_until_done
+from .experiment_progress import report_url, wait_until_done
 from .experiments import find_experiment
 from .export import export_genotype
 from .launch import launch, stop
@@ -50,6 +50,7 @@ def run_demo(folder: Path) -> None:
         f"  genotype      {folder / 'genotype.json'}\n"
         f"  search        {trial.output}\n"
         f"  web UI        {launched.url}  (until: nnictl stop {launched.experiment_id})\n"
+        f"  report        {report_url(launched.port)}, or at any time: uxnet report {launched.folder}\n"
         "Next: your own scans. uxnet plan DATA -o experiments/mine.run.yml"
     )
 

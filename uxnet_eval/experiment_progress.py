@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -58,6 +59,7 @@ class ExperimentProgress:
 
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
         self._port = record.port
+        self._report: Path | None = record.folder / "log" / "report.html"
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
         self._already_ended = _num_ended(record.trials())
@@ -74,6 +76,9 @@ class ExperimentProgress:
 
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Shows the state of these trials."""
+        if self._report is not None and self._report.exists():  # written at the first validation
+            self._progress.console.print(f"report of its searches: {report_url(self._port)}")
+            self._report = None
         ended = _num_ended(trials)
         self._progress.update(
             self._task,
@@ -94,6 +99,11 @@ class ExperimentProgress:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+
+def report_url(port: int) -> str:
+    """The address of the report of all searches, which NNI's server hands out from the experiment's log folder."""
+    return f"http://127.0.0.1:{port}/logs/report.html"
 
 
 def best_score(trials: Sequence[TrialRecord]) -> str:

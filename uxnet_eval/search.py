@@ -115,7 +115,9 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         prune_threshold=settings.prune_threshold,
         provenance=_provenance(config, dataset),
     )
-    reporter = SearchReporter(strategy, space_config, config.plan, folder, link_tensorboard(folder), record)
+    reporter = SearchReporter(
+        strategy, space_config, config.plan, folder, link_tensorboard(folder), record, dataset.class_names
+    )
     trainer = Trainer(
         max_epochs=settings.epochs,
         accelerator="gpu" if device.type == "cuda" else "cpu",

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .inference import foreground_dice, segment
 from .nni_guards import report_final, report_intermediate, resume_intermediate_sequence
 from .plan import Plan
 from .precision import autocast
+from .report.live import LiveReport, ValidationCases, architecture_picture
 from .run_folder import RESULT_NAME
 from .search_record import SearchRecord, named, write_json
 
@@ -44,6 +46,7 @@ class SearchReporter(pl.Callback):
         output: the output folder.
         events: folder of the TensorBoard events.
         record: an empty record with what does not change in the run.
+        class_names: background first.
     """
 
     def __init__(
@@ -54,9 +57,11 @@ class SearchReporter(pl.Callback):
         output: Path,
         events: Path,
         record: SearchRecord,
+        class_names: Sequence[str],
     ) -> None:
         self.strategy, self.space, self.plan, self.output, self.record = strategy, space, plan, output, record
-        self._events = events
+        self._events, self._class_names = events, class_names
+        self._report = LiveReport(output)
         self._writer: SummaryWriter | None = None
         self._started = time.monotonic()
 
@@ -87,9 +92,10 @@ class SearchReporter(pl.Callback):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RescueWarning)
             genotype = self.strategy.export()
+        derived_dice, cases = self._derived_dice(genotype, trainer)
         scores = {
             "default": _number(trainer.callback_metrics.get("val_dice", math.nan)),
-            "derived_dice": self._derived_dice(genotype, trainer),
+            "derived_dice": derived_dice,
         }
         self.record.gates, self.record.alphas, self.record.scores = named(gates), named(alphas), scores
         self.record.history.append(
@@ -98,6 +104,7 @@ class SearchReporter(pl.Callback):
         self.record.save(self.output)
         self._write_genotypes()
         self._write_events(epoch, scores, gates, alphas)
+        self._write_pictures(epoch, cases)
         report_intermediate({**scores, **named(gates)})
         logger.info(
             "epoch %d: Dice %.3f, derived %.3f, %d of %d edges kept, %.0f %% of the gates decided",
@@ -121,6 +128,7 @@ class SearchReporter(pl.Callback):
             "search_minutes": (time.monotonic() - self._started) / 60,
         }
         write_json(self.output / RESULT_NAME, final)
+        self._report.update(last=True)
         report_final(final)
         return final
 
@@ -130,21 +138,21 @@ class SearchReporter(pl.Callback):
             self._writer.close()
             self._writer = None
 
-    def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> float:
-        """Mean Dice of the pruned network with the supernet's weights, on the validation cases."""
+    def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> tuple[float, ValidationCases]:
+        """Mean Dice of the pruned network with the supernet's weights, and the validation cases to look at."""
         device = self.strategy.module.device
         network = UXNet(self.space, genotype)
         network.inherit(self.strategy.supernet.state_dict())
         network.to(device).eval()
-        dices = []
+        dices, cases = [], ValidationCases(self.plan.spacing_mm)
         with torch.inference_mode(), autocast(str(trainer.precision), device):
             for batch in trainer.val_dataloaders:
                 logits = segment(network, batch["image"].to(device), self.plan)
-                label = batch["label"].to(device)
-                dices.append(
-                    foreground_dice(logits.argmax(1, keepdim=True), label, self.space.num_classes).nanmean()
-                )
-        return _number(torch.stack(dices).nanmean())
+                prediction, label = logits.argmax(1, keepdim=True), batch["label"].to(device)
+                dice = foreground_dice(prediction, label, self.space.num_classes).nanmean()
+                cases.add(batch["case_id"], batch["image"], label, prediction, dice)
+                dices.append(dice)
+        return _number(torch.stack(dices).nanmean()), cases
 
     def _write_genotypes(self) -> None:
         folder = self.output / "genotypes"
@@ -174,6 +182,19 @@ class SearchReporter(pl.Callback):
                 self._scalar(f"alphas_{layer.node}/{layer.kind}_{name}", weight, epoch)
         assert self._writer is not None
         self._writer.flush()
+
+    def _write_pictures(self, epoch: int, cases: ValidationCases) -> None:
+        """The drawing and some segmentations: films in TensorBoard, the newest in the report."""
+        assert self._writer is not None
+        pictures = {"architecture": architecture_picture(self.record)}
+        pictures |= {f"segmentation/{case_id}": picture for case_id, picture in cases.film().items()}
+        for name, picture in pictures.items():
+            self._writer.add_image(name, picture, epoch, dataformats="HWC")
+        self._writer.flush()
+        cases.save(
+            self.output, self._class_names, f"Derived network at the validation after epoch {epoch + 1}"
+        )
+        self._report.update()
 
     def _scalar(self, name: str, value: float, epoch: int) -> None:
         assert self._writer is not None

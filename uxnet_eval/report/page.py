@@ -14,6 +14,7 @@ from typing import Any
 from search_space.errors import UserError
 
 from .geometry import drawing_look, grid_geometry, operation_titles
+from .overlays import replace_file
 from .search_run import MAX_DRAWN_EPOCHS, run_data
 from .sources import Source
 
@@ -80,16 +81,12 @@ def save_page(source: Source, path: str | os.PathLike[str]) -> Path:
         UserError: if the file cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(page_html(source), encoding="utf-8")
-        os.replace(part, path)
+        replace_file(path, page_html(source).encode())
     except OSError as error:
         raise UserError(
             f"{path}: the report cannot be written ({error.strerror}); give another file with -o"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from search_space.errors import UserError
 
-from ..scores import METRICS, read_cases
-
 CASES_FILE, SUMMARY_FILE = "cases.csv", "summary.json"
 
 
@@ -19,6 +17,8 @@ def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     file = folder / CASES_FILE
     if not file.exists():
         return None
+    from ..scores import METRICS, read_cases  # deferred: it takes seconds, and a search needs it not
+
     try:
         table = read_cases(file)
     except UserError as error:

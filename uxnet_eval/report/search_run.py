@@ -128,38 +128,26 @@ def run_data(run: SearchRun, max_epochs: int = MAX_DRAWN_EPOCHS) -> dict[str, An
 
 
 def _checked(record: SearchRecord, file: Path, notes: list[str]) -> SearchRecord:
-    """The record with what the page can draw alone; entries that make no sense are noted and left out.
+    """The record with validations that can be drawn alone; the others are noted.
 
     Raises:
         UserError: if nothing is left.
     """
-    where = f"{file}: the record is damaged"
-    try:
-        grid = Grid(int(record.levels))
-        edges, layers = set(map(str, grid.edges)), {str(layer): layer.kind for layer in grid.layers}
-        foreign = [name for name in (*record.gates, *record.fixed_edges) if name not in edges]
-        foreign += [name for name in (*record.alphas, *record.fixed_operations) if name not in layers]
-        if foreign:
-            raise UserError(f"'{foreign[0]}' is not of a grid with {record.levels} levels")
-        if record.spatial_dims not in (2, 3) or not 0 < float(record.prune_threshold) < 1:
-            raise UserError("spatial_dims or prune_threshold is out of range")
-        for name, weights in record.alphas.items():
-            unknown = set(weights) - set(legal_operations(parse_layer(name).kind, 3))
-            if unknown or not weights:
-                raise UserError(f"layer {name} has no known operations")
-        kept = [entry for entry in record.history if _is_whole(entry, record)]
-        if len(kept) < len(record.history):
-            notes.append(
-                f"{file}: {len(record.history) - len(kept)} of {len(record.history)} validations hold no usable "
-                "gates and weights (the search diverged, or the file is damaged); they are left out"
-            )
-        record.history = kept
-    except UserError as error:
-        raise UserError(f"{where} ({error}); search again") from None
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise UserError(f"{where} ({type(error).__name__}: {error}); search again") from None
-    if not record.history:
+    for name, weights in record.alphas.items():
+        unknown = set(weights) - set(legal_operations(parse_layer(name).kind, 3))
+        if unknown:
+            raise UserError(f"{file}: layer {name} has alphas of {min(unknown)}, which is no known operation")
+    if record.spatial_dims not in (2, 3):
+        raise UserError(f"{file}: spatial_dims is {record.spatial_dims!r}, expected 2 or 3")
+    whole = [entry for entry in record.history if _is_whole(entry, record)]
+    if not whole:
         raise UserError(f"{file}: holds no validation that can be drawn; let the search validate once")
+    if len(whole) < len(record.history):
+        notes.append(
+            f"{file}: {len(record.history) - len(whole)} of {len(record.history)} validations have no usable gates "
+            "and weights (the search diverged, or the file is damaged); they are left out"
+        )
+    record.history = whole
     return record
 
 

@@ -63,7 +63,7 @@ def find_source(source: str | os.PathLike[str]) -> Source:
     if (folder / "db" / "nni.sqlite").is_file():
         return experiment_source(read_experiment(folder.resolve()))
     if folder.is_dir():
-        return _folder_source(folder)
+        return folder_source(folder)
     if folder.is_file():
         raise UserError(
             f"{folder}: is a file; give the folder that a run was written to, or an experiment's id"
@@ -113,7 +113,8 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
     found.searches.append(run)
 
 
-def _folder_source(folder: Path) -> Source:
+def folder_source(folder: Path) -> Source:
+    """The run in a folder, or the runs in its folders; raises :class:`UserError` if there is none."""
     found = Source(title=folder.resolve().name, origin=str(folder.resolve()))
     if _is_run(folder):
         _add_folder(found, folder, folder.resolve().name)

@@ -1,0 +1,160 @@
+"""What a search that runs adds for the eye at every validation: overlays, the drawing, and its report.
+
+An NNI experiment's server hands out the files of ``<experiment>/log`` under ``/logs``. A trial therefore writes its
+report there too, and one of all trials so far.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from search_space.genotype import parse_layer
+from search_space.grid import Edge, Grid
+
+from ..drawing import draw, pixels
+from ..experiments import read_experiment
+from ..search_record import SearchRecord
+from .overlay_picture import Plane, cut_planes, paint_planes
+from .overlays import Overlay, best_median_worst, replace_file, write_overlays
+from .page import page_html
+from .sources import experiment_source, folder_source
+
+logger = logging.getLogger(__name__)
+
+NUM_FILM_CASES = 3
+PAGE = "report.html"
+MIN_PAUSE_S = 15.0
+"""The report of all trials is written again after this time, or after 20 times as long as it took."""
+
+
+class ValidationCases:
+    """The cases of one validation, of which only their planes are kept.
+
+    Args:
+        spacing_mm: of the network's grid.
+    """
+
+    def __init__(self, spacing_mm: Sequence[float]) -> None:
+        self._spacing_mm = tuple(spacing_mm)
+        self._cases: list[tuple[str, float | None, list[Plane]]] = []
+
+    def add(self, case_id: str, image: Tensor, reference: Tensor, prediction: Tensor, dice: Tensor) -> None:
+        """Notes one case.
+
+        Args:
+            case_id: of the case.
+            image: (1, C, *S); its first channel is shown.
+            reference: class indices, (1, 1, *S).
+            prediction: class indices, (1, 1, *S).
+            dice: a scalar; NaN if no foreground class occurs.
+        """
+        gray, true, found = (volume[0, 0].cpu().numpy() for volume in (image.float(), reference, prediction))
+        value = None if torch.isnan(dice) else float(dice)
+        self._cases.append((case_id, value, cut_planes(gray, true, found, self._spacing_mm)))
+
+    def save(self, folder: Path, class_names: Sequence[str], what: str) -> None:
+        """Writes the best, the median and the worst case for the report."""
+        ranks = best_median_worst([dice for _, dice, _ in self._cases])
+        overlays = [
+            Overlay(self._cases[at][0], rank, self._cases[at][1], paint_planes(self._cases[at][2]))
+            for rank, at in ranks.items()
+        ]
+        write_overlays(folder, overlays, class_names, what)
+
+    def film(self) -> dict[str, np.ndarray]:
+        """Pictures (H x W x 3, uint8) of the first cases by case id; the same cases at every validation."""
+        return {case_id: paint_planes(planes) for case_id, _, planes in self._cases[:NUM_FILM_CASES]}
+
+
+def architecture_picture(record: SearchRecord) -> np.ndarray:
+    """The drawing of a search's newest state, H x W x 3, uint8."""
+    grid = Grid(record.levels)
+    gates = dict.fromkeys(grid.edges, 0.0)
+    gates |= {Edge.parse(name): gate for name, gate in record.gates.items()}
+    gates |= {Edge.parse(name): 1.0 for name in record.fixed_edges}
+    alphas = {parse_layer(name): weights for name, weights in record.alphas.items()}
+    alphas |= {parse_layer(name): {operation: 1.0} for name, operation in record.fixed_operations.items()}
+    figure = draw(
+        grid=grid,
+        gates=gates,
+        alphas=alphas,
+        prune_threshold=record.prune_threshold,
+        spatial_dims=record.spatial_dims,
+        title=f"epoch {record.history[-1]['epoch'] + 1}",
+    )
+    return pixels(figure)
+
+
+class LiveReport:
+    """Writes the report of a running search into its folder, and to where NNI's server finds it.
+
+    A report that fails must not end a search of hours: it is logged with its traceback, and the search goes on.
+
+    Args:
+        folder: the output folder of the search.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(os.path.abspath(folder))
+        self._log_folder = _experiment_log(self._folder)
+        self._cost_s = 0.0
+        self._announced = False
+
+    def update(self, *, last: bool = False) -> None:
+        """Writes the reports anew; that of all trials only if it is due, or if this is the ``last`` time."""
+        try:
+            self._write(last)
+        except Exception:
+            logger.exception("%s: the report could not be written; the search goes on", self._folder)
+
+    def _write(self, last: bool) -> None:
+        page = page_html(folder_source(self._folder)).encode()
+        replace_file(self._folder / PAGE, page)
+        if self._log_folder is not None:
+            replace_file(self._log_folder / self._served_name, page)
+            if last or self._is_due(self._log_folder / PAGE):
+                started = time.monotonic()
+                found = experiment_source(read_experiment(self._log_folder.parent))
+                replace_file(self._log_folder / PAGE, page_html(found).encode())
+                self._cost_s = time.monotonic() - started
+        if not self._announced:
+            self._announce()
+            self._announced = True
+
+    @property
+    def _served_name(self) -> str:
+        return f"report-{self._folder.name}.html"
+
+    def _announce(self) -> None:
+        address = served_from()
+        if self._log_folder is None or address is None:
+            logger.info("report, from now on up to date: %s", self._folder / PAGE)
+        else:
+            logger.info("report, from now on up to date: %s/%s", address, self._served_name)
+            logger.info("report of all searches of the experiment: %s/%s", address, PAGE)
+
+    def _is_due(self, page: Path) -> bool:
+        age_s = time.time() - page.stat().st_mtime if page.exists() else float("inf")
+        return age_s > max(MIN_PAUSE_S, 20 * self._cost_s)
+
+
+def served_from() -> str | None:
+    """The address under which this trial's manager serves the experiment's log folder; None in a run by hand."""
+    base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")
+    return f"{base}/logs" if found else None
+
+
+def _experiment_log(folder: Path) -> Path | None:
+    """The log folder of the NNI experiment on this machine whose trial writes to ``folder``; None for any other."""
+    if folder.parent.name != "trials" or len(folder.parents) < 4:
+        return None
+    experiment = folder.parents[3]
+    return experiment / "log" if (experiment / "db" / "nni.sqlite").is_file() else None
