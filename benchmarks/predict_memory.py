@@ -32,7 +32,7 @@ def measure(
     import torch
 
     from search_space import SearchSpaceConfig, UXNet, presets
-    from uxnet_eval.msd import read_dataset
+    from uxnet_eval.msd import Dataset, read_dataset
     from uxnet_eval.plan import Plan
     from uxnet_eval.prediction.folder_prediction import predict_folder
     from uxnet_eval.prediction.scans import Scan
@@ -50,9 +50,19 @@ def measure(
     model = SimpleNamespace(
         network=UXNet(config, presets.get(preset, 5)).eval(),
         plan=Plan(spacing_mm=(1, 1, 1), patch_size=(patch,) * 3, strides=strides),
-        channel_names=[f"channel{c}" for c in range(NUM_CHANNELS)],
-        class_names=[f"class{k}" for k in range(NUM_CLASSES)],
-        label_values=range(NUM_CLASSES),
+        dataset=Dataset(
+            folder=Path(),
+            name="",
+            channel_names=tuple(f"channel{c}" for c in range(NUM_CHANNELS)),
+            class_names=tuple(f"class{k}" for k in range(NUM_CLASSES)),
+            label_values=tuple(range(NUM_CLASSES)),
+            cases=(),
+            test_cases=(),
+            spatial_dims=3,
+        ),
+        device=torch.device("cpu"),
+        precision="32-true",
+        overlap=overlap,
     )
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint = Path(temporary, "checkpoint")
@@ -66,7 +76,7 @@ def measure(
             image = read_dataset(folder).cases[0].image
         started_s = time.monotonic()
         outcome = predict_folder(
-            [Scan("volume", (image,))], Path(temporary, "out"), {checkpoint: model}, WindowSettings(overlap)
+            [Scan("volume", (image,))], Path(temporary, "out"), {checkpoint: model}, WindowSettings()
         )
         time_s = time.monotonic() - started_s
         assert not outcome.failures, outcome.failures

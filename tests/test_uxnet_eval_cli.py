@@ -22,7 +22,10 @@ from uxnet_eval import cli
 from uxnet_eval.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("check", "plan", "demo-data", "search", "launch", "export", "draw", "demo", "evaluate")
+COMMANDS = (
+    *("check", "plan", "demo-data", "search", "launch", "demo", "export", "draw", "report"),
+    *("predict", "evaluate"),
+)
 
 
 def uxnet(*arguments: str | Path, prelude: str = "") -> subprocess.CompletedProcess[str]:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 from rich.console import Console
 
 from search_space.errors import UserError
 
 from .console import progress_bar
+
+
+class Device(str, Enum):
+    """What ``--device`` may be."""
+
+    AUTO, CPU, CUDA = "auto", "cpu", "cuda"
+
+
+class Precision(str, Enum):
+    """What ``--precision`` may be."""
+
+    AUTO, FLOAT32, BFLOAT16 = "auto", "float32", "bfloat16"
 
 
 def predict(
@@ -48,18 +60,21 @@ def predict(
         typer.Option("--largest-component", help="Keep the largest connected component of each class alone."),
     ] = False,
     overlap: Annotated[
-        float, typer.Option(help="Of neighbouring windows, as a share of the window, from 0 to below 1.")
-    ] = 0.5,
-    device: Annotated[
-        str, typer.Option(click_type=click.Choice(["auto", "cpu", "cuda"]), help="Where the network runs.")
-    ] = "auto",
-    precision: Annotated[
-        str,
+        float | None,
         typer.Option(
-            click_type=click.Choice(["auto", "float32", "bfloat16"]),
-            help="Of the network; auto is bfloat16 where the hardware has it.",
+            help="Of neighbouring windows, as a share of the window, from 0 to below 1; unless given, as in the "
+            "training's validation."
         ),
-    ] = "auto",
+    ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where the network runs; auto is the GPU if there is one.")
+    ] = Device.AUTO,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of the network, auto: bfloat16 where the hardware has it; unless given, as in the training.",
+        ),
+    ] = None,
     window_batch: Annotated[
         int | None,
         typer.Option(
@@ -84,38 +99,29 @@ def predict(
 
     Example: uxnet predict -i scans -o segmented --checkpoint fold0/best.ckpt --checkpoint fold1/best.ckpt
     """
-    if not 0 <= overlap < 1:
+    if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
-    from ..precision import resolve_device, resolve_precision
     from ..prediction.folder_prediction import predict_folder, refuse_output
     from ..prediction.scans import find_scans
     from ..prediction.windows import WindowSettings, fitting_batch_size
     from ..training.checkpoint import load_model
 
     refuse_output(output, images)
-    target = resolve_device(device)
-    models = {path: load_model(path, target) for path in dict.fromkeys(checkpoint)}
-    first = next(iter(models.values()))
+    number_format = None if precision is None else precision.value
+    models = {path: load_model(path, device.value, number_format) for path in dict.fromkeys(checkpoint)}
+    dataset = models[checkpoint[0]].dataset
     scans = find_scans(
-        images,
-        first.channel_names,
-        first.plan.spatial_dims,
-        training_cases=training,
-        case_ids=case or (),
+        images, dataset.channel_names, dataset.spatial_dims, training_cases=training, case_ids=case or ()
     )
-    lightning_precision = resolve_precision(precision, target)
     if window_batch is None:
-        window_batch = min(
-            fitting_batch_size(m.network, len(m.channel_names), m.plan, target, lightning_precision)
-            for m in models.values()
-        )
+        window_batch = min(fitting_batch_size(model) for model in models.values())
     terminal = Console(stderr=True).is_terminal
     with progress_bar("predicting") as progress:
         outcome = predict_folder(
             scans,
             output,
             models,
-            WindowSettings(overlap, mirror, window_batch, target, lightning_precision),
+            WindowSettings(overlap, mirror, window_batch),
             probabilities=probabilities,
             largest_component=largest_component,
             overwrite=overwrite,

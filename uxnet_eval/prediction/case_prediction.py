@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,28 +24,7 @@ from ..case_grid import CaseGrid, from_network, from_ras
 from ..plan import Plan
 from ..transforms import prepare_image
 from .components import largest_components
-from .windows import WindowSettings, num_windows, window_logits
-
-
-class Model(Protocol):
-    """A trained network and what it was trained for, as a checkpoint holds it."""
-
-    @property
-    def network(self) -> Any:
-        """Maps (B, C, *P) to (B, K, *P); in evaluation mode."""
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def channel_names(self) -> Sequence[str]: ...
-
-    @property
-    def class_names(self) -> Sequence[str]: ...
-
-    @property
-    def label_values(self) -> Sequence[int]:
-        """The value that a file stores for each class index."""
+from .windows import Model, WindowSettings, num_windows, window_logits
 
 
 @dataclass(frozen=True)
@@ -137,7 +116,9 @@ def mean_probabilities(
     Raises:
         UserError: begins with the case id; a network gives NaN or infinity.
     """
-    total_windows = sum(num_windows(image.shape[1:], m.plan.patch_size, settings.overlap) for m in models)
+    total_windows = sum(
+        num_windows(image.shape[1:], m.plan.patch_size, settings.overlap_for(m)) for m in models
+    )
     num_done = 0
 
     def note_windows(count: int) -> None:
@@ -149,7 +130,7 @@ def mean_probabilities(
     mean: Tensor | None = None
     with torch.inference_mode():
         for model in models:
-            values = window_logits(model.network, image, model.plan, settings, note_windows)
+            values = window_logits(model, image, settings, note_windows)
             if not torch.isfinite(values).all():
                 raise UserError(
                     f"{grid.case_id}: the network gives NaN or infinity, expected finite logits; predict with "
@@ -157,8 +138,8 @@ def mean_probabilities(
                 )
             _softmax_in_place(values)
             mean = values if mean is None else mean.add_(values)
-    assert mean is not None, "no model"
-    return mean if len(models) == 1 else mean.div_(len(models))
+        assert mean is not None, "no model"
+        return mean if len(models) == 1 else mean.div_(len(models))
 
 
 def check_ensemble(models: dict[str, Model]) -> None:
@@ -166,7 +147,7 @@ def check_ensemble(models: dict[str, Model]) -> None:
     (first_name, first), *others = models.items()
     for name, model in others:
         for what in ("channel_names", "class_names", "label_values"):
-            found, expected = list(getattr(model, what)), list(getattr(first, what))
+            found, expected = list(getattr(model.dataset, what)), list(getattr(first.dataset, what))
             if found != expected:
                 raise UserError(
                     f"{name}: has the {what.replace('_', ' ')} {found}, expected {expected} as in {first_name}; "

@@ -11,11 +11,11 @@ import torch
 
 from search_space.errors import UserError
 
-from .case_prediction import Model, check_ensemble, predict_case
+from .case_prediction import check_ensemble, predict_case
 from .label_map import SUFFIX, output_error, write_label_map, write_probabilities
 from .record import PredictionRecord, sha256
 from .scans import Scan, load_scan
-from .windows import WindowSettings
+from .windows import Model, WindowSettings
 
 PROBABILITIES_FOLDER = "probabilities"
 
@@ -73,7 +73,7 @@ def predict_folder(
     Args:
         scans: of different case ids.
         output: the folder; made if absent.
-        models: by the path of their checkpoints, on ``settings.device``.
+        models: by the path of their checkpoints.
         settings: of the windows.
         probabilities: write ``probabilities/CASE_ID.nii.gz`` too.
         largest_component: of each class keep its largest component alone.
@@ -86,7 +86,7 @@ def predict_folder(
         OutputError: the disk is full, or a file cannot be written; finished cases are kept.
     """
     check_ensemble({str(path): model for path, model in models.items()})
-    first = next(iter(models.values()))
+    dataset = next(iter(models.values())).dataset
     outputs = {scan.case_id: _outputs(output, scan, probabilities) for scan in scans}
     for scan in scans:
         for file in scan.files:
@@ -95,12 +95,12 @@ def predict_folder(
     record = PredictionRecord(
         checkpoints={str(path): sha256(path) for path in models},
         settings={
-            "overlap": settings.overlap,
+            "overlap": "as in training" if settings.overlap is None else settings.overlap,
             "mirror": settings.mirror,
-            "precision": settings.precision,
+            "precision": ", ".join(sorted({model.precision for model in models.values()})),
             "largest_component": largest_component,
         },
-        label_values=dict(zip(first.class_names, map(int, first.label_values), strict=True)),
+        label_values=dict(zip(dataset.class_names, dataset.label_values, strict=True)),
     )
     record.resume(output, outputs, overwrite)
     try:
@@ -153,7 +153,7 @@ def _predict_scan(
     progress: Callable[[float], None] | None,
 ) -> None:
     try:
-        image, affine = load_scan(scan, models[0].channel_names, models[0].plan.spatial_dims)
+        image, affine = load_scan(scan, models[0].dataset.channel_names, models[0].plan.spatial_dims)
         prediction = predict_case(
             models,
             image,
@@ -178,7 +178,9 @@ def _predict_scan(
     if probabilities_path:
         assert prediction.probabilities is not None
         write_probabilities(probabilities_path[0], prediction.probabilities, prediction.affine, scan.files[0])
-    write_label_map(label_path, prediction.label, prediction.affine, models[0].label_values, scan.files[0])
+    write_label_map(
+        label_path, prediction.label, prediction.affine, models[0].dataset.label_values, scan.files[0]
+    )
 
 
 def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:

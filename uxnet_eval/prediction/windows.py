@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 
+from ..msd import Dataset
 from ..plan import Plan
 from ..precision import autocast
 
@@ -26,51 +28,75 @@ MEMORY_SHARE = 0.7
 """Of the free memory of a GPU that a batch of windows may take."""
 
 
+class Model(Protocol):
+    """What prediction needs of a trained network; :class:`uxnet_eval.training.checkpoint.LoadedModel` has it."""
+
+    @property
+    def network(self) -> Any:
+        """Maps (B, C, *P) to (B, K, *P); in evaluation mode, on ``device``."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def dataset(self) -> Dataset:
+        """Channels, classes and label values; its cases play no part."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def precision(self) -> str:
+        """Lightning's name, see :func:`uxnet_eval.precision.resolve_precision`."""
+
+    @property
+    def overlap(self) -> float:
+        """Of neighbouring windows in the training's validation."""
+
+
 @dataclass(frozen=True)
 class WindowSettings:
-    """How windows are laid and computed."""
+    """How windows are laid."""
 
-    overlap: float = 0.5
-    """Of neighbouring windows, as a share of the window, in [0, 1)."""
+    overlap: float | None = None
+    """Of neighbouring windows, as a share of the window, in [0, 1); None: as in the training's validation."""
     mirror: bool = False
     """Whether logits are the mean over all mirror images of a window (8 in 3-D, 4 in 2-D)."""
     batch_size: int = 1
     """Windows computed at once."""
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where the network is; images and logits stay in main memory."""
-    precision: str = "32-true"
-    """Lightning's name, see :func:`uxnet_eval.precision.resolve_precision`."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1 or self.batch_size < 1:
+        if not 0 <= (self.overlap or 0) < 1 or self.batch_size < 1:
             raise ValueError(
                 f"overlap {self.overlap}, batch_size {self.batch_size}: expected [0, 1) and at least 1"
             )
 
+    def overlap_for(self, model: Model) -> float:
+        """The overlap asked for, or else the model's own."""
+        return model.overlap if self.overlap is None else self.overlap
+
 
 def window_logits(
-    network: Network,
+    model: Model,
     image: Tensor,
-    plan: Plan,
     settings: WindowSettings,
     note_windows: Callable[[int], None] | None = None,
 ) -> Tensor:
     """The logits (K, *N), float32 in main memory, of one preprocessed image.
 
     Windows of the plan's patch size are weighted by a Gaussian (Isensee 2021, nnU-Net); an image smaller than the
-    window is padded with 0, the mean intensity.
+    window is padded with 0, the mean intensity. The network's device holds no more than a batch of windows.
 
     Args:
-        network: maps (B, C, *P) to (B, K, *P); in evaluation mode, on ``settings.device``.
+        model: the trained network.
         image: (C, *N) float32, in the network's grid and normalisation.
-        plan: gives the patch size.
-        settings: overlap, mirroring, batch size, device, precision.
+        settings: overlap, mirroring, batch size.
         note_windows: called after each batch with its number of windows.
     """
-    predict = mirrored_mean(network, plan.spatial_dims) if settings.mirror else network
+    predict = mirrored_mean(model.network, model.plan.spatial_dims) if settings.mirror else model.network
 
     def predictor(windows: Tensor) -> Tensor:
-        with autocast(settings.precision, settings.device):
+        with autocast(model.precision, model.device):
             logits = predict(windows)
         if note_windows is not None:
             note_windows(len(windows))
@@ -79,12 +105,12 @@ def window_logits(
     with torch.inference_mode():
         return sliding_window_inference(
             image[None],
-            plan.patch_size,
+            model.plan.patch_size,
             sw_batch_size=settings.batch_size,
             predictor=predictor,
-            overlap=settings.overlap,
+            overlap=settings.overlap_for(model),
             mode="gaussian",
-            sw_device=settings.device,
+            sw_device=model.device,
             device=torch.device("cpu"),
         )[0]
 
@@ -112,19 +138,18 @@ def num_windows(size_voxels: Sequence[int], patch_size: Sequence[int], overlap: 
     return count
 
 
-def fitting_batch_size(
-    network: Network, num_channels: int, plan: Plan, device: torch.device, precision: str
-) -> int:
+def fitting_batch_size(model: Model) -> int:
     """How many windows to compute at once: on a GPU as many as its free memory holds, on a CPU one.
 
     On a CPU a window fills all cores, so that a batch would only take memory.
     """
+    device = model.device
     if device.type != "cuda":
         return 1
     torch.cuda.reset_peak_memory_stats(device)
     before_bytes = torch.cuda.memory_allocated(device)
-    with torch.inference_mode(), autocast(precision, device):
-        network(torch.zeros(1, num_channels, *plan.patch_size, device=device))
+    with torch.inference_mode(), autocast(model.precision, device):
+        model.network(torch.zeros(1, model.dataset.num_channels, *model.plan.patch_size, device=device))
     window_bytes = max(1, torch.cuda.max_memory_allocated(device) - before_bytes)
     torch.cuda.empty_cache()
     free_bytes, _ = torch.cuda.mem_get_info(device)
