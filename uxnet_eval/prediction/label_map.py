@@ -6,6 +6,7 @@ Legend: K classes, *S the grid of the image that was predicted.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,8 +75,9 @@ def replacing(path: Path) -> Iterator[Path]:
         OutputError: the disk is full, or the file cannot be written.
     """
     stem, suffix = _split(path.name)
-    for leftover in path.parent.glob(f".{glob_escaped(stem)}.*.tmp{suffix}"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed
+    for leftover in path.parent.glob(f".{glob.escape(stem)}.*.tmp{suffix}"):
+        if leftover.name[len(stem) + 2 : -len(f".tmp{suffix}")].isdecimal():
+            leftover.unlink(missing_ok=True)  # of a run that was killed
     temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{suffix}")
     try:
         yield temporary
@@ -97,11 +99,6 @@ def output_error(path: Path, error: OSError) -> OutputError:
         f"{path}: cannot be written ({error.strerror or error}); finished cases are kept: mend the folder or give "
         "another one"
     )
-
-
-def glob_escaped(text: str) -> str:
-    """``text`` with ``[``, ``?`` and ``*`` standing for themselves in a glob pattern."""
-    return "".join(f"[{letter}]" if letter in "[?*" else letter for letter in text)
 
 
 def _split(name: str) -> tuple[str, str]:
