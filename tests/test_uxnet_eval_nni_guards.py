@@ -76,7 +76,7 @@ def test_results_that_are_not_finite_do_not_end_a_run(caplog: pytest.LogCaptureF
 
 
 def test_results_reach_the_manager_from_within_a_nas_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NNI's SequentialExecutionEngine puts its own channel in place while a model runs."""
+    """NNI's SequentialExecutionEngine puts its own channel and parameters (number 0) in place while a model runs."""
     import nni.trial
     from nni.runtime import trial_command_channel as channels
     from nni.runtime.trial_command_channel import TrialCommandChannel
@@ -93,7 +93,8 @@ def test_results_reach_the_manager_from_within_a_nas_engine(monkeypatch: pytest.
     monkeypatch.setenv("NNI_TRIAL_JOB_ID", "abcde")
     monkeypatch.setattr(nni_guards.trial, "_manager_channel", manager)
     monkeypatch.setattr(channels, "_channel", engine)
-    monkeypatch.setattr(nni.trial, "_params", {"parameter_id": 7, "parameters": {}})
+    monkeypatch.setattr(nni_guards.trial, "_manager_record", {"parameter_id": 7, "parameters": {}})
+    monkeypatch.setattr(nni.trial, "_params", {"parameter_id": 0, "parameters": {}})
     monkeypatch.setattr(nni.trial, "_intermediate_seq", 0)
     nni_guards.resume_intermediate_sequence(3)
     nni_guards.report_intermediate({"default": 0.25})
@@ -101,6 +102,7 @@ def test_results_reach_the_manager_from_within_a_nas_engine(monkeypatch: pytest.
     assert manager.sent == [("PERIODICAL", 7, 3, {"default": 0.25}), ("FINAL", 7, 0, {"default": 0.5})]
     assert engine.sent == []
     assert channels._channel is engine
+    assert nni.trial._params["parameter_id"] == 0
 
 
 def test_a_run_by_hand_needs_no_manager(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,10 @@ from .metrics import clean_metrics
 
 logger = logging.getLogger(__name__)
 
-# The channel to the manager, kept because NNI's SequentialExecutionEngine puts its own in its place.
+# The channel to the manager and the parameters it recorded, kept because NNI's SequentialExecutionEngine and its
+# evaluators put their own in their place while a model runs.
 _manager_channel: Any = None
+_manager_record: Any = None
 
 
 def is_nni_trial() -> bool:
@@ -45,7 +47,7 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
     Raises:
         UserError: if the manager sends nothing or has no record of this trial in time.
     """
-    global _manager_channel
+    global _manager_channel, _manager_record
     if not is_nni_trial():
         return {}
     import nni  # deferred: a run by hand needs no NNI
@@ -60,6 +62,7 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
         )
     url = _record_url()
     if url is None:
+        _manager_record = nni.trial._params
         logger.warning(
             "NNI's manager is out of this trial's reach, so its parameters cannot be checked: with "
             "trialConcurrency above 1 NNI may have swapped them. uxnet export compares them afterwards."
@@ -72,7 +75,7 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
             dict(handed),
             record["parameters"],
         )
-    nni.trial._params = record
+    nni.trial._params = _manager_record = record
     return dict(record["parameters"])
 
 
@@ -135,16 +138,18 @@ def report_final(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _channel_to_manager() -> Iterator[None]:
-    """Results go to the experiment's manager, even from within a NAS engine of NNI."""
+    """Results go to the experiment's manager, under this trial's parameters, even from within a NAS engine of NNI."""
+    import nni.trial
     from nni.runtime import trial_command_channel as channels
 
-    current = channels._channel
+    current = channels._channel, nni.trial._params
     if _manager_channel is not None:
         channels.set_default_trial_command_channel(_manager_channel)
+        nni.trial._params = _manager_record
     try:
         yield
     finally:
-        channels._channel = current
+        channels._channel, nni.trial._params = current
 
 
 def resume_intermediate_sequence(num_reported: int) -> None:
