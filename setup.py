@@ -22,6 +22,7 @@ setup(
         "uxnet_eval.nni_guards",
         "uxnet_eval.report",
         "uxnet_eval.prediction",
+        "uxnet_eval.training",
     ],
     package_data={
         "uxnet_eval": ["*.js"],

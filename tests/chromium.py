@@ -74,14 +74,13 @@ class Page:
             raise AssertionError(answer["exceptionDetails"].get("exception", {}).get("description", answer))
         return answer["result"].get("value")
 
-    def wait(self, condition: str, timeout_s: float = 20.0) -> Any:
-        """The value of an expression as soon as it is true."""
+    def wait(self, condition: str, timeout_s: float = 20.0) -> None:
+        """Returns as soon as an expression is true."""
         deadline = time.monotonic() + timeout_s
         while True:
             with contextlib.suppress(AssertionError):  # the page may be changing under it
-                value = self.run(condition)
-                if value:
-                    return value
+                if self.run(f"!!({condition})"):
+                    return
             assert time.monotonic() < deadline, (
                 f"not within {timeout_s:.0f} s: {condition}; errors: {self.errors}"
             )

@@ -24,7 +24,7 @@ from uxnet_eval.overrides import parse_overrides
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("check", "plan", "demo-data", "search", "launch", "demo", "export", "draw", "report"),
-    *("predict", "evaluate"),
+    *("train", "predict", "evaluate"),
 )
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 try:
     import typer
 
-    from .commands import architecture, data, network, prediction, search
+    from .commands import architecture, data, network, prediction, search, training
 except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
     sys.exit(
         f"uxnet: error: {sys.executable} has no package '{error.name}'; activate the environment that the project "
@@ -42,6 +42,7 @@ for _panel, _name, _command in (
     ("Architecture", "export", architecture.export),
     ("Architecture", "draw", architecture.draw),
     ("Architecture", "report", architecture.report),
+    ("Network", "train", training.train),
     ("Network", "predict", prediction.predict),
     ("Network", "evaluate", network.evaluate),
 ):

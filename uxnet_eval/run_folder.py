@@ -50,7 +50,8 @@ def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path |
                 "give another output folder, or the same configuration to continue it"
             )
     else:
-        if not is_trial and folder.is_dir() and any(folder.iterdir()):
+        others = [path for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+        if others and not is_trial:
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f".{CONFIG_NAME}.part"

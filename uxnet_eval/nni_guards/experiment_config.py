@@ -15,7 +15,7 @@ import yaml
 
 from search_space.errors import UserError, nearest
 
-from ..run_config import RunConfig, find_dataset
+from ..run_config import RunConfig, RunFile
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
@@ -203,7 +203,7 @@ def _check_algorithm(algorithm: Any, kind: str, source: str) -> None:
         )
 
 
-def check_search_space(space: Any, run: RunConfig | None, source: str) -> None:
+def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
     """Refuses a search space that NNI's messages or the run configuration cannot take.
 
     Args:
@@ -258,8 +258,8 @@ def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
     return arguments[:1] if "normal" in kind else arguments[:2]
 
 
-def _run_config(config: ExperimentConfig, source: str) -> RunConfig | None:
-    """The run configuration that the trial command ``uxnet search --config X`` names; None for another command."""
+def _run_config(config: ExperimentConfig, source: str) -> RunFile | None:
+    """The run configuration that ``uxnet search`` or ``train --config X`` names; None for another trial command."""
     service = (
         config.training_service[0] if isinstance(config.training_service, list) else config.training_service
     )
@@ -270,7 +270,8 @@ def _run_config(config: ExperimentConfig, source: str) -> RunConfig | None:
         for index, word in enumerate(words)
         if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
     ]
-    if not starts or not {"search", "uxnet_eval.search"} & set(words[starts[0] :]):
+    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
+    if not commands:
         return None
     for index, word in enumerate(words):
         given = None
@@ -281,12 +282,20 @@ def _run_config(config: ExperimentConfig, source: str) -> RunConfig | None:
         if given is not None:
             try:
                 with _working_directory(service.trial_code_directory):  # where the trial will run
-                    run = RunConfig.load(given)
-                    find_dataset(run.dataset, beside=Path(given).parent)
+                    run = _run_file("train" in commands).load(given)
+                    run.check_files(beside=Path(given).parent)
             except UserError as error:
                 raise UserError(f"{source}: trialCommand: {error}") from None
             return run
     raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
+
+
+def _run_file(trains: bool) -> type[RunFile]:
+    if not trains:
+        return RunConfig
+    from ..training.config import TrainConfig  # deferred: it imports these guards
+
+    return TrainConfig
 
 
 @contextlib.contextmanager

@@ -1,0 +1,48 @@
+"""The command that trains a network from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[
+        Path, typer.Option(help="The run configuration, X.train.run.yml; that of a search will do.")
+    ],
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="A genotype (.json), a preset (preset:unet, preset:unet++, preset:full ...), or a baseline: dynunet, "
+            "segresnet, u-resnet, monai-unet++, dints; unless given, the configuration's."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the results; an NNI trial has its own.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Train a network from scratch and score it on the held-out fold.
+
+    Writes the best and the last weights (best.pt, last.pt: all that uxnet predict needs), cases.csv and
+    summary.json of the fold's validation cases, the folds, and TensorBoard events. Ctrl-C stops it; the same
+    command goes on from its last epoch.
+
+    Example: uxnet train --config experiments/hippocampus.train.run.yml --architecture genotype.json --output runs/trained
+    """
+    from ..overrides import parse_overrides
+    from ..training.train import run_training
+
+    folder = run_training(
+        config, output=output, architecture=architecture, overrides=parse_overrides(settings or [])
+    )
+    typer.echo(
+        f"results are in {folder}; next: uxnet predict -i IMAGES -o OUT --checkpoint {folder / 'best.pt'}"
+    )

@@ -1,0 +1,265 @@
+"""A trained network as one file: weights, architecture, plan and classes, enough to predict with nothing else.
+
+The file holds tensors and plain values alone, so it is loaded without running any code of it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_space.errors import UserError
+
+from ..inference import segment
+from ..msd import Dataset
+from ..plan import Plan
+from ..precision import autocast, channels_last, resolve_device, resolve_precision
+from .architecture import Architecture
+from .config import TrainConfig
+from .networks import build_network
+
+FORMAT = "uxnet-model"
+VERSION = 1
+KEYS = ("weights", "architecture", "base_channels", "max_channels", "plan", "dataset", "config", "scores")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained network, ready to predict.
+
+    Attributes:
+        path: the file.
+        network: in evaluation mode, on ``device``; (B, C, *patch_size) to logits (B, K, *patch_size).
+        architecture: of the network.
+        base_channels: its width.
+        plan: spacing, normalisation and patch size.
+        dataset: channels, classes and label values, without cases or folder.
+        config: the training's, resolved; as plain values.
+        scores: of the checkpoint in the training (``val_dice``, ``epoch``).
+        device: where it computes.
+        precision: Lightning's name of the number format.
+        overlap: of sliding windows in the training's validation.
+    """
+
+    path: Path
+    network: nn.Module
+    architecture: Architecture
+    base_channels: float
+    plan: Plan
+    dataset: Dataset
+    config: dict[str, Any]
+    scores: dict[str, float]
+    device: torch.device
+    precision: str
+    overlap: float
+
+    @torch.inference_mode()
+    def logits(self, image: Tensor, overlap: float | None = None) -> Tensor:
+        """The logits (1, K, *S), float32 on the model's device, of one preprocessed image (1, C, *S).
+
+        Args:
+            image: as :func:`uxnet_eval.transforms.preprocessing` of the plan makes it.
+            overlap: of sliding windows; None: that of the training's validation, whose very numbers it gives.
+        """
+        image = image.to(self.device, memory_format=channels_last(self.plan.spatial_dims))
+        with autocast(self.precision, self.device):
+            return segment(self.network, image, self.plan, self.overlap if overlap is None else overlap)
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    *,
+    weights: Mapping[str, Tensor],
+    architecture: Architecture,
+    base_channels: float,
+    config: TrainConfig,
+    dataset: Dataset,
+    scores: Mapping[str, float],
+) -> None:
+    """Writes a trained network, whole or not at all.
+
+    Args:
+        path: the file.
+        weights: the network's state dict; entries of deep supervision heads are left out.
+        architecture: of the network.
+        base_channels: its width.
+        config: the training's, resolved.
+        dataset: that it was trained on.
+        scores: numbers to keep with it.
+
+    Raises:
+        UserError: if the file cannot be written; one that was there stays.
+    """
+    with torch.device("meta"):
+        names = _network(
+            architecture, config.plan, dataset, base_channels, config.network.max_channels
+        ).state_dict()
+    values = {
+        "format": FORMAT,
+        "version": VERSION,
+        "weights": {name: weights[name].detach().cpu() for name in names},
+        "architecture": architecture.to_dict(),
+        "base_channels": base_channels,
+        "max_channels": config.network.max_channels,
+        "plan": config.plan.model_dump(mode="json"),
+        "dataset": {
+            "name": dataset.name,
+            "channel_names": list(dataset.channel_names),
+            "class_names": list(dataset.class_names),
+            "label_values": list(dataset.label_values),
+            "spatial_dims": dataset.spatial_dims,
+        },
+        "config": config.model_dump(mode="json"),
+        "scores": {name: float(score) for name, score in scores.items()},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "monai", "pytorch-lightning")},
+        },
+    }
+    path = Path(path)
+    part: str | None = None
+    try:
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(values, stream)
+        os.chmod(part, 0o644)  # mkstemp makes it private
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise UserError(
+            f"{path}: cannot be written ({' '.join(str(error).split())}); free space, or give another folder"
+        ) from None
+    finally:
+        if part is not None and os.path.exists(part):
+            os.unlink(part)
+
+
+def load_model(
+    path: str | os.PathLike[str], device: str = "auto", precision: str | None = None
+) -> LoadedModel:
+    """The trained network of a file that :func:`save_model` wrote.
+
+    Args:
+        path: the file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``float32`` or ``bfloat16``; None: as in the training.
+
+    Raises:
+        UserError: begins with the file's name; it is absent, truncated, holds pickled objects, is no model or of
+            another version, or its weights do not fit its architecture.
+    """
+    path = Path(path)
+    values = read_tensors(path)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        hint = (
+            "; this is the state of a running training, give best.pt or last.pt beside it"
+            if isinstance(values, dict) and "pytorch-lightning_version" in values
+            else "; make one with uxnet train"
+        )
+        raise UserError(f"{path}: holds no trained network{hint}")
+    if values.get("version") != VERSION:
+        newer = isinstance(values.get("version"), int) and values["version"] > VERSION
+        raise UserError(
+            f"{path}: format version {values.get('version')!r}, this program reads {VERSION}; "
+            + ("update the program" if newer else "train it again with this version")
+        )
+    missing = [key for key in KEYS if key not in values]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; train it again")
+    architecture = Architecture.from_dict(values["architecture"], str(path))
+    plan = Plan.parse(values["plan"], str(path))
+    try:
+        described: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values["dataset"].items()
+        }
+        dataset = Dataset(folder=Path(), cases=(), test_cases=(), **described)
+        overlap = float(values["config"]["train"]["overlap"])
+        chosen_precision = precision or str(values["config"]["runtime"]["precision"])
+        network = _network(architecture, plan, dataset, values["base_channels"], values["max_channels"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: its description is damaged ({error!r}); train it again") from None
+    _load_weights(network, values["weights"], architecture, path)
+    target = resolve_device(device)
+    network.to(target, memory_format=channels_last(plan.spatial_dims)).eval().requires_grad_(False)
+    return LoadedModel(
+        path=path,
+        network=network,
+        architecture=architecture,
+        base_channels=values["base_channels"],
+        plan=plan,
+        dataset=dataset,
+        config=values["config"],
+        scores=values["scores"],
+        device=target,
+        precision=resolve_precision(chosen_precision, target),
+        overlap=overlap,
+    )
+
+
+def read_tensors(path: Path) -> Any:
+    """The content of a file that ``torch.save`` wrote, of tensors and plain values alone.
+
+    Raises:
+        UserError: begins with the file's name; it is absent, truncated, or holds pickled objects.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of uxnet train") from None
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UserError(
+                f"{path}: holds pickled objects, which could run code when loaded, and is not opened; expected tensors "
+                "and plain values alone, as uxnet train writes them"
+            ) from None
+        raise _damaged(path) from None
+    except (RuntimeError, EOFError, ValueError, KeyError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path}: is truncated, damaged or no checkpoint; copy it again or train it again")
+
+
+def _network(
+    architecture: Architecture, plan: Plan, dataset: Dataset, base_channels: float, max_channels: int
+) -> nn.Module:
+    return build_network(
+        architecture,
+        plan,
+        dataset.num_channels,
+        dataset.num_classes,
+        base_channels=base_channels,
+        max_channels=max_channels,
+    )
+
+
+def _load_weights(network: nn.Module, weights: Any, architecture: Architecture, path: Path) -> None:
+    own = network.state_dict()
+    if not isinstance(weights, dict):
+        raise UserError(f"{path}: holds no weights; train it again")
+    faults = [f"{name} is missing" for name in own if name not in weights]
+    faults += [f"{name} is superfluous" for name in weights if name not in own]
+    faults += [
+        f"{name} has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise UserError(
+            f"{path}: its weights do not fit its architecture '{architecture.name}' ({faults[0]}{more}); train it again"
+        )
+    network.load_state_dict(weights)

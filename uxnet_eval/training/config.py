@@ -1,0 +1,137 @@
+"""The configuration of a training: one YAML file (``X.train.run.yml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from search_space.strict import StrictConfig
+
+from ..run_config import RunConfig, RunFile, RuntimeSettings
+from .architecture import check_architecture, find_architecture
+
+WIDTHS = ("base_channels", "parameters", "multiply_adds")
+DEFAULT_BASE_CHANNELS = 16
+
+
+class NetworkSettings(StrictConfig):
+    """Which network, and how wide."""
+
+    architecture: str = "preset:unet"
+    """The path of a genotype (.json, relative to this file or to the current folder); a preset: unet, unet++,
+    dense-unet, full; or a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints."""
+    base_channels: float | None = Field(None, ge=1)
+    """Channels of the finest level, doubled at every further one (and rounded there); None and no budget: 16."""
+    parameters: int | None = Field(None, ge=1)
+    """Instead, a budget of parameters: the width that comes nearest to it is taken."""
+    multiply_adds: int | None = Field(None, ge=1)
+    """Instead, a budget of multiply-adds for one patch."""
+    max_channels: int = Field(320, ge=1)
+    """Upper bound of the channels of a level (SegResNet and DiNTS double without bound)."""
+    deep_supervision: bool | Literal["auto"] = "auto"
+    """A loss at coarser levels of the decoder too; ``auto``: where the architecture offers it."""
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return check_architecture(value)
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Self:
+        given = [name for name in WIDTHS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both set the width; give one of {', '.join(WIDTHS)}")
+        return self
+
+
+class TrainSettings(StrictConfig):
+    """On which cases, how long and how it is trained."""
+
+    fold: int = Field(0, ge=0)
+    """The fold to validate on (from 0); the others are learned from."""
+    num_folds: int = Field(5, ge=2)
+    """Parts that the cases are divided into."""
+    split_seed: int = Field(0, ge=0)
+    """Of the division into folds; apart from ``seed``, so that trainings of several seeds share their folds."""
+    seed: int = Field(0, ge=0)
+    """Of the network's start and of the patches."""
+    epochs: int = Field(40, ge=1)
+    """Epochs at most; each ends with a checkpoint to go on from."""
+    steps_per_epoch: int = Field(50, ge=1)
+    """Optimizer steps per epoch."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """``adamw`` gets further in a short training; ``sgd`` (Nesterov, momentum 0.99) is nnU-Net's."""
+    learning_rate: float = Field(3e-3, gt=0)
+    """The largest: reached after a linear warm-up over 5 % of the steps; nnU-Net's for ``sgd`` is 0.01."""
+    schedule: Literal["cosine", "poly"] = "cosine"
+    """How the learning rate falls to 0: along a cosine, or as (1 - progress) to the power of 0.9."""
+    weight_decay: float = Field(1e-2, ge=0)
+    """Decoupled for ``adamw`` (times the learning rate); nnU-Net's for ``sgd`` is 3e-5."""
+    gradient_clip_norm: float = Field(12.0, gt=0)
+    """Largest norm of the gradient; a longer one is shortened."""
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+    """Of the exponential moving average of the weights, which is what is validated and saved; 0: no average."""
+    validate_every: int = Field(5, ge=1)
+    """Epochs between validations; the last epoch always ends with one."""
+    validation_cases: int | None = Field(None, ge=1)
+    """Cases of the fold to validate on during the training; None: all. The scores at the end are of all."""
+    patience: int | None = Field(None, ge=1)
+    """Stop early after this many validations without a better one; None: never."""
+    overlap: float = Field(0.5, ge=0, lt=1)
+    """Of neighbouring sliding windows in whole cases, as a share of the patch."""
+    tolerance_mm: float = Field(1.0, ge=0)
+    """Of the normalised surface Dice in the scores."""
+
+
+class TrainRuntimeSettings(RuntimeSettings):
+    """Where and how it is computed."""
+
+    devices: Literal["auto"] | int = "auto"
+    """GPUs to train on together, each with its own batches; ``auto``: all that are visible."""
+
+    @field_validator("devices")
+    @classmethod
+    def _some(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"devices is {value}; expected auto or at least 1")
+        return value
+
+
+class TrainConfig(RunFile):
+    """One training: the data, the plan for it, the network, the training and the machine."""
+
+    network: NetworkSettings = NetworkSettings()
+    train: TrainSettings = TrainSettings()
+    runtime: TrainRuntimeSettings = TrainRuntimeSettings()
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.train.fold >= self.train.num_folds:
+            raise ValueError(
+                f"train.fold is {self.train.fold}; of {self.train.num_folds} folds, expected 0 to "
+                f"{self.train.num_folds - 1}"
+            )
+        return self
+
+    @classmethod
+    def from_values(cls, values: Any, source: str) -> Self:
+        """The configuration; of a search's, the data, the plan and the machine, with the defaults for the rest."""
+        if isinstance(values, dict) and {"search", "space"} & values.keys():
+            search = RunConfig.parse(values, source)
+            values = search.model_dump(include={"dataset", "plan", "runtime"})
+        return super().from_values(values, source)
+
+    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
+        """As for every run; a width replaces whichever width was set before."""
+        given = [name for name in WIDTHS if parameters.get(name) is not None]
+        if given:
+            parameters = {**{name: None for name in WIDTHS}, **parameters}
+        return super().override(parameters, source)
+
+    def check_files(self, beside: Path | None = None) -> None:
+        super().check_files(beside)
+        find_architecture(self.network.architecture, self.plan.levels, beside)

@@ -1,0 +1,88 @@
+"""The data of a training: patches of the learning cases, and the fold's cases, whole."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Subset
+
+from ..data import whole_case_loader
+from ..msd import Case, Dataset
+from ..patch_stream import PatchStream
+from ..prepared_cases import PreparedCases, fits_memory
+from .config import TrainConfig
+
+MEMORY_SHARE = 0.4
+"""Prepared cases are kept in memory if they take less than this share of what is free, else in the cache folder."""
+
+
+class TrainData(pl.LightningDataModule):
+    """The loaders of a training.
+
+    Args:
+        dataset: the data set.
+        config: the training's.
+        learned: cases to learn from.
+        held_out: the fold's cases.
+        cache_dir: folder for prepared cases that do not fit into memory.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        learned: tuple[Case, ...],
+        held_out: tuple[Case, ...],
+        cache_dir: Path,
+    ) -> None:
+        super().__init__()
+        self.dataset, self.config = dataset, config
+        self.learned, self.held_out, self.cache_dir = learned, held_out, cache_dir
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and prepares the cases; raises :class:`UserError` that begins with the case id if a file is at fault."""
+        _ = self.patches, self.validation_cases
+
+    def train_dataloader(self) -> PatchStream:
+        """Augmented patches, ``steps_per_epoch`` batches per epoch; the same for the same seed and epoch."""
+        return self.patches
+
+    def val_dataloader(self) -> DataLoader:
+        """The cases to validate on during the training, whole; evenly spread over the fold if not all of them."""
+        wanted = self.config.train.validation_cases or len(self.held_out)
+        chosen = np.linspace(0, len(self.held_out) - 1, min(wanted, len(self.held_out))).round().astype(int)
+        return whole_case_loader(Subset(self.validation_cases, chosen.tolist()))  # type: ignore[arg-type]
+
+    @cached_property
+    def patches(self) -> PatchStream:
+        trainer, train = self.trainer, self.config.train
+        return PatchStream(
+            self._prepared(self.learned),
+            self.config.plan,
+            steps_per_epoch=train.steps_per_epoch,
+            seed=train.seed,
+            num_workers=self.config.runtime.num_workers,
+            rank=trainer.global_rank if trainer else 0,
+            num_ranks=trainer.world_size if trainer else 1,
+        )
+
+    @cached_property
+    def validation_cases(self) -> PreparedCases:
+        """All cases of the fold, in the order of their ids."""
+        return self._prepared(self.held_out)
+
+    @cached_property
+    def _in_memory(self) -> bool:
+        return fits_memory(self.dataset, self.config.plan, MEMORY_SHARE)
+
+    def _prepared(self, cases: tuple[Case, ...]) -> PreparedCases:
+        return PreparedCases(
+            cases,
+            self.dataset,
+            self.config.plan,
+            cache_dir=None if self._in_memory else self.cache_dir,
+            num_threads=max(1, self.config.runtime.num_workers),
+        )

@@ -1,0 +1,68 @@
+"""Folds: which cases are learned from and which are validated on; stored, so that others can use the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from search_space.errors import UserError
+
+from ..msd import Case, Dataset
+
+FOLDS_NAME = "folds.json"
+
+
+def make_folds(case_ids: Sequence[str], num_folds: int, seed: int) -> list[list[str]]:
+    """The cases in ``num_folds`` disjoint parts whose sizes differ by one at most, each sorted.
+
+    The same for the same seed and ids, whatever their order.
+    """
+    in_order = sorted(case_ids)
+    shuffled = [in_order[i] for i in np.random.default_rng(seed).permutation(len(in_order))]
+    return [sorted(shuffled[fold::num_folds]) for fold in range(num_folds)]
+
+
+def split_fold(
+    dataset: Dataset, *, fold: int, num_folds: int, seed: int
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The cases to learn from and those of the fold, to validate on, each in the order of their ids.
+
+    Raises:
+        UserError: if there are fewer cases than folds.
+    """
+    if len(dataset.cases) < num_folds:
+        raise UserError(
+            f"{dataset.folder}: found {len(dataset.cases)} training cases for {num_folds} folds; set num_folds to "
+            f"{len(dataset.cases)} or less, and at least 2"
+        )
+    held_out = set(make_folds([case.case_id for case in dataset.cases], num_folds, seed)[fold])
+    by_id = sorted(dataset.cases, key=lambda case: case.case_id)
+    return (
+        tuple(case for case in by_id if case.case_id not in held_out),
+        tuple(case for case in by_id if case.case_id in held_out),
+    )
+
+
+def store_folds(folder: Path, dataset: Dataset, *, fold: int, num_folds: int, seed: int) -> None:
+    """Writes ``folds.json``: the cases of every fold, and which one is validated on.
+
+    Raises:
+        UserError: if the folder holds another split, because the data set has changed since.
+    """
+    folds = make_folds([case.case_id for case in dataset.cases], num_folds, seed)
+    values = {"fold": fold, "num_folds": num_folds, "split_seed": seed, "folds": folds}
+    path = folder / FOLDS_NAME
+    if path.exists():
+        if json.loads(path.read_text()) != values:
+            raise UserError(
+                f"{path}: the run began with other cases than {dataset.folder} lists now; restore the data set, or give "
+                "another output folder"
+            )
+        return
+    part = path.with_name(f".{FOLDS_NAME}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(part, path)

@@ -1,0 +1,78 @@
+"""From an architecture, a plan and a width to a network."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import nn
+
+from search_space import SearchSpaceConfig, UXNet
+from search_space.errors import UserError
+
+from ..plan import Plan
+from .architecture import Architecture, level_channels
+from .baselines import build_baseline
+from .deep_supervision import SupervisedUXNet, supervised_nodes
+
+
+class FineWidth(SearchSpaceConfig):
+    """The configuration of a fixed network, whose width need not be a whole number of base channels."""
+
+    width: float = Field(ge=1)
+    """In place of ``base_channels``; see :func:`level_channels`."""
+
+    def channels(self, level: int) -> int:
+        return level_channels(self.width, level, self.max_channels)
+
+
+def build_network(
+    architecture: Architecture,
+    plan: Plan,
+    in_channels: int,
+    num_classes: int,
+    *,
+    base_channels: float,
+    max_channels: int,
+    deep_supervision: bool = False,
+) -> nn.Module:
+    """The network, with random weights: (B, in_channels, *patch_size) to logits (B, num_classes, *patch_size).
+
+    With deep supervision it has further heads, and in training mode returns a list of logits; its other weights have
+    the same names as without.
+
+    Raises:
+        UserError: if the architecture cannot be built on this plan, or offers no deep supervision.
+    """
+    if deep_supervision and not offers_deep_supervision(architecture, plan):
+        raise UserError(
+            f"{architecture.name}: offers no deep supervision with {plan.levels} levels; set deep_supervision to auto"
+        )
+    if architecture.genotype is None:
+        return build_baseline(
+            architecture.name,
+            plan,
+            in_channels,
+            num_classes,
+            base_channels=base_channels,
+            max_channels=max_channels,
+            deep_supervision=deep_supervision,
+        )
+    config = FineWidth(
+        spatial_dims=plan.spatial_dims,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        levels=plan.levels,
+        strides=plan.strides,
+        width=base_channels,
+        max_channels=max_channels,
+    )
+    try:
+        return (SupervisedUXNet if deep_supervision else UXNet)(config, architecture.genotype)
+    except UserError as error:
+        raise UserError(f"{architecture.name}: {error}") from None
+
+
+def offers_deep_supervision(architecture: Architecture, plan: Plan) -> bool:
+    """Whether the architecture has coarser outputs that a loss can be put on (DynUNet, U-Net++, the grid)."""
+    if architecture.genotype is not None:
+        return bool(supervised_nodes(architecture.genotype))
+    return architecture.name == "monai-unet++" or (architecture.name == "dynunet" and plan.levels > 3)

@@ -1,0 +1,54 @@
+"""The scores of the fold's cases at the end of a training, each on the grid of its own file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from ..evaluate import Evaluation
+from ..metrics import EMPTY_POLICY
+from ..msd import Dataset, load_label
+from ..prepared_cases import PreparedCases
+from ..scores import score_cases, summarise
+from ..transforms import restore_logits
+from .checkpoint import LoadedModel
+
+logger = logging.getLogger(__name__)
+
+
+def score_model(
+    model: LoadedModel, cases: PreparedCases, dataset: Dataset, tolerance_mm: float
+) -> Evaluation:
+    """The scores of a model on prepared cases: what predicting their files and evaluating the files gives.
+
+    Args:
+        model: the trained network.
+        cases: of ``dataset``, prepared by the model's plan.
+        dataset: which the cases belong to.
+        tolerance_mm: of the surface Dice.
+    """
+
+    def predicted() -> Iterator[tuple[str, np.ndarray, np.ndarray, list[float]]]:
+        for index, case in enumerate(cases.cases):
+            item = cases[index]
+            prediction, affine = restore_logits(model.logits(item["image"][None].float())[0], item["grid"])
+            reference, _ = load_label(case, dataset)
+            spacing_mm = voxel_sizes(affine)[: dataset.spatial_dims].tolist()
+            yield case.case_id, reference, prediction, spacing_mm
+
+    table = score_cases(predicted(), dataset.class_names, tolerance_mm)
+    summary: dict[str, Any] = {
+        **summarise(table),
+        "tolerance_mm": tolerance_mm,
+        "volume_unit": "mm3" if dataset.spatial_dims == 3 else "mm2",
+        "empty_policy": EMPTY_POLICY,
+        "label_values": dict(zip(dataset.class_names, dataset.label_values, strict=True)),
+        "references": str(dataset.folder),
+        "predictions": str(model.path),
+        "not_scored": {},
+    }
+    return Evaluation(table, summary)

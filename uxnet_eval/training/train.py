@@ -1,0 +1,357 @@
+"""One training: from a run configuration to a trained network; by hand, or as a trial of an NNI experiment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from search_space import Genotype
+from search_space.errors import UserError
+
+from ..evaluate import mean_dice_line, write_evaluation
+from ..msd import Case, Dataset, read_dataset
+from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
+from ..precision import channels_last, resolve_device, resolve_precision
+from ..run_config import find_dataset
+from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME, RESULT_NAME, choose_output_folder, open_run_folder
+from ..search_progress import SearchProgress
+from ..search_record import write_json
+from .architecture import Architecture, find_architecture
+from .checkpoint import load_model, read_tensors, save_model
+from .config import TrainConfig
+from .cost import Cost, network_cost
+from .data import TrainData
+from .folds import split_fold, store_folds
+from .module import TrainModule
+from .networks import build_network, offers_deep_supervision
+from .reporting import TrainReporter
+from .scoring import score_model
+from .width import choose_base_channels, shapes_alone
+
+logger = logging.getLogger(__name__)
+
+BEST_NAME, LAST_NAME, GENOTYPE_NAME = "best.pt", "last.pt", "genotype.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has been looked through: what it needs exists and fits together."""
+
+    config: TrainConfig
+    dataset: Dataset
+    learned: tuple[Case, ...]
+    held_out: tuple[Case, ...]
+    architecture: Architecture
+    base_channels: float
+    cost: Cost
+    deep_supervision: bool
+    folder: Path
+
+    def save(self, name: str, module: TrainModule, scores: Mapping[str, float]) -> None:
+        """Writes the validated weights as the file ``name`` of the output folder."""
+        save_model(
+            self.folder / name,
+            weights=module.validated_network.state_dict(),
+            architecture=self.architecture,
+            base_channels=self.base_channels,
+            config=self.config,
+            dataset=self.dataset,
+            scores=scores,
+        )
+
+
+def run_training(
+    config_path: Path,
+    *,
+    output: Path | None = None,
+    architecture: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Path:
+    """Trains one network, or continues to, and returns the output folder.
+
+    In an NNI trial the folder is the trial's and NNI's parameters override the configuration; ``architecture``
+    and ``overrides`` come last. A run that was stopped goes on from its last epoch; one that is done is left
+    alone.
+
+    Args:
+        config_path: the run configuration, YAML; that of a search will do.
+        output: the output folder; None: that of the configuration.
+        architecture: in place of the configuration's.
+        overrides: settings by name.
+
+    Raises:
+        UserError: if the configuration, the data or the output folder is at fault.
+    """
+    config, folder = _configuration(config_path, output, architecture, overrides or {})
+    training = _look_through(config, folder, config_path.parent)
+    with _only_process_of(folder):
+        checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
+        split = config.train
+        store_folds(
+            folder,
+            training.dataset,
+            fold=split.fold,
+            num_folds=split.num_folds,
+            seed=split.split_seed,
+        )
+        _keep_genotype(folder, training.architecture)
+        if (folder / RESULT_NAME).exists():
+            logger.info("%s: this training is done already: %s", folder, (folder / RESULT_NAME).read_text())
+        else:
+            _train(training, checkpoint)
+    return folder
+
+
+def _configuration(
+    config_path: Path, output: Path | None, architecture: str | None, overrides: Mapping[str, Any]
+) -> tuple[TrainConfig, Path]:
+    config = TrainConfig.load(config_path)
+    folder = choose_output_folder(config.output, output)
+    if _is_helper():  # NNI has given the trial's parameters to the process that started this one
+        return TrainConfig.load(folder / CONFIG_NAME), folder
+    config = config.override(next_parameters(), source="NNI's parameters")
+    if architecture is not None:
+        path = Path(architecture)
+        given = str(path.absolute()) if path.suffix == ".json" else architecture
+        config = config.override({"architecture": given}, source="--architecture")
+    return config.override(overrides, source="--set"), folder
+
+
+def _look_through(config: TrainConfig, folder: Path, beside: Path) -> Training:
+    """Fails, before anything is written, if the run cannot work."""
+    dataset = read_dataset(find_dataset(config.dataset, beside=beside))
+    plan, network, split = config.plan, config.network, config.train
+    if dataset.spatial_dims != plan.spatial_dims:
+        raise UserError(
+            f"{dataset.folder}: has {dataset.spatial_dims} spatial dimensions, the plan {plan.spatial_dims}; "
+            "make a plan for this data set with uxnet plan"
+        )
+    learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
+    architecture = find_architecture(network.architecture, plan.levels, beside)
+    base_channels = choose_base_channels(
+        architecture, network, plan, dataset.num_channels, dataset.num_classes
+    )
+    shapes = shapes_alone(
+        architecture, plan, dataset.num_channels, dataset.num_classes, base_channels, network.max_channels
+    )
+    supervised = network.deep_supervision
+    if supervised == "auto":
+        supervised = offers_deep_supervision(architecture, plan)
+    return Training(
+        config=config,
+        dataset=dataset,
+        learned=learned,
+        held_out=held_out,
+        architecture=architecture,
+        base_channels=base_channels,
+        cost=network_cost(shapes, plan, dataset.num_channels),
+        deep_supervision=supervised,
+        folder=folder,
+    )
+
+
+def _train(training: Training, checkpoint: Path | None) -> None:
+    config, folder, settings = training.config, training.folder, training.config.train
+    _quieten()
+    if config.runtime.num_threads:
+        torch.set_num_threads(config.runtime.num_threads)
+    pl.seed_everything(settings.seed, verbose=False)
+    device = resolve_device(config.runtime.device)
+    precision = resolve_precision(config.runtime.precision, device)
+    module = _module(training)
+    data = TrainData(
+        training.dataset, config, training.learned, training.held_out, cache_dir=folder / "cache"
+    )
+    reporter = TrainReporter(
+        folder,
+        link_tensorboard(folder),
+        settings.patience,
+        lambda scores: training.save(BEST_NAME, module, scores),
+    )
+    trainer = pl.Trainer(
+        max_epochs=_last_epoch(checkpoint, settings.epochs),
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=config.runtime.devices if device.type == "cuda" else 1,
+        precision=precision,
+        gradient_clip_val=settings.gradient_clip_norm,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            _EpochSeeds(data, settings.seed),
+            _Validations(settings.validate_every, settings.epochs),
+            reporter,
+            SearchProgress(settings.steps_per_epoch, loss="loss"),
+            # Last, so that what the others keep in it is up to date.
+            ModelCheckpoint(
+                dirpath=folder,
+                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
+        ],
+    )
+    logger.info(
+        "training %s (%s base channels, %s parameters, %s multiply-adds per patch) on %s (%s), %s; fold %d: %d cases to "
+        "learn from, %d to validate on; results go to %s",
+        training.architecture.name,
+        f"{training.base_channels:g}",
+        f"{training.cost.parameters:,}",
+        f"{training.cost.multiply_adds:,}",
+        device,
+        precision,
+        f"continued from {checkpoint}" if checkpoint else "from the start",
+        settings.fold,
+        len(training.learned),
+        len(training.held_out),
+        folder,
+    )
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
+        if (folder / CHECKPOINT_NAME).exists():
+            logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
+        raise KeyboardInterrupt from None
+    finally:
+        reporter.close()
+    if trainer.is_global_zero:
+        _finish(training, module, data, reporter)
+
+
+def _finish(training: Training, module: TrainModule, data: TrainData, reporter: TrainReporter) -> None:
+    """Saves the last weights, scores the best ones on the whole fold, and reports."""
+    folder, config = training.folder, training.config
+    minutes, peak_gib = reporter.spent_s / 60, reporter.peak_memory_gib
+    newest, best = reporter.history[-1], reporter.best
+    assert best is not None
+    training.save(LAST_NAME, module, {"val_dice": newest["val_dice"], "epoch": newest["epoch"]})
+    model = load_model(folder / BEST_NAME, device=config.runtime.device)
+    logger.info("scoring %d cases with the weights of epoch %d", len(training.held_out), best["epoch"])
+    evaluation = score_model(model, data.validation_cases, training.dataset, config.train.tolerance_mm)
+    write_evaluation(evaluation, folder)
+    for message in evaluation.summary["warnings"]:
+        logger.warning("%s", message)
+    final = {
+        "default": evaluation.summary["mean_dice"] or 0.0,
+        "parameters": training.cost.parameters,
+        "multiply_adds": training.cost.multiply_adds,
+        "minutes": minutes,
+        "peak_memory_gib": peak_gib,
+    }
+    write_json(
+        folder / RESULT_NAME,
+        {
+            **final,
+            "architecture": training.architecture.name,
+            "base_channels": training.base_channels,
+            "fold": config.train.fold,
+            "seed": config.train.seed,
+            "best_epoch": best["epoch"],
+            "num_epochs": newest["epoch"],
+            "stopped_early": reporter.stopped_early,
+        },
+    )
+    report_final(final)
+    logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
+
+
+def _module(training: Training) -> TrainModule:
+    config, dataset = training.config, training.dataset
+    network = build_network(
+        training.architecture,
+        config.plan,
+        dataset.num_channels,
+        dataset.num_classes,
+        base_channels=training.base_channels,
+        max_channels=config.network.max_channels,
+        deep_supervision=training.deep_supervision,
+    )
+    if config.runtime.channels_last:
+        network = network.to(memory_format=channels_last(config.plan.spatial_dims))
+    return TrainModule(
+        network, config.plan, dataset.class_names, config.train, channels_last=config.runtime.channels_last
+    )
+
+
+class _EpochSeeds(pl.Callback):
+    """Every epoch has its own batches and random numbers, whether or not the run was stopped before it."""
+
+    def __init__(self, data: TrainData, seed: int) -> None:
+        self.data, self.seed = data, seed
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.data.patches.set_epoch(trainer.current_epoch)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        numbers = (self.seed, trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # dropout
+
+
+class _Validations(pl.Callback):
+    """Validates every so many epochs, and always after the last one."""
+
+    def __init__(self, validate_every: int, epochs: int) -> None:
+        self.validate_every, self.epochs = validate_every, epochs
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        is_last = trainer.current_epoch + 1 == self.epochs
+        trainer.check_val_every_n_epoch = 1 if is_last else self.validate_every
+
+
+def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
+    """Epochs to train in all: those that are done already if the run was stopping early when it was killed."""
+    if checkpoint is None:
+        return epochs
+    state = read_tensors(checkpoint)
+    try:
+        stopped_early = state["callbacks"][TrainReporter.__name__]["stopped_early"]
+        return int(state["epoch"]) + 1 if stopped_early else epochs
+    except (KeyError, TypeError):
+        raise UserError(f"{checkpoint}: is no state of a training; give another output folder") from None
+
+
+def _keep_genotype(folder: Path, architecture: Architecture) -> None:
+    """The genotype stays with its results; a run is not continued with another one."""
+    path = folder / GENOTYPE_NAME
+    if architecture.genotype is None:
+        return
+    if not path.exists():
+        architecture.genotype.save(path)
+    elif Genotype.load(path) != architecture.genotype:
+        raise UserError(
+            f"{path}: the run began with another genotype than {architecture.name} holds now; give another output folder"
+        )
+
+
+def _is_helper() -> bool:
+    """True in the processes that Lightning starts for further GPUs."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+def _only_process_of(folder: Path) -> contextlib.AbstractContextManager[Any]:
+    return contextlib.nullcontext() if _is_helper() else TrialLock(folder)
+
+
+def _quieten() -> None:
+    """Silences what others say that is no news to a user; errors come as exceptions all the same."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        r"Checkpoint directory .* exists and is not empty",  # run_folder has seen to that
+        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
+        r"The '.*_dataloader' does not have many workers",  # cases are in memory
+        r"The number of training batches .* is smaller than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=message)
