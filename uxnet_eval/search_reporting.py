@@ -123,9 +123,9 @@ class SearchReporter(pl.Callback):
         final = {
             **self.record.scores,
             "edges_kept": len(genotype.edges),
-            "decided_gates": decided_share(self.record.gates.values()),
+            "decided_gates": round(decided_share(self.record.gates.values()), 4),
             "parameters": sum(p.numel() for p in network.parameters()),
-            "search_minutes": (time.monotonic() - self._started) / 60,
+            "search_minutes": round((time.monotonic() - self._started) / 60, 2),
         }
         write_json(self.output / RESULT_NAME, final)
         self._report.update(last=True)
@@ -179,7 +179,7 @@ class SearchReporter(pl.Callback):
             self._scalar(f"gates_into_stage_{edge.target.stage}/{edge}", gate, epoch)
         for layer, weights in alphas.items():
             for name, weight in weights.items():
-                self._scalar(f"alphas_{layer.node}/{layer.kind}_{name}", weight, epoch)
+                self._scalar(f"operations_{layer.node}/{layer.kind}_{name}", weight, epoch)
         assert self._writer is not None
         self._writer.flush()
 

@@ -61,7 +61,7 @@ class ValidationCases:
         self._cases.append((case_id, value, cut_planes(gray, true, found, self._spacing_mm)))
 
     def save(self, folder: Path, class_names: Sequence[str], what: str) -> None:
-        """Writes the best, the median and the worst case for the report."""
+        """Writes the best, the median and the worst case into ``overlays/`` of an output folder, for the report."""
         ranks = best_median_worst([dice for _, dice, _ in self._cases])
         overlays = [
             Overlay(self._cases[at][0], rank, self._cases[at][1], paint_planes(self._cases[at][2]))

@@ -25,6 +25,7 @@ SCRIPTS = (
     "charts.js",
     "search.js",
     "agreement.js",
+    "training.js",
     "scores.js",
     "page.js",
 )
@@ -68,6 +69,7 @@ def page_data(source: Source) -> dict[str, Any]:
             str(dims): operation_titles(dims) for dims in sorted({run["spatialDims"] for run in drawn})
         },
         "look": drawing_look(),
+        "trainings": source.trainings,
         "scores": source.scores,
         "overlays": source.overlays,
         "configuration": source.configuration,

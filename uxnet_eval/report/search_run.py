@@ -59,7 +59,7 @@ def read_search(folder: Path, name: str) -> SearchRun:
         if not (folder / FILE_NAME).exists() and folder.is_dir():
             begun = "stopped" if (folder / CHECKPOINT_NAME).exists() else "began"
             run.notes.append(
-                f"{name}: no {FILE_NAME} yet: the search {begun} before its first validation, nothing can be drawn"
+                f"{name}: no {FILE_NAME} yet: the run {begun} before its first validation, nothing can be drawn"
             )
         else:
             run.record = _checked(SearchRecord.load(folder), folder / FILE_NAME, run.notes)

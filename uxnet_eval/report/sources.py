@@ -17,6 +17,7 @@ from .overlays import FOLDER as OVERLAYS
 from .overlays import INDEX, read_overlays
 from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
 from .search_run import SearchRun, read_search
+from .training_run import CURVES_NAME, read_training
 
 RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
 
@@ -29,6 +30,7 @@ class Source:
         title: of the page.
         origin: the folder or the experiment.
         searches: one for each search.
+        trainings: one for each training, see :func:`uxnet_eval.report.training_run.read_training`.
         scores: tables of cases, see :func:`uxnet_eval.report.scored_cases.read_scores`.
         overlays: of a training or an evaluation, see :func:`uxnet_eval.report.overlays.read_overlays`.
         configuration: the run's resolved configuration, as text.
@@ -38,6 +40,7 @@ class Source:
     title: str
     origin: str
     searches: list[SearchRun] = field(default_factory=list)
+    trainings: list[dict[str, Any]] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
     overlays: list[dict[str, Any]] = field(default_factory=list)
     configuration: str = ""
@@ -101,8 +104,8 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
     if not trial.output.is_dir():
         found.notes.append(f"{name}: {trial.status}, its output folder {trial.output} does not exist")
         return
-    if _has_scores(trial.output) and not (trial.output / FILE_NAME).exists():
-        _add_scores(found, trial.output)
+    if _is_training_or_scores(trial.output) and not (trial.output / FILE_NAME).exists():
+        _add_training_and_scores(found, trial.output, name)
         return
     run = read_search(trial.output, name)
     run.status, run.parameters = trial.status, trial.parameters
@@ -122,22 +125,25 @@ def folder_source(folder: Path) -> Source:
         inner = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
         for each in inner:
             _add_folder(found, each, each.name)
-    if not found.searches and not found.scores:
+    if not (found.searches or found.trainings or found.scores or found.overlays):
         raise UserError(_nothing(folder, sorted(os.listdir(folder))))
     return found
 
 
 def _add_folder(found: Source, folder: Path, name: str) -> None:
-    scored = _has_scores(folder)
-    if (folder / FILE_NAME).exists() or not scored:
+    is_other = _is_training_or_scores(folder)
+    if (folder / FILE_NAME).exists() or not is_other:
         found.searches.append(read_search(folder, name))
-    if scored:
-        _add_scores(found, folder)
+    if is_other:
+        _add_training_and_scores(found, folder, name)
     if (folder / CONFIG_NAME).is_file() and not found.configuration:
         found.configuration = (folder / CONFIG_NAME).read_text(errors="replace")
 
 
-def _add_scores(found: Source, folder: Path) -> None:
+def _add_training_and_scores(found: Source, folder: Path, name: str) -> None:
+    training = read_training(folder, name, found.notes)
+    if training is not None:
+        found.trainings.append(training)
     scores = read_scores(folder, found.notes)
     if scores is not None:
         found.scores.append(scores)
@@ -148,18 +154,16 @@ def _add_scores(found: Source, folder: Path) -> None:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in RUN_FILES) or _has_scores(folder)
+    return any((folder / name).is_file() for name in RUN_FILES) or _is_training_or_scores(folder)
 
 
-def _has_scores(folder: Path) -> bool:
-    return (
-        any((folder / name).is_file() for name in (CASES_FILE, SUMMARY_FILE))
-        or (folder / OVERLAYS / INDEX).is_file()
-    )
+def _is_training_or_scores(folder: Path) -> bool:
+    names = (CURVES_NAME, CASES_FILE, SUMMARY_FILE, f"{OVERLAYS}/{INDEX}")
+    return any((folder / name).is_file() for name in names)
 
 
 def _nothing(folder: Path, names: Sequence[str]) -> str:
-    expected = f"expected {FILE_NAME} (a search), {CASES_FILE} (scores) or db/nni.sqlite (an NNI experiment)"
+    expected = f"expected {FILE_NAME} (a search), {CURVES_NAME} (a training), {CASES_FILE} (scores) or db/nni.sqlite (an NNI experiment)"
     if not names:
         return f"{folder}: is empty; {expected}"
     return f"{folder}: holds no run ({len(names)} other files or folders, such as {names[0]}); {expected}"

@@ -34,7 +34,7 @@ function agreementPanel(data, runs) {
         const choices = states.map((state) => state.kept[e]);
         const vote = majority(choices);
         edgeShares.push(vote.share);
-        return [geometry.edges[e], ...choices.map((kept, r) => keptCell(kept, alike[r].gates.at(-1)[e])), voteCell(vote, vote.value ? "kept" : "pruned", alike.length)];
+        return [geometry.edges[e], ...choices.map((kept, r) => keptCell(kept, alike[r].gates.at(-1)[e])), voteCell(vote, 2 * vote.count === alike.length ? "" : vote.value ? "kept" : "pruned", alike.length)];
       })))));
     const searched = geometry.layers.map((name, i) => ({ name, kind: geometry.layerKinds[i] })).filter(({ name }) => alike.every((run) => run.layers[name]?.weights));
     const layerShares = [];

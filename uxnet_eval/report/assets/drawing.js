@@ -57,6 +57,7 @@ function drawArchitecture(data, run, epoch, tau, { picked = new Map(), onPick = 
   const counts = `${numKept} of ${grid.edges.length} edges and ${live.filter(Boolean).length} of ${grid.nodes.length} nodes kept`;
   const root = svgPicture(grid.width, grid.height, `Architecture at threshold ${tau.toFixed(2)}: ${counts}`);
   root.setAttribute("font-family", FONT);
+  root.style.maxWidth = `${(grid.width * 0.085).toFixed(1)}rem`; // small grids would become gigantic
   root.append(svg("rect", { width: grid.width, height: grid.height, fill: "white" }));
   drawGuides(root, grid, look);
   const order = grid.edges.map((_, e) => e).sort((a, b) =>

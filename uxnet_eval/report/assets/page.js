@@ -81,6 +81,7 @@ function main() {
     if (runs.length > 1) page.append(agreementPanel(data, runs));
     page.append(searchOverlaysSection());
   }
+  if (data.trainings.length) page.append(trainingSection(data.trainings));
   data.scores.forEach((scores, i) => page.append(scoresPanel(scores, i)));
   data.overlays.forEach((overlays, i) => page.append(section(`cases-${i}`, "Segmentations", overlayFigures(overlays))));
   page.append(provenanceSection(data, runs));

@@ -1,0 +1,31 @@
+"use strict";
+// Learning curves of trainings from scratch.
+
+const RESULT_TITLES = {
+  default: "mean Dice", architecture: "architecture", base_channels: "base channels", fold: "fold", seed: "seed", parameters: "parameters",
+  multiply_adds: "multiply-adds", minutes: "minutes", peak_memory_gib: "peak memory, GiB", best_epoch: "best epoch", num_epochs: "epochs",
+};
+
+function trainingSection(trainings) {
+  const keys = Object.keys(RESULT_TITLES).filter((key) => trainings.some((training) => key in training.result));
+  const numeric = keys.map((key, i) => (key === "architecture" ? -1 : i + 1));
+  const rows = trainings.map(({ name, result }) => [name, ...keys.map((key) =>
+    (typeof result[key] === "number" ? number(result[key], key === "default" ? 4 : 2) : textOf(result[key])))]);
+  const one = trainings.length === 1;
+  const points = (training, values) => training.curves.epoch.map((epoch, i) => [epoch, values[i]]).filter((point) => point[1] !== null);
+  const curve = (training, i, values, name) => ({ name, color: seriesColor(i), dash: seriesDash(i), points: points(training, values) });
+  const dice = lineChart({
+    title: "Dice on validation cases over the epochs", x: "epoch", y: "Dice",
+    series: () => (one
+      ? [curve(trainings[0], 0, trainings[0].curves.dice, "mean"), ...trainings[0].classes.map((name, c) => curve(trainings[0], c + 1, trainings[0].curves.classes[c], name))]
+      : trainings.map((training, i) => curve(training, i, training.curves.dice, training.name))),
+  });
+  const loss = lineChart({
+    title: "Loss over the epochs", x: "epoch", y: "loss",
+    series: () => trainings.map((training, i) => curve(training, i, training.curves.loss, one ? "loss" : training.name)),
+  });
+  return section("training", one ? "Training" : "Trainings",
+    keys.length ? el("div", { class: "scroll" }, table(null, ["training", ...keys.map((key) => RESULT_TITLES[key])], rows, numeric)) : null,
+    el("div", { class: "charts" }, [["Dice on validation cases", dice], ["Loss", loss]].map(([title, chart]) =>
+      el("figure", null, el("figcaption", null, title), drawn(chart)))));
+}
