@@ -4,6 +4,6 @@
 - ``architecture``, ``networks``, ``baselines``, ``deep_supervision``: from a name or a file to a network.
 - ``cost``, ``width``: parameters and multiply-adds, and the width that fits a budget of either.
 - ``folds``, ``data``: which cases are learned from and which are validated on.
-- ``module``, ``weight_average``, ``reporting``, ``train``: the training itself.
+- ``preparation``, ``module``, ``weight_average``, ``epochs``, ``reporting``, ``train``: the training itself.
 - ``checkpoint``, ``scoring``: the trained network as one file, and the scores of its validation cases.
 """

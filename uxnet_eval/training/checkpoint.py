@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
-from ..inference import segment
 from ..msd import Dataset
 from ..plan import Plan
-from ..precision import autocast, channels_last, resolve_device, resolve_precision
+from ..precision import channels_last, resolve_device, resolve_precision
 from .architecture import Architecture
 from .config import TrainConfig
 from .networks import build_network
@@ -62,18 +61,6 @@ class LoadedModel:
     device: torch.device
     precision: str
     overlap: float
-
-    @torch.inference_mode()
-    def logits(self, image: Tensor, overlap: float | None = None) -> Tensor:
-        """The logits (1, K, *S), float32 on the model's device, of one preprocessed image (1, C, *S).
-
-        Args:
-            image: as :func:`uxnet_eval.transforms.preprocessing` of the plan makes it.
-            overlap: of sliding windows; None: that of the training's validation, whose very numbers it gives.
-        """
-        image = image.to(self.device, memory_format=channels_last(self.plan.spatial_dims))
-        with autocast(self.precision, self.device):
-            return segment(self.network, image, self.plan, self.overlap if overlap is None else overlap)
 
 
 def save_model(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,10 @@ from nibabel.affines import voxel_sizes
 from ..evaluate import Evaluation
 from ..metrics import EMPTY_POLICY
 from ..msd import Dataset, load_label
+from ..prediction import predict_prepared
 from ..prepared_cases import PreparedCases
 from ..scores import score_cases, summarise
-from ..transforms import restore_logits
 from .checkpoint import LoadedModel
-
-logger = logging.getLogger(__name__)
 
 
 def score_model(
@@ -35,10 +32,10 @@ def score_model(
     def predicted() -> Iterator[tuple[str, np.ndarray, np.ndarray, list[float]]]:
         for index, case in enumerate(cases.cases):
             item = cases[index]
-            prediction, affine = restore_logits(model.logits(item["image"][None].float())[0], item["grid"])
-            reference, _ = load_label(case, dataset)
+            prediction = predict_prepared([model], item["image"].float(), item["grid"])
+            reference, affine = load_label(case, dataset)
             spacing_mm = voxel_sizes(affine)[: dataset.spatial_dims].tolist()
-            yield case.case_id, reference, prediction, spacing_mm
+            yield case.case_id, reference, prediction.label, spacing_mm
 
     table = score_cases(predicted(), dataset.class_names, tolerance_mm)
     summary: dict[str, Any] = {

@@ -8,11 +8,9 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -21,55 +19,25 @@ from search_space import Genotype
 from search_space.errors import UserError
 
 from ..evaluate import mean_dice_line, write_evaluation
-from ..msd import Case, Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
-from ..precision import channels_last, resolve_device, resolve_precision
-from ..run_config import find_dataset
+from ..precision import resolve_device, resolve_precision
 from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from ..search_progress import SearchProgress
 from ..search_record import write_json
-from .architecture import Architecture, find_architecture
-from .checkpoint import load_model, read_tensors, save_model
+from .architecture import Architecture
+from .checkpoint import load_model, read_tensors
 from .config import TrainConfig
-from .cost import Cost, network_cost
 from .data import TrainData
-from .folds import split_fold, store_folds
+from .epochs import EpochSeeds, Validations
+from .folds import store_folds
 from .module import TrainModule
-from .networks import build_network, offers_deep_supervision
+from .preparation import Training, prepare
 from .reporting import TrainReporter
 from .scoring import score_model
-from .width import choose_base_channels, shapes_alone
 
 logger = logging.getLogger(__name__)
 
 BEST_NAME, LAST_NAME, GENOTYPE_NAME = "best.pt", "last.pt", "genotype.json"
-
-
-@dataclass(frozen=True)
-class Training:
-    """A training that has been looked through: what it needs exists and fits together."""
-
-    config: TrainConfig
-    dataset: Dataset
-    learned: tuple[Case, ...]
-    held_out: tuple[Case, ...]
-    architecture: Architecture
-    base_channels: float
-    cost: Cost
-    deep_supervision: bool
-    folder: Path
-
-    def save(self, name: str, module: TrainModule, scores: Mapping[str, float]) -> None:
-        """Writes the validated weights as the file ``name`` of the output folder."""
-        save_model(
-            self.folder / name,
-            weights=module.validated_network.state_dict(),
-            architecture=self.architecture,
-            base_channels=self.base_channels,
-            config=self.config,
-            dataset=self.dataset,
-            scores=scores,
-        )
 
 
 def run_training(
@@ -95,7 +63,7 @@ def run_training(
         UserError: if the configuration, the data or the output folder is at fault.
     """
     config, folder = _configuration(config_path, output, architecture, overrides or {})
-    training = _look_through(config, folder, config_path.parent)
+    training = prepare(config, folder, config_path.parent)
     with _only_process_of(folder):
         checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
         split = config.train
@@ -129,39 +97,6 @@ def _configuration(
     return config.override(overrides, source="--set"), folder
 
 
-def _look_through(config: TrainConfig, folder: Path, beside: Path) -> Training:
-    """Fails, before anything is written, if the run cannot work."""
-    dataset = read_dataset(find_dataset(config.dataset, beside=beside))
-    plan, network, split = config.plan, config.network, config.train
-    if dataset.spatial_dims != plan.spatial_dims:
-        raise UserError(
-            f"{dataset.folder}: has {dataset.spatial_dims} spatial dimensions, the plan {plan.spatial_dims}; "
-            "make a plan for this data set with uxnet plan"
-        )
-    learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
-    architecture = find_architecture(network.architecture, plan.levels, beside)
-    base_channels = choose_base_channels(
-        architecture, network, plan, dataset.num_channels, dataset.num_classes
-    )
-    shapes = shapes_alone(
-        architecture, plan, dataset.num_channels, dataset.num_classes, base_channels, network.max_channels
-    )
-    supervised = network.deep_supervision
-    if supervised == "auto":
-        supervised = offers_deep_supervision(architecture, plan)
-    return Training(
-        config=config,
-        dataset=dataset,
-        learned=learned,
-        held_out=held_out,
-        architecture=architecture,
-        base_channels=base_channels,
-        cost=network_cost(shapes, plan, dataset.num_channels),
-        deep_supervision=supervised,
-        folder=folder,
-    )
-
-
 def _train(training: Training, checkpoint: Path | None) -> None:
     config, folder, settings = training.config, training.folder, training.config.train
     _quieten()
@@ -170,7 +105,7 @@ def _train(training: Training, checkpoint: Path | None) -> None:
     pl.seed_everything(settings.seed, verbose=False)
     device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
-    module = _module(training)
+    module = training.new_module()
     data = TrainData(
         training.dataset, config, training.learned, training.held_out, cache_dir=folder / "cache"
     )
@@ -191,8 +126,8 @@ def _train(training: Training, checkpoint: Path | None) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            _EpochSeeds(data, settings.seed),
-            _Validations(settings.validate_every, settings.epochs),
+            EpochSeeds(settings.seed),
+            Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch, loss="loss"),
             # Last, so that what the others keep in it is up to date.
@@ -266,49 +201,6 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     )
     report_final(final)
     logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
-
-
-def _module(training: Training) -> TrainModule:
-    config, dataset = training.config, training.dataset
-    network = build_network(
-        training.architecture,
-        config.plan,
-        dataset.num_channels,
-        dataset.num_classes,
-        base_channels=training.base_channels,
-        max_channels=config.network.max_channels,
-        deep_supervision=training.deep_supervision,
-    )
-    if config.runtime.channels_last:
-        network = network.to(memory_format=channels_last(config.plan.spatial_dims))
-    return TrainModule(
-        network, config.plan, dataset.class_names, config.train, channels_last=config.runtime.channels_last
-    )
-
-
-class _EpochSeeds(pl.Callback):
-    """Every epoch has its own batches and random numbers, whether or not the run was stopped before it."""
-
-    def __init__(self, data: TrainData, seed: int) -> None:
-        self.data, self.seed = data, seed
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.data.patches.set_epoch(trainer.current_epoch)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        numbers = (self.seed, trainer.current_epoch, trainer.global_rank)
-        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # dropout
-
-
-class _Validations(pl.Callback):
-    """Validates every so many epochs, and always after the last one."""
-
-    def __init__(self, validate_every: int, epochs: int) -> None:
-        self.validate_every, self.epochs = validate_every, epochs
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        is_last = trainer.current_epoch + 1 == self.epochs
-        trainer.check_val_every_n_epoch = 1 if is_last else self.validate_every
 
 
 def _last_epoch(checkpoint: Path | None, epochs: int) -> int:

@@ -1,0 +1,112 @@
+"""What a training needs, looked through before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_space.errors import UserError
+
+from ..msd import Case, Dataset, read_dataset
+from ..precision import channels_last
+from ..run_config import find_dataset
+from .architecture import Architecture, find_architecture
+from .checkpoint import save_model
+from .config import TrainConfig
+from .cost import Cost, network_cost
+from .folds import split_fold
+from .module import TrainModule
+from .networks import build_network, offers_deep_supervision
+from .width import choose_base_channels, shapes_alone
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has been looked through: what it needs exists and fits together."""
+
+    config: TrainConfig
+    dataset: Dataset
+    learned: tuple[Case, ...]
+    held_out: tuple[Case, ...]
+    architecture: Architecture
+    base_channels: float
+    cost: Cost
+    deep_supervision: bool
+    folder: Path
+
+    def new_module(self) -> TrainModule:
+        """The network with random weights and the recipe to train it by."""
+        config, dataset = self.config, self.dataset
+        network = build_network(
+            self.architecture,
+            config.plan,
+            dataset.num_channels,
+            dataset.num_classes,
+            base_channels=self.base_channels,
+            max_channels=config.network.max_channels,
+            deep_supervision=self.deep_supervision,
+        )
+        if config.runtime.channels_last:
+            network = network.to(memory_format=channels_last(config.plan.spatial_dims))
+        return TrainModule(
+            network,
+            config.plan,
+            dataset.class_names,
+            config.train,
+            channels_last=config.runtime.channels_last,
+        )
+
+    def save(self, name: str, module: TrainModule, scores: Mapping[str, float]) -> None:
+        """Writes the validated weights as the file ``name`` of the output folder."""
+        save_model(
+            self.folder / name,
+            weights=module.validated_network.state_dict(),
+            architecture=self.architecture,
+            base_channels=self.base_channels,
+            config=self.config,
+            dataset=self.dataset,
+            scores=scores,
+        )
+
+
+def prepare(config: TrainConfig, folder: Path, beside: Path) -> Training:
+    """The training that a configuration describes; nothing is written.
+
+    Args:
+        config: resolved.
+        folder: the output folder.
+        beside: the configuration's own folder.
+
+    Raises:
+        UserError: if the run cannot work: data, genotype, width and plan do not exist or do not fit together.
+    """
+    dataset = read_dataset(find_dataset(config.dataset, beside=beside))
+    plan, network, split = config.plan, config.network, config.train
+    if dataset.spatial_dims != plan.spatial_dims:
+        raise UserError(
+            f"{dataset.folder}: has {dataset.spatial_dims} spatial dimensions, the plan {plan.spatial_dims}; "
+            "make a plan for this data set with uxnet plan"
+        )
+    learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
+    architecture = find_architecture(network.architecture, plan.levels, beside)
+    base_channels = choose_base_channels(
+        architecture, network, plan, dataset.num_channels, dataset.num_classes
+    )
+    shapes = shapes_alone(
+        architecture, plan, dataset.num_channels, dataset.num_classes, base_channels, network.max_channels
+    )
+    supervised = network.deep_supervision
+    if supervised == "auto":
+        supervised = offers_deep_supervision(architecture, plan)
+    return Training(
+        config=config,
+        dataset=dataset,
+        learned=learned,
+        held_out=held_out,
+        architecture=architecture,
+        base_channels=base_channels,
+        cost=network_cost(shapes, plan, dataset.num_channels),
+        deep_supervision=supervised,
+        folder=folder,
+    )
