@@ -1,0 +1,412 @@
+"""NNI's web UI, TensorBoard and the report, seen through a real browser on a real experiment of tiny searches."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from chromium import Page, browser, program
+from search_runs import made_up_record, made_up_run
+
+from search_space.grid import Grid
+from uxnet_eval import launch as launching
+from uxnet_eval.experiments import ExperimentRecord, find_experiment
+from uxnet_eval.launch import launch, stop, wait_until_done
+from uxnet_eval.report import write_report
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[1]
+PORTS = range(18200, 18300)
+LEVELS = 2
+EDGES = [str(edge) for edge in Grid(LEVELS).edges]
+RUN = {
+    "plan": {"spacing_mm": [1.0] * 3, "patch_size": [16, 16, 16], "strides": [[2, 2, 2]], "batch_size": 1},
+    "space": {"base_channels": 2},
+    "search": {
+        "epochs": 2,
+        "steps_per_epoch": 2,
+        "warmup_epochs": 0,
+        "validation_cases": 2,
+        "beta_learning_rate": 0.5,
+    },
+    "runtime": {"num_threads": 1, "precision": "float32"},
+}
+# NNI's pages ask a network for their icons; nothing else may go wrong in them.
+ICONS = "net::ERR_"
+DEEP_TEXT = """(() => {
+  const texts = [];
+  const walk = (node) => {
+    if (node.nodeType === Node.TEXT_NODE && node.data.trim()) texts.push(node.data.trim());
+    if (node.shadowRoot) walk(node.shadowRoot);
+    if (!["STYLE", "SCRIPT"].includes(node.nodeName)) node.childNodes.forEach(walk);
+  };
+  walk(document.body);
+  return texts.join("\\n");
+})()"""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with browser() as tab:
+        tab.resize(1280)
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def experiment(
+    demo_set: Path, page: Page, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ExperimentRecord]:
+    """Two finished searches; the web UI still runs. Stopped at the end, TensorBoard too."""
+    folder = tmp_path_factory.mktemp("web_ui")
+    (folder / "tiny.run.yml").write_text(yaml.safe_dump({"dataset": str(demo_set), **RUN}))
+    (folder / "tiny.yml").write_text(
+        yaml.safe_dump(
+            {
+                "experimentName": "tiny",
+                "trialCommand": f"{sys.executable} -m uxnet_eval.cli search --config {folder}/tiny.run.yml",
+                "trialCodeDirectory": str(ROOT),
+                "trialConcurrency": 2,
+                "maxTrialNumber": 2,
+                "searchSpace": {"seed": {"_type": "choice", "_value": [0, 1]}},
+                "tuner": {"name": "GridSearch"},
+                "trainingService": {"platform": "local"},
+            }
+        )
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where NNI keeps its list of experiments
+        patch.setattr(launching, "FIRST_PORT", PORTS.start)
+        started = launch(folder / "tiny.yml", experiment_dir=folder / "nni")
+        try:
+            yield wait_until_done(started.experiment_id, poll_s=0.5)
+        finally:
+            stop(started.experiment_id)
+    left = [
+        each.info["cmdline"]
+        for each in psutil.process_iter(["cmdline"])
+        if any(started.experiment_id in word for word in each.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def address(experiment: ExperimentRecord) -> str:
+    return f"http://127.0.0.1:{experiment.port}"
+
+
+def ask(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+def open_trials(page: Page, experiment: ExperimentRecord) -> None:
+    page.open(f"{address(experiment)}/detail")
+    page.wait("document.querySelectorAll('.ms-DetailsRow').length === 2")
+
+
+def click_button(page: Page, text: str, within: str = "document") -> None:
+    button = f"[...{within}.querySelectorAll('button')].find((each) => /{text}/.test(each.innerText))"
+    page.wait(f"{button} && !{button}.disabled")
+    page.run(f"{button}.click()")
+
+
+def choose(page: Page, key: str) -> list[str]:
+    """Chooses a key of the intermediate results in the open dialog, and returns all that could be chosen."""
+    page.wait("document.querySelector('.ms-Modal .ms-Dropdown')")
+    page.settle(0.5)  # until the dialog has slid in
+    page.run("document.querySelector('.ms-Modal .ms-Dropdown').click()")
+    page.wait("document.querySelectorAll('.ms-Dropdown-item').length > 1")
+    keys = page.run(
+        "[...document.querySelectorAll('.ms-Dropdown-item')].map((each) => each.innerText.trim())"
+    )
+    page.run(
+        f"[...document.querySelectorAll('.ms-Dropdown-item')].find((each) => each.innerText.trim() === '{key}').click()"
+    )
+    page.wait(f"document.querySelector('.ms-Modal .ms-Dropdown').innerText.startsWith('{key}')")
+    page.settle(1.2)  # until the curve is drawn out
+    return keys
+
+
+def num_pixels(page: Page, color: tuple[int, int, int]) -> int:
+    """Pixels of a colour in the open dialog's chart."""
+    script = """((color) => {
+      const canvas = document.querySelector('.ms-Modal canvas');
+      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      let count = 0;
+      for (let i = 0; i < data.length; i += 4)
+        if (data[i + 3] === 255 && color.every((value, c) => data[i + c] === value)) count++;
+      return count;
+    })"""
+    return page.run(f"{script}({list(color)})")
+
+
+FIRST, SECOND = (84, 112, 198), (145, 204, 117)  # the colours of the chart's first and second curve
+
+
+# NNI's web UI ----------------------------------------------------------------------------------------------------
+
+
+def test_the_ui_lists_the_trials_with_their_scores(page: Page, experiment: ExperimentRecord) -> None:
+    open_trials(page, experiment)
+    rows = page.run("[...document.querySelectorAll('.ms-DetailsRow')].map((each) => each.innerText)")
+    for row, trial in zip(sorted(rows), experiment.trials(), strict=True):
+        assert trial.final is not None
+        assert trial.id in row and "SUCCEEDED" in row
+        assert f"{trial.final['default']:.6f}".rstrip("0") in row
+    assert all(ICONS in error for error in page.errors)
+
+
+def test_the_columns_of_the_final_result_are_few_and_sortable(
+    page: Page, experiment: ExperimentRecord
+) -> None:
+    open_trials(page, experiment)
+    click_button(page, "Remove columns")
+    page.wait("document.querySelectorAll('.ms-Dialog-main .ms-Checkbox').length > 5")
+    columns = page.run(
+        "[...document.querySelectorAll('.ms-Dialog-main .ms-Checkbox')].map((each) => each.innerText)"
+    )
+    metrics = [column.replace(" (metric)", "").split()[-1] for column in columns if "(metric)" in column]
+    assert metrics == ["derived_dice", "edges_kept", "decided_gates", "parameters", "search_minutes"]
+    page.run(
+        "[...document.querySelectorAll('.ms-Dialog-main .ms-Checkbox')]"
+        ".find((each) => /derived_dice/.test(each.innerText)).querySelector('input').click()"
+    )
+    click_button(page, "Save", "document.querySelector('.ms-Dialog-main')")
+    header = "[...document.querySelectorAll('[role=columnheader]')].find((each) => /derived_dice/.test(each.innerText))"
+    page.wait(header)
+    # NNI sorts by what it knew of the columns at the last refresh; it refreshes itself every ten seconds.
+    click_button(page, "Refresh")
+    page.settle(1)
+    page.run(f"{header}.querySelector('.ms-DetailsHeader-cellTitle').click()")
+    page.wait(f"{header}.getAttribute('aria-sort') !== 'none'")
+    shown = page.run("[...document.querySelectorAll('.ms-DetailsRow')].map((each) => each.innerText)")
+    ordered = sorted(experiment.trials(), key=lambda trial: (trial.final or {})["derived_dice"])
+    if page.run(f"{header}.getAttribute('aria-sort')") == "descending":
+        ordered.reverse()
+    assert [trial.id in row for trial, row in zip(ordered, shown, strict=True)] == [True, True]
+
+
+def test_the_curve_of_every_edge_can_be_chosen(page: Page, experiment: ExperimentRecord) -> None:
+    open_trials(page, experiment)
+    page.run("document.querySelector('.ms-DetailsRow button[title=Intermediate]').click()")
+    assert choose(page, EDGES[-1]) == ["default", "derived_dice", *EDGES]
+    assert num_pixels(page, FIRST) > 200  # a line, its dots and its entry in the legend
+
+
+def test_two_trials_are_compared_edge_by_edge(page: Page, experiment: ExperimentRecord) -> None:
+    open_trials(page, experiment)
+    page.run(
+        "document.querySelectorAll('.ms-DetailsRow input[type=checkbox]').forEach((each) => each.click())"
+    )
+    click_button(page, "Compare")
+    assert choose(page, EDGES[0]) == ["default", "derived_dice", *EDGES]
+    text = page.run("document.querySelector('.ms-Modal').innerText")
+    assert all(trial.id in text for trial in experiment.trials())
+    assert num_pixels(page, FIRST) > 200 and num_pixels(page, SECOND) > 200
+
+
+def test_the_tensorboard_button_leads_to_the_curves_and_the_film(
+    page: Page, experiment: ExperimentRecord
+) -> None:
+    open_trials(page, experiment)
+    page.run(
+        "window.opened = []; window.open = (url) => { window.opened.push(url) };"
+        "document.querySelectorAll('.ms-DetailsRow input[type=checkbox]').forEach((each) => each.click())"
+    )
+    click_button(page, "^TensorBoard")
+    page.wait("document.querySelector('.ms-Dialog-main')")
+    click_button(page, "Ok", "document.querySelector('.ms-Dialog-main')")
+    page.wait("window.opened.length")
+    url = page.run("window.opened[0]")
+    assert url.startswith("http://127.0.0.1:")
+    ids = {trial.id for trial in experiment.trials()}
+    page.wait(f"fetch('{address(experiment)}/api/v1/nni/tensorboard-tasks').then(() => true)")
+    for _ in range(60):  # TensorBoard takes some seconds to start, and more to read
+        try:
+            runs = ask(f"{url}/data/runs")
+        except OSError:
+            runs = []
+        if len(runs) == 2:
+            break
+        page.settle(0.5)
+    assert {run.split("-", 1)[1].removesuffix("/.") for run in runs} == ids
+    images = ask(f"{url}/data/plugin/images/tags")
+    for tags in images.values():
+        assert "architecture" in tags
+        assert sum(tag.startswith("segmentation/") for tag in tags) == 2
+    run = runs[0].replace("/", "%2F")
+    film = ask(f"{url}/data/plugin/images/images?tag=architecture&run={run}&sample=0")
+    assert len(film) == RUN["search"]["epochs"]  # a picture for every validation
+    scalars = {tag.split("/")[0] for tags in ask(f"{url}/data/plugin/scalars/tags").values() for tag in tags}
+    assert {f"gates_into_stage_{stage}" for stage in range(LEVELS)} <= scalars
+    assert {f"operations_{node}" for node in Grid(LEVELS).nodes} <= scalars
+    assert min(scalars) == "dice"  # what TensorBoard shows first
+    page.open(f"{url}/#images")
+    page.wait(f"{DEEP_TEXT}.includes('architecture')")
+    text = page.run(DEEP_TEXT)
+    assert all(trial in text for trial in ids)
+    assert "segmentation/" in text
+
+
+# The report ------------------------------------------------------------------------------------------------------
+
+
+def open_report(page: Page, url: str) -> None:
+    page.open(url)
+    page.wait("document.documentElement.dataset.ready === 'true'")
+    page.settle()
+    assert page.errors == []
+    assert page.requests == [url]  # the page itself alone
+
+
+def roles(page: Page) -> list[str]:
+    return page.run(
+        "[...document.querySelectorAll('#drawing .edge')].map((each) => each.dataset.edge + each.dataset.role)"
+    )
+
+
+def test_the_running_experiment_serves_the_report_of_all_trials(
+    page: Page, experiment: ExperimentRecord
+) -> None:
+    open_report(page, f"{address(experiment)}/logs/report.html")
+    text = page.run("document.body.innerText")
+    for trial in experiment.trials():
+        assert f"trial {trial.sequence} ({trial.id})" in text
+        open_report(page, f"{address(experiment)}/logs/report-{trial.id}.html")
+        assert page.run("document.querySelectorAll('#overlays img').length") == 2
+        assert page.run(
+            "[...document.querySelectorAll('#overlays img')].every((each) => each.naturalWidth > 300)"
+        )
+
+
+def test_the_same_report_comes_from_the_folder_alone(
+    page: Page, experiment: ExperimentRecord, tmp_path: Path
+) -> None:
+    assert find_experiment(experiment.id).folder == experiment.folder
+    written = write_report(experiment.folder, tmp_path / "report.html")
+    open_report(page, written.as_uri())
+    assert page.run("document.querySelectorAll('#run option').length") == 2
+    assert page.run("document.querySelectorAll('#agreement table').length") >= 3
+
+
+@pytest.fixture(scope="module")
+def report(page: Page, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report of three made-up searches with four levels; one is not finished."""
+    folder = tmp_path_factory.mktemp("report")
+    for seed in range(3):
+        made_up_run(folder / "runs" / f"seed-{seed}", levels=4, num_epochs=6, seed=seed, finished=seed < 2)
+    return write_report(folder / "runs", folder / "report.html").as_uri()
+
+
+def test_sliders_change_the_picture_by_keyboard(page: Page, report: str) -> None:
+    open_report(page, report)
+    before, heat = roles(page), page.run("document.getElementById('weights').innerText")
+    assert "seed-2: no final result yet" in page.run("document.body.innerText")
+    page.run("document.getElementById('epoch').focus()")
+    page.press("Home", 36)
+    assert page.run("document.getElementById('epoch-text').value") == "1 of 6"
+    first = roles(page)
+    assert first != before  # all gates are 0.5 then: everything is cut and one path restored
+    assert sum(role.endswith("restored") for role in first) >= 2
+    assert "the widest one was restored" in page.run("document.getElementById('drawing-status').innerText")
+    page.run("document.getElementById('tau').focus()")
+    page.press("Home", 36)
+    assert page.run("document.getElementById('tau-text').value") == "0.01"
+    assert all(role.endswith("kept") for role in roles(page))
+    page.press("ArrowRight", 39)
+    assert page.run("document.getElementById('tau-text').value") == "0.02"
+    assert heat == page.run("document.getElementById('weights').innerText")  # made up to stay the same
+    assert page.errors == []
+
+
+@pytest.mark.filterwarnings("ignore::strategies.pruning.RescueWarning")
+def test_the_picture_agrees_with_the_genotype_for_every_threshold(page: Page, report: str) -> None:
+    open_report(page, report)
+    kept = "#drawing .edge[data-role=kept], #drawing .edge[data-role=restored]"
+    for tau in (0.3, 0.75, 0.95):
+        page.run(
+            f"(() => {{ const s = document.getElementById('tau'); s.value = {tau}; s.dispatchEvent(new Event('input')); }})()"
+        )
+        drawn = page.run(f"[...document.querySelectorAll('{kept}')].map((each) => each.dataset.edge)")
+        chosen = int(page.run("document.getElementById('run').value"))
+        genotype = made_up_record(levels=4, num_epochs=6, seed=chosen).genotype(tau)
+        assert sorted(drawn) == sorted(map(str, genotype.edges))
+        nodes = page.run(
+            "[...document.querySelectorAll('#drawing .node[data-live=true]')].map((each) => each.dataset.node)"
+        )
+        assert nodes == [str(node) for node in genotype.nodes]
+
+
+def test_edges_are_chosen_by_box_and_by_click_and_searches_compared(page: Page, report: str) -> None:
+    open_report(page, report)
+    curves = "[...document.querySelectorAll('#gates path.curve')].map((each) => each.dataset.name)"
+    before = page.run(curves)
+    page.run(
+        "document.querySelector('#gates input[value=\"N0.0-N0.3\"]').checked || document.querySelector('#gates input[value=\"N0.0-N0.3\"]').click()"
+    )
+    assert "N0.0-N0.3" in page.run(curves)
+    free = next(str(edge) for edge in Grid(4).edges if str(edge) not in page.run(curves))
+    page.run(
+        f"document.querySelector('#drawing .edge[data-edge=\"{free}\"] .target').dispatchEvent(new MouseEvent('click'))"
+    )
+    after = page.run(curves)
+    assert free in after and set(before) <= set(after)
+    page.run(
+        "(() => { const s = document.getElementById('other'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })()"
+    )
+    assert set(page.run(curves)) == {*after, *(f"{name} *" for name in after)}
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 3840])
+def test_nothing_is_cut_off(page: Page, report: str, width: int) -> None:
+    page.resize(width, 2000)
+    try:
+        open_report(page, report)
+        assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
+        outside = page.run(
+            """[...document.querySelectorAll('svg text')].filter((each) => {
+              const box = each.getBoundingClientRect(), frame = each.ownerSVGElement.getBoundingClientRect();
+              return box.width && (box.left < frame.left - 2 || box.right > frame.right + 2 ||
+                                   box.top < frame.top - 2 || box.bottom > frame.bottom + 2);
+            }).map((each) => each.textContent)"""
+        )
+        assert outside == []
+        overlapping = page.run(
+            """[...document.querySelectorAll('#drawing .node')].flatMap((node) => {
+              const boxes = [...node.querySelectorAll('text')].map((each) => [each.textContent, each.getBoundingClientRect()]);
+              return boxes.flatMap(([a, p], i) => boxes.slice(i + 1).filter(([b, q]) =>
+                p.left < q.right && q.left < p.right && p.top + 2 < q.bottom && q.top + 2 < p.bottom).map(([b]) => a + ' / ' + b));
+            })"""
+        )
+        assert overlapping == []
+        smallest = page.run(
+            "Math.min(...[...document.querySelectorAll('#drawing text')].map((each) => each.getBoundingClientRect().height))"
+        )
+        assert smallest > 9  # pixels: still readable
+    finally:
+        page.resize(1280)
+
+
+def test_controls_have_labels_and_pictures_descriptions(page: Page, report: str) -> None:
+    open_report(page, report)
+    unnamed = page.run(
+        "[...document.querySelectorAll('input, select')].filter((each) => !each.labels.length).map((each) => each.outerHTML)"
+    )
+    assert unnamed == []
+    assert page.run(
+        "[...document.querySelectorAll('#page svg')].every((each) => each.getAttribute('aria-label'))"
+    )
+    assert page.run("document.documentElement.lang") == "en"
+
+
+def test_chromium_is_looked_for_by_name() -> None:
+    assert Path(program()).exists()
