@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 import torch
 from search_runs import FINAL, made_up_record, made_up_run
+from typer.testing import CliRunner
 
 from search_space.errors import UserError
 from search_space.grid import Grid, live_nodes, widest_path
 from strategies.gates import decided_share
 from strategies.pruning import RescueWarning, keep_edges
+from uxnet_eval import cli
 from uxnet_eval.report import find_source, live, write_report
 from uxnet_eval.report.geometry import grid_geometry
 from uxnet_eval.report.live import LiveReport, ValidationCases, architecture_picture
@@ -428,6 +430,24 @@ def test_validation_cases_keep_a_film_of_fixed_cases_and_the_extremes(tmp_path: 
     ]
 
 
+def test_a_stored_case_looks_the_same_in_any_orientation() -> None:
+    """The same anatomy stored as RAS and as LPS with its axes swapped, voxels of 1 x 2 x 3 mm."""
+    random = np.random.default_rng(0)
+    image, label = random.random((1, 4, 5, 6)), random.integers(0, 3, (4, 5, 6))
+    upright, turned = ValidationCases(), ValidationCases()
+    upright.add_stored("a", image, label, label, np.diag([1.0, 2.0, 3.0, 1.0]))
+    swapped = np.array([[0, -1.0, 0, 3], [-2.0, 0, 0, 8], [0, 0, 3.0, 0], [0, 0, 0, 1]])
+    turned.add_stored(
+        "a",
+        image.transpose(0, 2, 1, 3)[:, ::-1, ::-1],
+        label.transpose(1, 0, 2)[::-1, ::-1],
+        label.transpose(1, 0, 2)[::-1, ::-1],
+        swapped,
+    )
+    assert np.array_equal(upright.film()["a"], turned.film()["a"])
+    upright.rank({"a": 0.5})
+
+
 def test_the_drawing_of_a_search_with_fixed_edges_and_operations() -> None:
     record = made_up_record()
     record.gates = {name: 0.1 for name in list(record.gates)[2:]}
@@ -453,6 +473,23 @@ def test_scores_are_shown_without_a_summary_too(tmp_path: Path) -> None:
     (scores,) = find_source(tmp_path).scores
     assert scores["summary"]["classes"]["organ"]["dice"]["mean"] is None
     write_report(tmp_path, tmp_path / "report.html")
+
+
+def test_the_command_writes_the_page_and_tells_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made_up_run(tmp_path / "run", finished=False)
+    done = CliRunner().invoke(cli.app, ["report", "run"])
+    assert done.exit_code == 0
+    assert "note: run: no final result yet" in done.output and "wrote report.html" in done.output
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    for output, message in (
+        ("page.pdf", "expected a name that ends in .html"),
+        ("no/page.html", "does not exist"),
+    ):
+        with pytest.raises(UserError, match=message):
+            CliRunner().invoke(cli.app, ["report", "run", "-o", output], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("text", ["", "case_id,dice\n1,0.5\n", "\x00\x01"])

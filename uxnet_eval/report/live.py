@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import torch
+from nibabel.affines import voxel_sizes
 from torch import Tensor
 
 from search_space.genotype import parse_layer
@@ -39,10 +41,10 @@ class ValidationCases:
     """The cases of one validation, of which only their planes are kept.
 
     Args:
-        spacing_mm: of the network's grid.
+        spacing_mm: of the network's grid, for :meth:`add`.
     """
 
-    def __init__(self, spacing_mm: Sequence[float]) -> None:
+    def __init__(self, spacing_mm: Sequence[float] = ()) -> None:
         self._spacing_mm = tuple(spacing_mm)
         self._cases: list[tuple[str, float | None, list[Plane]]] = []
 
@@ -59,6 +61,38 @@ class ValidationCases:
         gray, true, found = (volume[0, 0].cpu().numpy() for volume in (image.float(), reference, prediction))
         value = None if torch.isnan(dice) else float(dice)
         self._cases.append((case_id, value, cut_planes(gray, true, found, self._spacing_mm)))
+
+    def add_stored(
+        self,
+        case_id: str,
+        image: np.ndarray,
+        reference: np.ndarray,
+        prediction: np.ndarray,
+        affine: np.ndarray,
+    ) -> None:
+        """Notes one case as its file stores it, in any orientation; :meth:`rank` tells its Dice.
+
+        Args:
+            case_id: of the case.
+            image: (C, *S); its first channel is shown.
+            reference: class indices, (*S).
+            prediction: class indices, (*S).
+            affine: 4x4, voxel to mm.
+        """
+        volumes, spacing_mm = [image[0], reference, prediction], voxel_sizes(affine)[: reference.ndim]
+        if reference.ndim == 3:
+            to_ras = nib.orientations.io_orientation(affine)
+            volumes = [nib.orientations.apply_orientation(volume, to_ras) for volume in volumes]
+            spacing_mm = spacing_mm[np.argsort(to_ras[:, 0])]
+        gray, true, found = volumes
+        self._cases.append((case_id, None, cut_planes(gray, true, found, spacing_mm.tolist())))
+
+    def rank(self, dices: Mapping[str, float]) -> None:
+        """Sets the Dice of the cases by case id; NaN where no foreground class occurs."""
+        self._cases = [
+            (case_id, None if np.isnan(dices[case_id]) else float(dices[case_id]), planes)
+            for case_id, _, planes in self._cases
+        ]
 
     def save(self, folder: Path, class_names: Sequence[str], what: str) -> None:
         """Writes the best, the median and the worst case into ``overlays/`` of an output folder, for the report."""
@@ -136,9 +170,9 @@ class LiveReport:
     def _announce(self) -> None:
         address = served_from()
         if self._log_folder is None or address is None:
-            logger.info("report, from now on up to date: %s", self._folder / PAGE)
+            logger.info("report: %s", self._folder / PAGE)
         else:
-            logger.info("report, from now on up to date: %s/%s", address, self._served_name)
+            logger.info("report: %s/%s", address, self._served_name)
             logger.info("report of all searches of the experiment: %s/%s", address, PAGE)
 
     def _is_due(self, page: Path) -> bool:

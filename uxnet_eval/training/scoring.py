@@ -10,15 +10,20 @@ from nibabel.affines import voxel_sizes
 
 from ..evaluate import Evaluation
 from ..metrics import EMPTY_POLICY
-from ..msd import Dataset, load_label
+from ..msd import Dataset, load_image, load_label
 from ..prediction import predict_prepared
 from ..prepared_cases import PreparedCases
+from ..report.live import ValidationCases
 from ..scores import score_cases, summarise
 from .checkpoint import LoadedModel
 
 
 def score_model(
-    model: LoadedModel, cases: PreparedCases, dataset: Dataset, tolerance_mm: float
+    model: LoadedModel,
+    cases: PreparedCases,
+    dataset: Dataset,
+    tolerance_mm: float,
+    seen: ValidationCases | None = None,
 ) -> Evaluation:
     """The scores of a model on prepared cases: what predicting their files and evaluating the files gives.
 
@@ -27,6 +32,7 @@ def score_model(
         cases: of ``dataset``, prepared by the model's plan.
         dataset: which the cases belong to.
         tolerance_mm: of the surface Dice.
+        seen: notes every case and its Dice, for the report.
     """
 
     def predicted() -> Iterator[tuple[str, np.ndarray, np.ndarray, list[float]]]:
@@ -35,9 +41,15 @@ def score_model(
             prediction = predict_prepared([model], item["image"].float(), item["grid"])
             reference, affine = load_label(case, dataset)
             spacing_mm = voxel_sizes(affine)[: dataset.spatial_dims].tolist()
+            if seen is not None:
+                seen.add_stored(
+                    case.case_id, load_image(case, dataset)[0], reference, prediction.label, affine
+                )
             yield case.case_id, reference, prediction.label, spacing_mm
 
     table = score_cases(predicted(), dataset.class_names, tolerance_mm)
+    if seen is not None:
+        seen.rank(table.groupby("case_id")["dice"].mean().to_dict())
     summary: dict[str, Any] = {
         **summarise(table),
         "tolerance_mm": tolerance_mm,

@@ -21,6 +21,7 @@ from search_space.errors import UserError
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..precision import resolve_device, resolve_precision
+from ..report.live import LiveReport, ValidationCases
 from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from ..search_progress import SearchProgress
 from ..search_record import write_json
@@ -175,8 +176,10 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     training.save(LAST_NAME, module, {"val_dice": newest["val_dice"], "epoch": newest["epoch"]})
     model = load_model(folder / BEST_NAME, device=config.runtime.device)
     logger.info("scoring %d cases with the weights of epoch %d", len(training.held_out), best["epoch"])
-    evaluation = score_model(model, data.validation_cases, training.dataset, config.train.tolerance_mm)
+    dataset, seen = training.dataset, ValidationCases()
+    evaluation = score_model(model, data.validation_cases, dataset, config.train.tolerance_mm, seen)
     write_evaluation(evaluation, folder)
+    seen.save(folder, dataset.class_names, f"Cases of the fold, weights of epoch {best['epoch']}")
     for message in evaluation.summary["warnings"]:
         logger.warning("%s", message)
     final = {
@@ -199,6 +202,7 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
             "stopped_early": reporter.stopped_early,
         },
     )
+    LiveReport(folder).update(last=True)
     report_final(final)
     logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
 
