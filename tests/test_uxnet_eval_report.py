@@ -19,6 +19,7 @@ import torch
 from search_runs import FINAL, made_up_record, made_up_run
 from typer.testing import CliRunner
 
+from search_space import presets
 from search_space.errors import UserError
 from search_space.grid import Grid, live_nodes, widest_path
 from strategies.gates import decided_share
@@ -514,7 +515,10 @@ def test_a_training_shows_its_curves_before_and_after_its_end(tmp_path: Path) ->
         "classes": [[0.8, 0.8]],
     }
     assert notes == ["fold 0: this training is not finished; shown are the validations so far"]
+    assert training["drawing"] is None
     write_json(tmp_path / "result.json", {"default": 0.81, "architecture": "unet"})
+    presets.get("unet", 3).save(tmp_path / "genotype.json")
+    assert find_source(tmp_path).trainings[0]["drawing"].startswith("data:image/svg+xml;base64,")
     assert find_source(tmp_path).trainings[0]["result"] == {"default": 0.81, "architecture": "unet"}
     assert find_source(tmp_path).searches == []
     (tmp_path / "training.json").write_text('{"history": [{"epoch"')

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CURVES_NAME, RESULT_NAME = "training.json", "result.json"
+import yaml
+
+from search_space.errors import UserError
+from search_space.genotype import Genotype
+
+from ..drawing import draw, save
+from ..run_folder import CONFIG_NAME, RESULT_NAME
+
+CURVES_NAME, GENOTYPE_NAME = "training.json", "genotype.json"
 
 
 def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:
@@ -36,7 +46,13 @@ def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] |
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         notes.append(f"{file}: the learning curves cannot be read ({type(error).__name__}: {error})")
         return None
-    return {"name": name, "classes": classes, "curves": curves, "result": _read_result(folder, name, notes)}
+    return {
+        "name": name,
+        "classes": classes,
+        "curves": curves,
+        "result": _read_result(folder, name, notes),
+        "drawing": _drawing(folder, notes),
+    }
 
 
 def _read_result(folder: Path, name: str, notes: list[str]) -> dict[str, Any]:
@@ -48,6 +64,27 @@ def _read_result(folder: Path, name: str, notes: list[str]) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         notes.append(f"{folder / RESULT_NAME}: cannot be read ({error})")
     return {}
+
+
+def _drawing(folder: Path, notes: list[str]) -> str | None:
+    """The drawing of the network as a data URL; None for a network that no genotype describes."""
+    if not (folder / GENOTYPE_NAME).exists():
+        return None
+    try:
+        genotype = Genotype.load(folder / GENOTYPE_NAME)
+        settings = (
+            yaml.safe_load((folder / CONFIG_NAME).read_text()) if (folder / CONFIG_NAME).exists() else {}
+        )
+        spatial_dims = settings.get("plan", {}).get("spatial_dims", 3)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "architecture.svg"
+            save(draw(genotype, spatial_dims=spatial_dims), file)
+            return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
+    except (UserError, OSError, AttributeError, yaml.YAMLError) as error:
+        notes.append(
+            f"{folder / GENOTYPE_NAME}: the network cannot be drawn ({' '.join(str(error).split())})"
+        )
+        return None
 
 
 def _finite(value: Any) -> float | None:

@@ -6,6 +6,15 @@ const RESULT_TITLES = {
   multiply_adds: "multiply-adds", minutes: "minutes", peak_memory_gib: "peak memory, GiB", best_epoch: "best epoch", num_epochs: "epochs",
 };
 
+// Trainings of the same network, such as the folds of one, share a drawing.
+function networkDrawings(trainings) {
+  const drawings = groupBy(trainings.filter((training) => training.drawing), (training) => training.drawing);
+  return drawings.map(([url, members]) => {
+    const names = members.map((training) => training.name).join(", ");
+    return el("figure", { class: "network" }, el("figcaption", null, `Network of ${names}`), el("img", { src: url, alt: `The network of ${names}` }));
+  });
+}
+
 function trainingSection(trainings) {
   const keys = Object.keys(RESULT_TITLES).filter((key) => trainings.some((training) => key in training.result));
   const numeric = keys.map((key, i) => (key === "architecture" ? -1 : i + 1));
@@ -27,5 +36,6 @@ function trainingSection(trainings) {
   return section("training", one ? "Training" : "Trainings",
     keys.length ? el("div", { class: "scroll" }, table(null, ["training", ...keys.map((key) => RESULT_TITLES[key])], rows, numeric)) : null,
     el("div", { class: "charts" }, [["Dice on validation cases", dice], ["Loss", loss]].map(([title, chart]) =>
-      el("figure", null, el("figcaption", null, title), drawn(chart)))));
+      el("figure", null, el("figcaption", null, title), drawn(chart)))),
+    networkDrawings(trainings));
 }
