@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .convolution import CONV_FUNCTION
 from .grid import Edge, Node
-from .layers import Convolution, max_pool, upsample
-
-CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
+from .layers import Convolution
+from .resampling import max_pool, upsample
 
 
 class Align(nn.Module):

@@ -4,7 +4,7 @@ Shapes: B batch, C channels, *S = H W or D H W. Every operation maps (B, C_in, *
 (normal), S / stride (reduction) or S * stride (expansion). None has a bias, and normalisation and activation follow
 the mixture of a layer's candidates (:class:`NormAct`), so that a candidate that is a single convolution is linear.
 Such a candidate says so by its method ``kernel()``: sum_i alpha_i O_i(x) is then one convolution with the kernel
-sum_i alpha_i K_i.
+sum_i alpha_i K_i. The others have ``scaled(x, weight)``, which gives weight O(x) without multiplying a feature map.
 """
 
 from __future__ import annotations
@@ -16,21 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .convolution import CONV_FUNCTION, SAME_CONV
+from .normalization import NormAct
 from .operations import KINDS, legal_operations
+from .resampling import max_pool, upsample
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
+TRANSPOSED_CONV_FUNCTION = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 AVG_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
-LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
-
-
-class NormAct(nn.Sequential):
-    """Instance norm with affine parameters, then LeakyReLU(0.01)."""
-
-    def __init__(self, channels: int, spatial_dims: int) -> None:
-        super().__init__(INSTANCE_NORM[spatial_dims](channels, affine=True), nn.LeakyReLU(0.01, inplace=True))
 
 
 class Convolution(nn.Module):
@@ -55,7 +49,7 @@ class Convolution(nn.Module):
         self.stride = tuple(stride or (1,) * dims)
         self.dilation = dilation
         padding = tuple(dilation * (k // 2) for k in kernel_size)
-        self.conv = CONV[dims](
+        self.conv = SAME_CONV[dims](
             in_channels,
             out_channels,
             tuple(kernel_size),
@@ -68,6 +62,12 @@ class Convolution(nn.Module):
     def kernel(self) -> Tensor:
         """The kernel, (C_out, C_in, *K)."""
         return self.conv.weight
+
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` times the output."""
+        return CONV_FUNCTION[x.ndim - 2](
+            x, self.kernel() * weight, None, self.stride, self.conv.padding, self.dilation
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -109,6 +109,11 @@ class DoubleConvolution(nn.Sequential):
             Convolution(out_channels, out_channels, size),
         )
 
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` (positive) times the output: the weight goes through the activation into the norm in between."""
+        first, norm_act, second = self
+        return second(norm_act(first(x), weight))
+
 
 class PoolProject(nn.Module):
     """Max or average pooling by ``stride``, then a 1x1x1 convolution to the new number of channels."""
@@ -117,11 +122,21 @@ class PoolProject(nn.Module):
         super().__init__()
         dims = len(stride)
         self.stride = tuple(stride)
-        self.pool = (AVG_POOL if average else MAX_POOL)[dims]
+        self.average = average
         self.project = Convolution(in_channels, out_channels, (1,) * dims)
 
+    def pool(self, x: Tensor) -> Tensor:
+        """``x`` reduced by the stride."""
+        if self.average:
+            return AVG_POOL[x.ndim - 2](x, self.stride, self.stride)
+        return max_pool(x, self.stride)
+
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` times the output."""
+        return self.project.scaled(self.pool(x), weight)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.project(self.pool(x, self.stride, self.stride))
+        return self.project(self.pool(x))
 
 
 class AvgPoolProject(PoolProject):
@@ -145,9 +160,14 @@ class TransposedConvolution(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int]) -> None:
         super().__init__()
+        self.stride = tuple(stride)
         self.conv = TRANSPOSED_CONV[len(stride)](
-            in_channels, out_channels, tuple(stride), stride=tuple(stride), bias=False
+            in_channels, out_channels, self.stride, stride=self.stride, bias=False
         )
+
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` times the output."""
+        return TRANSPOSED_CONV_FUNCTION[x.ndim - 2](x, self.conv.weight * weight, None, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -161,20 +181,12 @@ class ProjectInterpolate(nn.Module):
         self.stride = tuple(stride)
         self.project = Convolution(in_channels, out_channels, (1,) * len(stride))
 
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` times the output."""
+        return upsample(self.project.scaled(x, weight), self.stride)
+
     def forward(self, x: Tensor) -> Tensor:
         return upsample(self.project(x), self.stride)
-
-
-def upsample(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """``x`` enlarged by ``stride`` with bi- or trilinear interpolation (voxel centres aligned, edges repeated)."""
-    return F.interpolate(
-        x, scale_factor=[float(s) for s in stride], mode=LINEAR_MODE[len(stride)], align_corners=False
-    )
-
-
-def max_pool(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """``x`` reduced by ``stride`` with max pooling."""
-    return MAX_POOL[len(stride)](x, tuple(stride), tuple(stride))
 
 
 def build_operation(name: str, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:

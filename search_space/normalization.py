@@ -1,0 +1,91 @@
+"""Instance norm and LeakyReLU in one step that keeps channels-last memory and bfloat16.
+
+Shapes: B batch, C channels, *S = H W or D H W.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from .convolution import is_eager_on_cpu
+
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+SLOPE = 0.01
+
+
+class NormAct(nn.Sequential):
+    """Instance norm with affine parameters, then LeakyReLU(0.01)."""
+
+    def __init__(self, channels: int, spatial_dims: int) -> None:
+        super().__init__(
+            INSTANCE_NORM[spatial_dims](channels, affine=True), nn.LeakyReLU(SLOPE, inplace=True)
+        )
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """(B, C, *S) to (B, C, *S).
+
+        Args:
+            scale: a positive scalar s by which the result is multiplied: since LeakyReLU(s z) = s LeakyReLU(z), it is
+                enough to multiply the norm's weights and biases.
+        """
+        norm = self[0]
+        weight, bias = norm.weight, norm.bias
+        if scale is not None:
+            weight, bias = weight * scale, bias * scale
+        if is_eager_on_cpu(x) and x[0, 0].numel() > 1:
+            return _InstanceNormLeakyReLU.apply(x, weight, bias, norm.eps)
+        # Raises for a single voxel, which has no variance.
+        return F.leaky_relu(F.instance_norm(x, weight=weight, bias=bias, eps=norm.eps), SLOPE, inplace=True)
+
+
+class _InstanceNormLeakyReLU(torch.autograd.Function):
+    """The batch norm of each sample on its own, activated in place.
+
+    PyTorch's ``instance_norm`` is that too, but as one sample of B x C channels, which costs a copy out of
+    channels-last memory before and back into it after.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        y = torch.empty_like(x)
+        moments = weight.new_empty(2, len(x), x.shape[1])
+        for index, sample in enumerate(x.split(1)):
+            torch.ops.aten.native_batch_norm.out(
+                sample, weight, bias, None, None, True, 0.0, eps,
+                out=y[index : index + 1], save_mean=moments[0, index], save_invstd=moments[1, index],
+            )  # fmt: skip
+        F.leaky_relu_(y, SLOPE)
+        ctx.save_for_backward(x, y, weight, moments)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        x, y, weight, (means, inverse_deviations) = ctx.saved_tensors
+        gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
+        needed = [ctx.needs_input_grad[0], True, True]  # the latter two cost nothing
+        of_x = torch.empty_like(x) if needed[0] else None
+        of_weight = of_bias = 0
+        for index, (sample, of_sample) in enumerate(zip(x.split(1), gradient.split(1), strict=True)):
+            parts = torch.ops.aten.native_batch_norm_backward(
+                of_sample,
+                sample,
+                weight,
+                None,
+                None,
+                means[index],
+                inverse_deviations[index],
+                True,
+                ctx.eps,
+                needed,
+            )
+            if of_x is not None:
+                of_x[index : index + 1] = parts[0]
+            of_weight, of_bias = of_weight + parts[1], of_bias + parts[2]
+        return of_x, of_weight if needed[1] else None, of_bias if needed[2] else None, None
