@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
-from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from nni.nas.nn.pytorch import LayerChoice
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
+from .folded_convolution import folded_convolution
 
 
 @runtime_checkable
@@ -30,33 +28,53 @@ class LinearCandidate(Protocol):
         ...
 
 
+@runtime_checkable
+class ScaledCandidate(Protocol):
+    """A candidate that can take its weight inside, where it costs less than on the output."""
+
+    def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
+        """``weight`` (a positive scalar) times the candidate's output for ``x``."""
+        ...
+
+
 class MixedLayer(DifferentiableMixedLayer):
     """The weighted sum of a layer's candidates.
 
-    Folded, the linear candidates are one convolution per dilation, because convolution is linear in its kernel:
-    sum_i a_i (K_i * x) = (sum_i a_i K_i) * x, smaller kernels padded with zeros to the largest support. Every other
-    candidate (one of a user's own, say) is computed and weighted as it is.
+    Folded, the linear candidates are one convolution per dilation and stride, because convolution is linear in its
+    kernel: sum_i a_i (K_i * x) = (sum_i a_i K_i) * x, smaller kernels padded with zeros to the largest support. Other
+    candidates take their weight inside if they can (:class:`ScaledCandidate`); every other one (one of a user's own,
+    say) is computed and weighted as it is.
     """
 
     folded = True
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self._softmax(self._arch_alpha)
-        chosen: dict[tuple[int, tuple[int, ...]], list[tuple[Tensor, Tensor]]] = {}
-        total: Tensor | None = None
-        for name, weight in zip(self.names, weights, strict=True):
+        return self._folded_sum(x, weights) if self.folded else self._plain_sum(x, weights)
+
+    def _plain_sum(self, x: Tensor, weights: Tensor) -> Tensor:
+        terms = [_weighted(self[name], x, weight) for name, weight in zip(self.names, weights, strict=True)]
+        return sum(terms[1:], terms[0])
+
+    def _folded_sum(self, x: Tensor, weights: Tensor) -> Tensor:
+        groups: dict[tuple[int, tuple[int, ...]], list[tuple[Tensor, Tensor]]] = {}
+        others: list[tuple[nn.Module, Tensor]] = []
+        for name, weight in zip(self.names, weights.unbind(), strict=True):
             candidate = self[name]
-            if self.folded and isinstance(candidate, LinearCandidate):
-                key = candidate.dilation, candidate.stride
-                chosen.setdefault(key, []).append((weight, candidate.kernel()))
+            if isinstance(candidate, LinearCandidate):
+                place = candidate.dilation, candidate.stride
+                groups.setdefault(place, []).append((weight, candidate.kernel()))
             else:
-                y = candidate(x)
-                y = y * weight.to(y.dtype)
-                total = y if total is None else total + y
-        for (dilation, stride), terms in chosen.items():
-            kernel = add_kernels(terms)
-            padding = [dilation * (size // 2) for size in kernel.shape[2:]]
-            y = CONV_FUNCTION[x.ndim - 2](x, kernel, None, stride, padding, dilation)
+                others.append((candidate, weight))
+        total: Tensor | None = None
+        for (dilation, stride), terms in groups.items():
+            y = folded_convolution(x, terms, stride, dilation)
+            total = y if total is None else total + y
+        for candidate, weight in others:
+            if isinstance(candidate, ScaledCandidate):
+                y = candidate.scaled(x, weight)
+            else:
+                y = _weighted(candidate, x, weight)
             total = y if total is None else total + y
         assert total is not None
         return total
@@ -72,18 +90,6 @@ class MixedLayer(DifferentiableMixedLayer):
         return mixed
 
 
-def add_kernels(terms: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """sum_i a_i K_i over their common support.
-
-    Args:
-        terms: weights (scalars) and kernels (C_out, C_in, *K_i) with odd K_i, centred on each other.
-    """
-    support = [max(sizes) for sizes in zip(*(kernel.shape[2:] for _, kernel in terms), strict=True)]
-    total: Tensor | None = None
-    for weight, kernel in terms:
-        # F.pad starts at the last axis.
-        margins = [(s - k) // 2 for s, k in zip(reversed(support), reversed(kernel.shape[2:]), strict=True)]
-        padded = F.pad(kernel * weight, [side for margin in margins for side in (margin, margin)])
-        total = padded if total is None else total + padded
-    assert total is not None
-    return total
+def _weighted(candidate: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+    y = candidate(x)
+    return y * weight.to(y.dtype)

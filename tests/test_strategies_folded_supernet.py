@@ -122,6 +122,30 @@ def test_any_configuration(config: SearchSpaceConfig, batch_size: int, seed: int
     assert_same_function(config, size, batch_size, seed)
 
 
+@pytest.mark.parametrize(
+    ("spatial_dims", "strides"), [(2, None), (3, None), (3, ((2, 2, 1), (1, 2, 2), (2, 2, 2)))]
+)
+def test_architecture_step(spatial_dims: int, strides: Any) -> None:
+    """With the weights fixed, alphas and betas get the gradients of the plain form, and nothing else gets any."""
+    config = SearchSpaceConfig(
+        spatial_dims=spatial_dims, levels=4, strides=strides, base_channels=2, num_classes=3
+    )
+    networks = twins(config)
+    image = torch.randn(2, 1, *(16,) * spatial_dims, dtype=torch.float64)
+    target = torch.randint(3, (2, *image.shape[2:]))
+    for network in networks:
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_("alpha" in name or "beta" in name)
+    (expected, expected_gradients), (actual, gradients) = (
+        loss_and_gradients(network, image, target) for network in networks
+    )
+    assert_close(actual, expected, "logits")
+    assert gradients.keys() == expected_gradients.keys()
+    assert len(gradients) == len(config.grid.edges) + len(config.grid.layers)
+    for name, gradient in expected_gradients.items():
+        assert_close(gradients[name], gradient, f"gradient of {name}")
+
+
 def test_random_start_differs() -> None:
     """The comparison can fail: another alpha gives another output."""
     plain, folded = twins(SearchSpaceConfig(spatial_dims=2, levels=2, base_channels=2))
