@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 CONV_FUNCTION = {2: F.conv2d, 3: F.conv3d}
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+HALF_TYPES = (torch.bfloat16, torch.float16)
 VECTOR_CHANNELS = 16
 """Output channels that fill a vector register (512 bits of float32 sums)."""
 
@@ -197,13 +198,18 @@ def _convolution_backward(
     gradient: Tensor, x: Tensor, kernel: Tensor, dilation: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of a dense or dilated convolution for its feature map and its kernel, where ``needed``."""
-    dims = x.ndim - 2
+    dims, dtype = x.ndim - 2, x.dtype
     padding = [dilation * (size // 2) for size in kernel.shape[2:]]
+    if needed[1] and x.dtype in HALF_TYPES and any(s < k for s, k in zip(x.shape[2:], kernel.shape[2:], strict=True)):
+        # oneDNN (3.x, AVX-512 and AMX) leaves parts of such a kernel's gradient uninitialised in bfloat16.
+        x, gradient, kernel = x.float(), gradient.float(), kernel.float()
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
         gradient, x, kernel, None, [1] * dims, padding, [dilation] * dims, False, [0] * dims, 1,
         [needed[0], needed[1], False],
     )  # fmt: skip
-    return of_x, of_kernel
+    if of_x is not None:
+        of_x = of_x.to(dtype)
+    return of_x, None if of_kernel is None else of_kernel.to(dtype)
 
 
 def _split(x: Tensor, dilation: int, paired: bool) -> Tensor:

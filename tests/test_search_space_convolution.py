@@ -99,6 +99,26 @@ def test_autocast_computes_in_bfloat16() -> None:
     torch.testing.assert_close(y.float(), reference(x, kernel, 1), rtol=0.05, atol=0.5)
 
 
+@pytest.mark.parametrize("size", [(2, 2, 2), (4, 4, 4), (3, 8, 8), (1, 4, 4)])
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_kernels_larger_than_the_feature_map_in_bfloat16(
+    size: tuple[int, ...], kernel_size: int, dilation: int
+) -> None:
+    """oneDNN's own gradient of such a kernel is in parts whatever the memory held before: 1e30 here."""
+    torch.manual_seed(0)
+    size = tuple(dilation * s for s in size)  # one phase has the size
+    x = torch.randn(2, 16, *size).bfloat16().contiguous(memory_format=torch.channels_last_3d)
+    kernel = torch.randn(16, 16, *(kernel_size,) * 3).bfloat16().requires_grad_()
+    for _ in range(3):
+        poison = [torch.full((number,), 1e30) for number in (10**4, 10**5, 10**6)]
+        del poison
+        actual = torch.autograd.grad(same_convolution(x, kernel, dilation).sum(), kernel)[0]
+        assert actual.dtype == torch.bfloat16
+        expected = torch.autograd.grad(reference(x.double(), kernel.double(), dilation).sum(), kernel)[0]
+        torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05 * expected.abs().max().item())
+
+
 def test_plain_operations_switch_off_and_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr(convolution._SameConvolution, "apply", lambda *args: calls.append(args))
