@@ -4,6 +4,7 @@
 - ``metrics``: keys and values that break the tuner or the web UI.
 - ``messages``: warnings at import, JSON that loses everything after ``//``.
 - ``experiment_config``: settings that hang the manager, flood the machine, or die late and quietly.
+- ``trial_run``: a search space that does not fit the run which the trials start.
 - ``manager``: a web server that is open to the network.
 """
 

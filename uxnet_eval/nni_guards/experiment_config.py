@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ import yaml
 
 from search_space.errors import UserError, nearest
 
-from ..run_config import RunConfig, RunFile
+from .trial_run import check_named_files, check_search_space, find_trial_run
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
@@ -83,8 +81,10 @@ def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
             )
     for kind in ("tuner", "assessor"):
         _check_algorithm(getattr(canonical, kind), kind, source)
-    run = _run_config(canonical, source)
-    check_search_space(canonical.search_space, run, source)
+    run = find_trial_run(canonical, source)
+    check_search_space(canonical.search_space, run.config if run else None, source)
+    if run is not None:
+        check_named_files(canonical.search_space, run, source)
     return canonical
 
 
@@ -201,108 +201,3 @@ def _check_algorithm(algorithm: Any, kind: str, source: str) -> None:
             f"{source}: NNI has no {kind} '{algorithm.name}'{nearest(algorithm.name, known)}; "
             f"there are {', '.join(sorted(known))}"
         )
-
-
-def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
-    """Refuses a search space that NNI's messages or the run configuration cannot take.
-
-    Args:
-        space: as NNI reads it, ``{name: {_type: ..., _value: [...]}}``.
-        run: the run configuration that the parameters will override; None: anything goes.
-        source: the beginning of an error message.
-
-    Raises:
-        UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry, a name
-            that is no setting, a value that the setting does not allow.
-    """
-    from nni.common.hpo_utils import validate_search_space
-
-    for text in _texts(space):
-        if "#" in text or "//" in text:
-            raise UserError(
-                f"{source}: search space holds '{text}'; NNI drops what follows '#' or '//', so use neither "
-                "(not a path or an address, but a name of your own for it)"
-            )
-    try:
-        validate_search_space(space, raise_exception=True)
-    except ValueError as error:
-        hint = "; YAML takes 1e-3 for text, write 1.0e-3" if "values :" in str(error) else ""
-        raise UserError(f"{source}: {_one_line(error)}{hint}") from None
-    if run is not None:
-        for name, entry in space.items():
-            for value in _extreme_values(entry["_type"], entry["_value"]):
-                run.override({name: value}, source=f"{source}: search space")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every string in nested lists and mappings, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(key)
-            yield from _texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
-
-
-def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
-    """Values that a distribution of NNI's can give: all of a choice, the ends of a range, the median."""
-    if kind == "choice":
-        return arguments
-    if kind == "randint":
-        return [arguments[0], arguments[1] - 1]
-    if "lognormal" in kind:
-        return [math.exp(arguments[0])]
-    return arguments[:1] if "normal" in kind else arguments[:2]
-
-
-def _run_config(config: ExperimentConfig, source: str) -> RunFile | None:
-    """The run configuration that ``uxnet search`` or ``train --config X`` names; None for another trial command."""
-    service = (
-        config.training_service[0] if isinstance(config.training_service, list) else config.training_service
-    )
-    command = service.trial_command or config.trial_command or ""
-    words = shlex.split(command)
-    starts = [
-        index
-        for index, word in enumerate(words)
-        if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
-    ]
-    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
-    if not commands:
-        return None
-    for index, word in enumerate(words):
-        given = None
-        if word in ("--config", "-c") and index + 1 < len(words):
-            given = words[index + 1]
-        elif word.startswith("--config="):
-            given = word.partition("=")[2]
-        if given is not None:
-            try:
-                with _working_directory(service.trial_code_directory):  # where the trial will run
-                    run = _run_file("train" in commands).load(given)
-                    run.check_files(beside=Path(given).parent)
-            except UserError as error:
-                raise UserError(f"{source}: trialCommand: {error}") from None
-            return run
-    raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
-
-
-def _run_file(trains: bool) -> type[RunFile]:
-    if not trains:
-        return RunConfig
-    from ..training.config import TrainConfig  # deferred: it imports these guards
-
-    return TrainConfig
-
-
-@contextlib.contextmanager
-def _working_directory(folder: str | os.PathLike[str]) -> Iterator[None]:
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

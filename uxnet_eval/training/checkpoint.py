@@ -5,6 +5,7 @@ The file holds tensors and plain values alone, so it is loaded without running a
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import platform
@@ -204,6 +205,8 @@ def read_tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch seeks to before the beginning of a truncated archive
+            raise _damaged(path) from None
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of uxnet train") from None
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):

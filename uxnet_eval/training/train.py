@@ -39,6 +39,8 @@ from .scoring import score_model
 logger = logging.getLogger(__name__)
 
 BEST_NAME, LAST_NAME, GENOTYPE_NAME = "best.pt", "last.pt", "genotype.json"
+FINAL_KEYS = ("default", "parameters", "multiply_adds", "minutes", "peak_memory_gib")
+"""Of the final result that NNI gets; ``default`` is the mean Dice of the fold."""
 
 
 def run_training(
@@ -77,7 +79,9 @@ def run_training(
         )
         _keep_genotype(folder, training.architecture)
         if (folder / RESULT_NAME).exists():
-            logger.info("%s: this training is done already: %s", folder, (folder / RESULT_NAME).read_text())
+            result = json.loads((folder / RESULT_NAME).read_text())
+            logger.info("%s: this training is done already: %s", folder, json.dumps(result))
+            report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
             _train(training, checkpoint)
     return folder
@@ -182,13 +186,14 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     seen.save(folder, dataset.class_names, f"Cases of the fold, weights of epoch {best['epoch']}")
     for message in evaluation.summary["warnings"]:
         logger.warning("%s", message)
-    final = {
-        "default": evaluation.summary["mean_dice"] or 0.0,
-        "parameters": training.cost.parameters,
-        "multiply_adds": training.cost.multiply_adds,
-        "minutes": minutes,
-        "peak_memory_gib": peak_gib,
-    }
+    values = (
+        evaluation.summary["mean_dice"] or 0.0,
+        training.cost.parameters,
+        training.cost.multiply_adds,
+        minutes,
+        peak_gib,
+    )
+    final = dict(zip(FINAL_KEYS, values, strict=True))
     write_json(
         folder / RESULT_NAME,
         {

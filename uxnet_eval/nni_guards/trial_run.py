@@ -1,0 +1,144 @@
+"""The run that a trial command starts, and whether the experiment's search space fits it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from search_space.errors import UserError
+
+from ..run_config import RunConfig, RunFile
+
+if TYPE_CHECKING:
+    from nni.experiment.config import ExperimentConfig
+
+
+def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
+    """Refuses a search space that NNI's messages or the run configuration cannot take.
+
+    Args:
+        space: as NNI reads it, ``{name: {_type: ..., _value: [...]}}``.
+        run: the run configuration that the parameters will override; None: anything goes.
+        source: the beginning of an error message.
+
+    Raises:
+        UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry, a name
+            that is no setting, a value that the setting does not allow.
+    """
+    from nni.common.hpo_utils import validate_search_space
+
+    for text in _texts(space):
+        if "#" in text or "//" in text:
+            raise UserError(
+                f"{source}: search space holds '{text}'; NNI drops what follows '#' or '//', so use neither "
+                "(not a path or an address, but a name of your own for it)"
+            )
+    try:
+        validate_search_space(space, raise_exception=True)
+    except ValueError as error:
+        fault = " ".join(str(error).split())
+        hint = "; YAML takes 1e-3 for text, write 1.0e-3" if "values :" in fault else ""
+        raise UserError(f"{source}: {fault}{hint}") from None
+    if run is not None:
+        for name, entry in space.items():
+            for value in _extreme_values(entry["_type"], entry["_value"]):
+                run.override({name: value}, source=f"{source}: search space")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every string in nested lists and mappings, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
+    """Values that a distribution of NNI's can give: all of a choice, the ends of a range, the median."""
+    if kind == "choice":
+        return arguments
+    if kind == "randint":
+        return [arguments[0], arguments[1] - 1]
+    if "lognormal" in kind:
+        return [math.exp(arguments[0])]
+    return arguments[:1] if "normal" in kind else arguments[:2]
+
+
+class TrialRun(NamedTuple):
+    """The run configuration of a trial, its folder, and the folder that the trial runs in."""
+
+    config: RunFile
+    folder: Path
+    working_directory: str | os.PathLike[str]
+
+
+def check_named_files(space: Any, run: TrialRun, source: str) -> None:
+    """Refuses choices of the search space that name a file (a genotype) which is not there or is not sound."""
+    with _working_directory(run.working_directory):
+        for name, entry in space.items():
+            if entry["_type"] == "choice" and any(isinstance(value, str) for value in entry["_value"]):
+                for value in entry["_value"]:
+                    try:
+                        run.config.override({name: value}).check_files(run.folder)
+                    except UserError as error:
+                        raise UserError(f"{source}: search space: {error}") from None
+
+
+def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
+    """The run configuration that ``uxnet search`` or ``train --config X`` names; None for another trial command."""
+    service = (
+        config.training_service[0] if isinstance(config.training_service, list) else config.training_service
+    )
+    command = service.trial_command or config.trial_command or ""
+    words = shlex.split(command)
+    starts = [
+        index
+        for index, word in enumerate(words)
+        if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
+    ]
+    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
+    if not commands:
+        return None
+    for index, word in enumerate(words):
+        given = None
+        if word in ("--config", "-c") and index + 1 < len(words):
+            given = words[index + 1]
+        elif word.startswith("--config="):
+            given = word.partition("=")[2]
+        if given is not None:
+            try:
+                with _working_directory(service.trial_code_directory):  # where the trial will run
+                    run = _run_file("train" in commands).load(given)
+                    run.check_files(beside=Path(given).parent)
+            except UserError as error:
+                raise UserError(f"{source}: trialCommand: {error}") from None
+            return TrialRun(run, Path(given).parent, service.trial_code_directory)
+    raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
+
+
+def _run_file(trains: bool) -> type[RunFile]:
+    if not trains:
+        return RunConfig
+    from ..training.config import TrainConfig  # deferred: it imports these guards
+
+    return TrainConfig
+
+
+@contextlib.contextmanager
+def _working_directory(folder: str | os.PathLike[str]) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
