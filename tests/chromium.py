@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -61,6 +62,9 @@ class Page:
 
     def open(self, url: str) -> None:
         """Goes to a page; errors and requests of the one before are forgotten."""
+        self.call("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank'")
+        self.settle()  # until the last of its requests are noted
         self.errors.clear()
         self.requests.clear()
         failed = self.call("Page.navigate", url=url).get("errorText")
@@ -137,6 +141,15 @@ class Page:
                 self.requests.append(url)
 
 
+def open_report(page: Page, url: str) -> None:
+    """Opens a report and sees to it that nothing failed and nothing was asked of a network but the page itself."""
+    page.open(url)
+    page.wait("document.documentElement.dataset.ready === 'true'")
+    page.settle()
+    assert page.errors == [], page.errors
+    assert page.requests == [url], page.requests
+
+
 def program() -> str:
     """Where Chromium is; skips the test if it is nowhere."""
     for name in NAMES:
@@ -155,6 +168,7 @@ def browser() -> Iterator[Page]:
             [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": profile},  # it leaves folders there
         )
         try:
             with connect(_tab(Path(profile) / "DevToolsActivePort", process), max_size=None) as socket:

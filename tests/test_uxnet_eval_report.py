@@ -1,191 +1,26 @@
-"""The report: what it reads in whatever state, what the page holds, and the derivation in its JavaScript."""
+"""The report: what it reads, in whatever state; experiments; trainings and scores."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import re
 import sqlite3
-import subprocess
-import time
-import warnings
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from search_runs import FINAL, made_up_record, made_up_run
 from typer.testing import CliRunner
 
 from search_space import presets
 from search_space.errors import UserError
-from search_space.grid import Grid, live_nodes, widest_path
-from strategies.gates import decided_share
-from strategies.pruning import RescueWarning, keep_edges
 from uxnet_eval import cli
 from uxnet_eval.report import find_source, live, write_report
-from uxnet_eval.report.geometry import grid_geometry
-from uxnet_eval.report.live import LiveReport, ValidationCases, architecture_picture
-from uxnet_eval.report.overlay_picture import class_color, cut_planes, paint_planes
-from uxnet_eval.report.overlays import Overlay, best_median_worst, read_overlays, write_overlays
-from uxnet_eval.report.page import page_data, page_html
+from uxnet_eval.report.live import LiveReport
+from uxnet_eval.report.page import page_data
 from uxnet_eval.report.search_run import read_search, run_data
 from uxnet_eval.report.training_run import read_training
 from uxnet_eval.search_record import write_json
-
-ASSETS = Path(live.__file__).parent / "assets"
-
-
-# The derivation in JavaScript ------------------------------------------------------------------------------------
-
-
-def in_node(script: str, values: Any) -> Any:
-    """What a function body in JavaScript, with ``pruning.js`` before it, returns for ``values``; run by NNI's node."""
-    import nni_node
-
-    node = Path(nni_node.__path__[0]) / "node"
-    source = (ASSETS / "pruning.js").read_text()
-    program = (
-        f"{source}\nconst input = JSON.parse(require('fs').readFileSync(0));"
-        f"\nprocess.stdout.write(JSON.stringify((() => {{{script}}})()));"
-    )
-    done = subprocess.run(
-        [str(node), "-e", program], input=json.dumps(values), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.mark.parametrize("levels", [2, 3, 4, 5])
-def test_javascript_keeps_the_edges_that_python_keeps(levels: int) -> None:
-    """300 random states each; coarse gates make ties, high thresholds cut the output off."""
-    random, grid = np.random.default_rng(levels), Grid(levels)
-    states = []
-    for number in range(300):
-        gates = random.random(len(grid.edges))
-        if number % 3 == 0:
-            gates = gates.round(1)
-        if number % 7 == 0:
-            gates[random.random(len(gates)) < 0.3] = 0.0
-        states.append((gates.tolist(), float(random.choice([0.01, 0.3, 0.5, 0.75, 0.9, 0.99]))))
-    answers = in_node(
-        "return input.states.map(([gates, tau]) => { const s = keepEdges(input.grid, gates, tau);"
-        "return [s.kept, s.rescued, s.kept.map((_, e) => edgeRole(s, e)), liveNodes(input.grid, s.kept), decidedShare(gates)]; })",
-        {"grid": grid_geometry(levels, 3), "states": states},
-    )
-    num_rescued = 0
-    for (values, tau), (kept, rescued, roles, live_flags, decided) in zip(states, answers, strict=True):
-        gates = dict(zip(grid.edges, values, strict=True))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            expected = keep_edges(grid, gates, tau)
-        assert [edge for edge, is_kept in zip(grid.edges, kept, strict=True) if is_kept] == sorted(
-            expected, key=grid.edges.index
-        )
-        was_rescued = any(issubclass(each.category, RescueWarning) for each in caught)
-        assert [grid.edges[e] for e in rescued] == (list(widest_path(grid, gates)) if was_rescued else [])
-        num_rescued += was_rescued
-        for edge, role in zip(grid.edges, roles, strict=True):
-            opened = gates[edge] >= tau
-            assert role == (
-                ("kept" if opened else "restored") if edge in expected else ("dead" if opened else "pruned")
-            )
-        assert [node for node, flag in zip(grid.nodes, live_flags, strict=True) if flag] == sorted(
-            live_nodes(expected)
-        )
-        assert decided == pytest.approx(decided_share(values))
-    assert 20 < num_rescued < 280  # both branches were tried
-
-
-def test_javascript_takes_the_first_of_equal_operations() -> None:
-    assert in_node("return input.map(argmax)", [[1, 3, 3], [2, 2], [0]]) == [1, 0, 0]
-
-
-# What the page is given ------------------------------------------------------------------------------------------
-
-
-def test_gates_stand_in_the_order_of_the_grid_and_unsearched_edges_are_0_or_1(tmp_path: Path) -> None:
-    record = made_up_record()
-    for values in (record.gates, *(entry["gates"] for entry in record.history)):
-        values.pop("N0.0-N0.2", None)  # not in the space
-        values.pop("N0.0-N0.1", None)
-    record.gates = dict(reversed(record.history[-1]["gates"].items()))  # the file's order does not count
-    record.fixed_edges = ["N0.0-N0.1"]
-    record.save(tmp_path)
-    data = run_data(read_search(tmp_path, "run"))
-    edges = list(map(str, Grid(3).edges))
-    last = dict(zip(edges, data["gates"][-1], strict=True))
-    assert last["N0.0-N0.1"] == 1 and last["N0.0-N0.2"] == 0
-    assert all(last[name] == gate for name, gate in record.gates.items())  # to the last digit
-    assert data["searchedEdges"] == [name for name in edges if name not in ("N0.0-N0.1", "N0.0-N0.2")]
-    assert data["epochs"] == [1, 2, 3, 4]  # as the search's own messages count
-    assert data["curves"]["loss_weights"] == [1, 1 / 2, 1 / 3, 1 / 4]
-
-
-def test_fixed_operations_have_no_weights(tmp_path: Path) -> None:
-    record = made_up_record()
-    for entry in record.history:
-        del entry["alphas"]["N0.0/normal"]
-    del record.alphas["N0.0/normal"]
-    record.fixed_operations = {"N0.0/normal": "2xconv3"}
-    record.save(tmp_path)
-    layers = run_data(read_search(tmp_path, "run"))["layers"]
-    assert layers["N0.0/normal"] == {"operations": ["2xconv3"], "weights": None}
-    assert len(layers["N1.0/normal"]["weights"]) == 4
-
-
-def test_many_long_searches_stay_a_few_megabytes(tmp_path: Path) -> None:
-    for seed in range(4):
-        made_up_run(tmp_path / f"seed-{seed}", levels=5, num_epochs=120, seed=seed)
-    page = write_report(tmp_path, tmp_path / "report.html")
-    assert page.stat().st_size < 4e6
-    data = page_data(find_source(tmp_path))
-    assert [len(run["epochs"]) for run in data["runs"]] == [60] * 4
-    assert all(run["epochs"][0] == 1 and run["epochs"][-1] == 120 for run in data["runs"])
-    assert all(len(run["curves"]["default"]) == 120 for run in data["runs"])
-
-
-def test_the_report_of_a_trial_is_written_within_a_second(tmp_path: Path) -> None:
-    made_up_run(tmp_path, levels=5, num_epochs=40)
-    write_report(tmp_path, tmp_path / "report.html")  # imports and the layout are done once
-    start = time.process_time()
-    write_report(tmp_path, tmp_path / "report.html")
-    assert time.process_time() - start < 1
-
-
-def test_the_page_names_no_address_and_no_text_of_the_data_is_markup(tmp_path: Path) -> None:
-    evil = "</script><script>alert(1)</script><b>"
-    made_up_run(tmp_path / "run", provenance={"dataset": evil, "note": "\u2028"})
-    page = page_html(find_source(tmp_path / "run"))
-    assert page.count("</script>") == 2  # the data and the scripts
-    assert evil not in page
-    embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert embedded is not None
-    assert json.loads(embedded[1])["runs"][0]["provenance"]["dataset"] == evil
-    addresses = set(re.findall(r"https?://[^\s\"'`]+", page))
-    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not an address that is asked
-    assert "default-src 'none'" in page
-
-
-def test_geometry_is_that_of_the_drawing() -> None:
-    for levels in (2, 3, 4, 5):
-        geometry = grid_geometry(levels, 3)
-        for x, y, width, height in geometry["cards"]:
-            assert x > 0 and x + width < geometry["width"]
-            assert y > 0 and y + height < geometry["height"]
-        for source, target, curve in zip(
-            geometry["sources"], geometry["targets"], geometry["curves"], strict=True
-        ):
-            for node, (x, y) in (
-                (source, curve[0]),
-                (target, curve[3]),
-            ):  # an edge ends on the cards' borders
-                left, top, width, height = geometry["cards"][node]
-                assert left - 0.1 <= x <= left + width + 0.1 and top - 0.1 <= y <= top + height + 0.1
-                assert min(abs(x - left), abs(x - left - width), abs(y - top), abs(y - top - height)) < 0.1
-
 
 # Bad input -------------------------------------------------------------------------------------------------------
 
@@ -351,110 +186,6 @@ def test_a_report_that_fails_is_logged_and_does_not_end_the_search(
     LiveReport(tmp_path).update()
     assert "the report could not be written; the search goes on" in caplog.text
     assert "RuntimeError: broken" in caplog.text
-
-
-# Pictures --------------------------------------------------------------------------------------------------------
-
-
-def test_planes_go_through_the_largest_sections_with_the_right_on_the_left() -> None:
-    reference = np.zeros((4, 5, 6), dtype=int)
-    reference[1, 2, 3:5] = 1  # RAS: right-left, back-front, foot-head
-    reference[2, 2, 3] = 1
-    image = np.arange(reference.size, dtype=float).reshape(reference.shape)
-    axial, coronal, sagittal = cut_planes(image, reference, np.zeros_like(reference), (1.0, 2.0, 3.0))
-    # The axial plane is z = 3, which two voxels lie in: x = 1 and 2, counted from the left side of the body; in the
-    # picture x runs to the left and y up, so they are columns 2 and 1 of 4, row 2 of 5.
-    assert np.argwhere(axial.reference).tolist() == [[2, 1], [2, 2]]
-    assert axial.pixel_mm == (2.0, 1.0)
-    # Coronal: y = 2. Rows are z from the top (6): z = 4 is row 1, z = 3 is row 2.
-    assert np.argwhere(coronal.reference).tolist() == [[1, 2], [2, 1], [2, 2]]
-    assert coronal.pixel_mm == (3.0, 1.0)
-    # Sagittal: x = 1. Columns are y from the front (5): y = 2 is column 2.
-    assert np.argwhere(sagittal.reference).tolist() == [[1, 2], [2, 2]]
-    assert sagittal.pixel_mm == (3.0, 2.0)
-
-
-def test_prediction_is_filled_and_reference_outlined() -> None:
-    image, reference, prediction = (np.zeros((52, 52)) for _ in range(3))
-    reference[10:30, 10:30] = 2
-    prediction[35:45, 35:45] = 1
-    picture = paint_planes(cut_planes(image, reference, prediction, (1.0, 1.0)))
-    assert picture.shape == (260, 260, 3) and picture.dtype == np.uint8  # 5 pixels a voxel
-    assert picture[200, 200] == pytest.approx(0.45 * 255 * class_color(1), abs=1)  # inside the prediction
-    assert picture[50, 100] == pytest.approx(255 * class_color(2), abs=1)  # upper side of the outline
-    assert picture[100, 100].tolist() == [0, 0, 0]  # inside the reference, not predicted
-    assert picture[5, 5].tolist() == [0, 0, 0]
-
-
-def test_thick_voxels_keep_their_proportions() -> None:
-    volume = np.zeros((20, 10, 5))
-    picture = paint_planes(cut_planes(volume, volume, volume, (1.0, 1.0, 4.0)))
-    # Axial 10 x 20 mm, coronal 20 x 20, sagittal 20 x 10; the longer side takes 260 pixels; gaps of 6.
-    assert picture.shape == (260, 260 + 6 + 260 + 6 + 130, 3)
-
-
-def test_best_median_and_worst_case() -> None:
-    assert best_median_worst([0.5, None, 0.9, 0.1, 0.6]) == {"best": 2, "median": 0, "worst": 3}
-    assert best_median_worst([0.5, 0.6]) == {"best": 1, "worst": 0}
-    assert best_median_worst([None, 0.3]) == {"best": 1}
-    assert best_median_worst([None]) == {}
-
-
-def test_overlays_come_back_as_pictures_and_a_truncated_one_is_noted(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
-    write_overlays(tmp_path, [Overlay("case_1", "best", 0.9, picture)], ["background", "organ"], "epoch 3")
-    notes: list[str] = []
-    found = read_overlays(tmp_path, notes)
-    assert found is not None and notes == []
-    assert found["classes"] == [{"name": "organ", "color": "#e69f00"}]
-    assert found["cases"][0]["url"].startswith("data:image/png;base64,")
-    file = tmp_path / "overlays" / "best.png"
-    file.write_bytes(file.read_bytes()[:-200])
-    assert read_overlays(tmp_path, notes) is None
-    assert len(notes) == 1 and "the overlays cannot be shown" in notes[0]
-    assert read_overlays(tmp_path / "absent", notes) is None and len(notes) == 1
-
-
-def test_validation_cases_keep_a_film_of_fixed_cases_and_the_extremes(tmp_path: Path) -> None:
-    cases = ValidationCases((1.0, 1.0))
-    for number, dice in enumerate([0.2, 0.9, 0.5, float("nan"), 0.7]):
-        label = torch.zeros(1, 1, 8, 8, dtype=torch.int64)
-        cases.add(f"case_{number}", torch.rand(1, 2, 8, 8), label, label, torch.tensor(dice))
-    assert list(cases.film()) == ["case_0", "case_1", "case_2"]
-    cases.save(tmp_path, ["background", "organ"], "epoch 1")
-    found = read_overlays(tmp_path, [])
-    assert found is not None
-    assert [(each["rank"], each["caseId"]) for each in found["cases"]] == [
-        ("best", "case_1"),
-        ("median", "case_2"),
-        ("worst", "case_0"),
-    ]
-
-
-def test_a_stored_case_looks_the_same_in_any_orientation() -> None:
-    """The same anatomy stored as RAS and as LPS with its axes swapped, voxels of 1 x 2 x 3 mm."""
-    random = np.random.default_rng(0)
-    image, label = random.random((1, 4, 5, 6)), random.integers(0, 3, (4, 5, 6))
-    upright, turned = ValidationCases(), ValidationCases()
-    upright.add_stored("a", image, label, label, np.diag([1.0, 2.0, 3.0, 1.0]))
-    swapped = np.array([[0, -1.0, 0, 3], [-2.0, 0, 0, 8], [0, 0, 3.0, 0], [0, 0, 0, 1]])
-    turned.add_stored(
-        "a",
-        image.transpose(0, 2, 1, 3)[:, ::-1, ::-1],
-        label.transpose(1, 0, 2)[::-1, ::-1],
-        label.transpose(1, 0, 2)[::-1, ::-1],
-        swapped,
-    )
-    assert np.array_equal(upright.film()["a"], turned.film()["a"])
-    upright.rank({"a": 0.5})
-
-
-def test_the_drawing_of_a_search_with_fixed_edges_and_operations() -> None:
-    record = made_up_record()
-    record.gates = {name: 0.1 for name in list(record.gates)[2:]}
-    record.fixed_edges = list(map(str, Grid(3).edges[:1]))
-    picture = architecture_picture(record)
-    assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
 
 
 # Scores and trainings --------------------------------------------------------------------------------------------

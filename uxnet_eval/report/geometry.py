@@ -14,9 +14,9 @@ from matplotlib.colors import to_hex
 from search_space.grid import Grid
 from search_space.operations import KINDS, describe, legal_operations
 
-from .. import drawing_painter as look
-from ..drawing_artists import card_width
-from ..drawing_layout import ARROW, ROW, Layout
+from ..drawing import painter as look
+from ..drawing.artists import card_width
+from ..drawing.layout import ARROW, ROW, Layout
 
 UNIT = 100.0
 _LEGEND_INCHES = {True: (5.35, 1.5), False: (2.95, 2.75)}  # side by side, or stacked in a small grid

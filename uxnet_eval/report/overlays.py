@@ -16,7 +16,7 @@ from PIL import Image
 
 FOLDER, INDEX = "overlays", "overlays.json"
 FORMAT, VERSION = "uxnet-overlays", 1
-CLASS_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2")
+CLASS_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
 MAX_BYTES = 4 * 2**20
 """A picture file larger than this was not made here and is not embedded."""
 

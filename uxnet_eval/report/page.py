@@ -14,7 +14,7 @@ from typing import Any
 from search_space.errors import UserError
 
 from .geometry import drawing_look, grid_geometry, operation_titles
-from .overlays import replace_file
+from .overlays import CLASS_COLORS, replace_file
 from .search_run import MAX_DRAWN_EPOCHS, run_data
 from .sources import Source
 
@@ -69,6 +69,7 @@ def page_data(source: Source) -> dict[str, Any]:
             str(dims): operation_titles(dims) for dims in sorted({run["spatialDims"] for run in drawn})
         },
         "look": drawing_look(),
+        "classColors": CLASS_COLORS,
         "trainings": source.trainings,
         "scores": source.scores,
         "overlays": source.overlays,

@@ -9,6 +9,13 @@ function seriesColor(index) {
   return COLORS[index % COLORS.length];
 }
 
+// A class has one colour everywhere: in plots, and in segmentations over their images.
+function classColor(index) {
+  return classColors[index % classColors.length];
+}
+
+let classColors = COLORS;
+
 function seriesDash(index) {
   return DASHES[Math.floor(index / COLORS.length) % DASHES.length];
 }
@@ -19,13 +26,13 @@ function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((each) => each >= rough);
   const found = [];
-  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step)
-    found.push(Math.abs(value) < step * 1e-9 ? 0 : value);
+  for (let i = Math.ceil(low / step - 1e-9); i <= high / step + 1e-9; i++) found.push(Number((i * step).toPrecision(10)));
   return found;
 }
 
 function tickText(value) {
-  return Math.abs(value) >= 10000 ? value.toExponential(0) : String(Number(value.toPrecision(4)));
+  if (Math.abs(value) >= 1e7) return value.toExponential(1);
+  return Math.abs(value) >= 10000 ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
 }
 
 // A place that calls draw(width) now and whenever its width changes. Returns {host, redraw}.
@@ -221,7 +228,7 @@ function scatterChart(options) {
     const root = svgPicture(width, height, options.title);
     const points = options.groups.flatMap((group) => group.points);
     const high = 1.04 * Math.max(...points.flatMap((point) => [point.x, point.y]), 1e-9);
-    const frame = { left: 3.6 * unit, right: width - 1.2 * unit, top: 1.8 * unit, bottom: height - 2.6 * unit, unit };
+    const frame = { left: 4.4 * unit, right: width - 1.6 * unit, top: 1.8 * unit, bottom: height - 2.6 * unit, unit };
     const x = scale(0, high, frame.left, frame.right, Math.floor(width / (6 * unit)));
     const y = scale(0, high, frame.bottom, frame.top, 5);
     axes(root, frame, x, y, options);

@@ -72,6 +72,7 @@ function searchOverlaysSection() {
 function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
   const page = document.getElementById("page");
+  classColors = data.classColors;
   const runs = data.runs.filter((run) => run.hasRecord);
   shownGeometry = () => data.geometry[`${shown.run.levels}-${shown.run.spatialDims}`];
   page.append(el("header", null, el("h1", null, data.title), el("p", { class: "hint" }, data.origin)), data.runs.length || data.notes.length ? summarySection(data) : "");

@@ -13,7 +13,7 @@ function scoresPanel(scores, index) {
   const charts = METRICS.filter(([metric]) => scores.columns[metric].some((value) => value !== null)).map(([metric, title, best]) =>
     el("figure", null, el("figcaption", null, `${title} of every case`), drawn(stripChart({
       title: `${title} of every case, by class`, y: title, limit: best,
-      groups: scores.classes.map((name, c) => ({ name, color: seriesColor(c), points: of(metric, name).map((i) => ({
+      groups: scores.classes.map((name, c) => ({ name, color: classColor(c), points: of(metric, name).map((i) => ({
         value: scores.columns[metric][i], text: `${scores.caseIds[i]}, ${name}: ${number(scores.columns[metric][i])}` })) })),
     }))));
   const volume = (i) => [scores.columns.reference_volume_mm3[i], scores.columns.predicted_volume_mm3[i]];
@@ -21,7 +21,7 @@ function scoresPanel(scores, index) {
   if (rows.some((i) => volume(i).every((value) => value !== null)))
     charts.push(el("figure", null, el("figcaption", null, `Volume, ${unit}`), drawn(scatterChart({
       title: "Predicted volume against reference volume", x: `reference, ${unit}`, y: `predicted, ${unit}`,
-      groups: scores.classes.map((name, c) => ({ name, color: seriesColor(c), points: rows.filter((i) => scores.caseClasses[i] === name && volume(i).every((value) => value !== null))
+      groups: scores.classes.map((name, c) => ({ name, color: classColor(c), points: rows.filter((i) => scores.caseClasses[i] === name && volume(i).every((value) => value !== null))
         .map((i) => ({ x: volume(i)[0], y: volume(i)[1], text: `${scores.caseIds[i]}, ${name}: ${number(volume(i)[1], 0)} for ${number(volume(i)[0], 0)} ${unit}` })) })),
     }))));
   const sorted = rows.slice().sort((a, b) => (scores.columns.dice[a] ?? 2) - (scores.columns.dice[b] ?? 2));
@@ -29,7 +29,7 @@ function scoresPanel(scores, index) {
   return section(`scores-${index}`, index ? `Scores ${index + 1}` : "Scores",
     el("p", { class: "hint" }, `${plural(numCases, "case")}, ${scores.name}. Each point is a case; long bars are medians, short ones quartiles.`),
     summaryTable(scores), scores.summary?.warnings?.map((text) => el("p", { class: "note" }, text)),
-    el("ul", { class: "key" }, scores.classes.map((name, c) => keyEntry(name, seriesColor(c)))),
+    el("ul", { class: "key" }, scores.classes.map((name, c) => keyEntry(name, classColor(c)))),
     el("div", { class: "charts" }, charts),
     el("details", null, el("summary", null, "Every case, worst Dice first"), el("div", { class: "scroll" },
       table(null, ["case", "class", "Dice", "NSD", "HD95, mm", `reference, ${unit}`, `predicted, ${unit}`], sorted.map((i) => [

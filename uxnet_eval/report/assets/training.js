@@ -26,7 +26,8 @@ function trainingSection(trainings) {
   const dice = lineChart({
     title: "Dice on validation cases over the epochs", x: "epoch", y: "Dice",
     series: () => (one
-      ? [curve(trainings[0], 0, trainings[0].curves.dice, "mean"), ...trainings[0].classes.map((name, c) => curve(trainings[0], c + 1, trainings[0].curves.classes[c], name))]
+      ? [{ ...curve(trainings[0], 0, trainings[0].curves.dice, "mean"), color: "#000000" },
+        ...trainings[0].classes.map((name, c) => ({ ...curve(trainings[0], c, trainings[0].curves.classes[c], name), color: classColor(c) }))]
       : trainings.map((training, i) => curve(training, i, training.curves.dice, training.name))),
   });
   const loss = lineChart({
