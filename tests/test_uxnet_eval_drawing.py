@@ -17,8 +17,8 @@ from search_space.genotype import Genotype
 from search_space.grid import Edge, Grid, Layer, Node
 from search_space.operations import default_candidates, describe, legal_operations
 from uxnet_eval.drawing import draw, draw_genotype_file, label_boxes, pixels, save
-from uxnet_eval.drawing_layout import Layout
-from uxnet_eval.drawing_painter import KEPT, PRUNED, edge_style
+from uxnet_eval.drawing.layout import Layout
+from uxnet_eval.drawing.painter import KEPT, PRUNED, edge_style
 
 
 def random_genotype(rng, levels, spatial_dims=3):

@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Affine2D
 
-from .drawing_layout import ARROW, Box, Curve, Layout, Point
+from .layout import ARROW, Box, Curve, Layout, Point
 
 Color = str | tuple[float, float, float, float]
 

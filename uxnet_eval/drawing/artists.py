@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,9 +12,9 @@ from matplotlib.patches import Ellipse, Rectangle
 from search_space.grid import Edge, Node
 from search_space.operations import KINDS, describe, legal_operations
 
-from .drawing_layout import ARROW, LEFT, ROW, Box, Layout, shortened
-from .drawing_legend import Legend
-from .drawing_painter import (
+from .layout import ARROW, LEFT, ROW, Box, Layout, shortened
+from .legend import Legend
+from .painter import (
     BODY_PT,
     DEAD_INK,
     GUIDE,
@@ -30,9 +29,7 @@ from .drawing_painter import (
     edge_style,
     text_width,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from .drawing import Picture, Row
+from .picture import Picture, Row
 
 _SIGN_ROOM, _WEIGHT_ROOM, _PADDING = 0.26, 0.3, 0.1
 

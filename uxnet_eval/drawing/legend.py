@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.collections import PolyCollection
 
-from .drawing_layout import Box
-from .drawing_painter import INK, PALE_INK, SIGNS, SMALL_PT, TINTS, Painter, edge_style, ramp, text_width
-
-if TYPE_CHECKING:
-    from .drawing import Picture
+from .layout import Box
+from .painter import INK, PALE_INK, SIGNS, SMALL_PT, TINTS, Painter, edge_style, ramp, text_width
+from .picture import Picture
 
 _LINE, _SAMPLE, _SCALE_HEIGHT, _SCALE_WIDTH = 0.21, 0.42, 0.5, 1.95
 _EDGE_TEXTS = {

@@ -1,0 +1,150 @@
+"""The drawing as a figure, as pixels and as a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+
+from search_space.errors import UserError
+from search_space.genotype import Genotype
+from search_space.grid import Edge, Grid, Layer
+
+from .artists import paint
+from .picture import compose
+
+SUFFIXES = (".png", ".svg")
+
+
+class LabelBox(NamedTuple):
+    """A drawn text and its place in pixels, y upwards; ``frame`` is the card or figure that must hold it."""
+
+    text: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    frame: tuple[float, float, float, float]
+
+
+def draw(
+    genotype: Genotype | None = None,
+    *,
+    grid: Grid | None = None,
+    gates: Mapping[Edge, float] | None = None,
+    alphas: Mapping[Layer, Mapping[str, float]] | None = None,
+    prune_threshold: float = 0.75,
+    spatial_dims: int = 3,
+    title: str = "",
+    figsize: tuple[float, float] | None = None,
+    dpi: float = 110,
+) -> Figure:
+    """The drawing of an architecture: levels down, stages across.
+
+    With a genotype alone, its edges are dark and the rest of the grid faint. With ``gates`` every edge's thickness
+    and colour show its gate, and with ``alphas`` every layer shows its leading operation and that one's weight.
+    With both, the genotype says what is kept; without a genotype it is what the derivation would keep at
+    ``prune_threshold`` (if that cuts off the output, with the path whose weakest gate is largest).
+    With a grid alone, its search space.
+
+    Args:
+        genotype: the architecture; may be left out where ``grid`` is given.
+        grid: the grid of a supernet.
+        gates: the gate sigma(beta), in 0..1, of every edge of the grid; empty counts as None.
+        alphas: by layer, the weights (softmax of alpha, in 0..1) of its candidates; empty counts as None.
+        prune_threshold: tau, in 0..1.
+        spatial_dims: 3 (``3x3x3``) or 2 (``3x3``).
+        title: one line; shortened where it is too long.
+        figsize: width and height in inches; the drawing is scaled to fit. None: its natural size.
+        dpi: pixels per inch.
+
+    Returns:
+        A figure of its own (no pyplot state), for :func:`save` or :func:`pixels`. In SVG, each edge and node is a
+        group whose id is its name (``N0.2-N1.0``, ``N1.0``).
+
+    Raises:
+        UserError: if neither genotype nor grid is given, or they, the gates and the alphas do not fit together.
+    """
+    picture = compose(
+        genotype,
+        grid=grid,
+        gates=gates,
+        alphas=alphas,
+        prune_threshold=prune_threshold,
+        spatial_dims=spatial_dims,
+        title=title,
+    )
+    return paint(picture, figsize, dpi)
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a drawing as PNG or SVG, by the suffix of ``path``; whole or not at all.
+
+    The same drawing gives the same bytes. In SVG, letters are outlines, so that it looks alike everywhere.
+
+    Raises:
+        UserError: for another suffix, or where the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(
+            f"{path}: cannot draw as '{path.suffix}'; give a name that ends in {' or '.join(SUFFIXES)}"
+        )
+    part = path.with_name(f".{path.name}.part")
+    metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
+    try:
+        with mpl.rc_context({"svg.hashsalt": "uxnet", "svg.fonttype": "path"}):
+            figure.savefig(part, format=suffix[1:], dpi=figure.dpi, metadata=metadata)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give a folder that exists") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A drawing as H x W x 3 values in 0..255 (uint8), for TensorBoard's ``add_image(..., dataformats="HWC")``."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
+
+
+def draw_genotype_file(
+    genotype_path: str | os.PathLike[str],
+    out_path: str | os.PathLike[str],
+    *,
+    spatial_dims: int = 3,
+    title: str | None = None,
+    dpi: float = 110,
+) -> None:
+    """Draws the genotype of a JSON file to a PNG or SVG file; the title is the file's name unless given.
+
+    Raises:
+        UserError: if the genotype cannot be read, or the drawing not be written.
+    """
+    if Path(out_path).suffix.lower() not in SUFFIXES:  # before the work
+        raise UserError(
+            f"{out_path}: unknown kind of picture; give a name that ends in {' or '.join(SUFFIXES)}"
+        )
+    genotype = Genotype.load(genotype_path)
+    title = Path(genotype_path).stem if title is None else title
+    save(draw(genotype, spatial_dims=spatial_dims, title=title, dpi=dpi), out_path)
+
+
+def label_boxes(figure: Figure) -> list[LabelBox]:
+    """Every text of a drawing with the pixels it takes: none may overlap another or leave its frame."""
+    cards = [artist for artist in figure.artists if isinstance(artist, Patch) and artist.get_label()]
+    frames = {card.get_label(): card.get_window_extent() for card in cards}
+    boxes = []
+    for text in figure.artists:
+        if isinstance(text, Text) and text.get_text():
+            x0, y0, x1, y1 = frames.get(text.get_label(), figure.bbox).extents
+            boxes.append(LabelBox(text.get_text(), *text.get_window_extent().extents, frame=(x0, y0, x1, y1)))
+    return boxes
