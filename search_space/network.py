@@ -52,6 +52,7 @@ class GridNetwork(nn.Module):
             self._edges_into.setdefault(edge.target, []).append(edge)
         used = {layer.node for layer in layer_list}
         self._nodes = [node for node in config.grid.nodes if node in used]
+        self._gate: Callable[[Edge], Tensor | None] | None = None
         self.apply(_initialise)
 
     def build_edge(self, edge: Edge) -> Align:
@@ -83,6 +84,36 @@ class GridNetwork(nn.Module):
         modules = {edge: self.edges[module_key(edge)] for into in self._edges_into.values() for edge in into}
         self.aggregate = SharedAggregation(modules, self.config.level_strides, gate)  # type: ignore[method-assign]
 
+    def weigh_nodes(self, gate: Callable[[Edge], Tensor | None]) -> None:
+        """From now on multiplies every node's output by its :meth:`reach` under these gates (None stands for 1).
+
+        Without it, the norm that follows a node's inputs would hide a common factor of their gates: a node of one
+        input would be as strong behind a gate of 0.01 as behind one of 1. Where gates are 0 or 1, it changes nothing
+        but that a node without inputs is 0, as rule (b) has it. The output node is exempt: it is always there.
+        """
+        self._gate = gate
+
+    def reach(self) -> dict[Node, Tensor]:
+        """How far each node is reached from the input, in [0, 1]: r(n) = 1 - prod_e (1 - g_e r(source of e)).
+
+        That is the probability that a path leads to it if edges were there with probability g, independently of
+        each other. A deviation from the paper, which does not weigh nodes.
+        """
+        assert self._gate is not None
+        reach: dict[Node, Tensor] = {}
+        for node in self._nodes:
+            missing: Tensor | None = None
+            for edge in self._edges_into.get(node, []):
+                gate, source = self._gate(edge), reach.get(edge.source)
+                if gate is None and source is None:
+                    break
+                present = source if gate is None else gate if source is None else gate * source
+                missing = 1 - present if missing is None else missing * (1 - present)
+            else:
+                if missing is not None and node != self.config.grid.output:
+                    reach[node] = 1 - missing
+        return reach
+
     def forward(self, image: Tensor) -> Tensor:
         """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
 
@@ -93,11 +124,12 @@ class GridNetwork(nn.Module):
         """
         self._check_input(image)
         features = Features()
+        reach = self.reach() if self._gate else {}
         for node in self._nodes:
-            features[node] = self._node(node, image, features)
+            features[node] = self._node(node, image, features, reach.get(node))
         return self.head(features[self.config.grid.output])
 
-    def _node(self, node: Node, image: Tensor, features: Features) -> Tensor:
+    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | None) -> Tensor:
         edges = self._edges_into.get(node, [])
         if node.stage == 0:
             if node.level == 0:
@@ -105,6 +137,7 @@ class GridNetwork(nn.Module):
             return self._layer(
                 Layer(node, "normal"),
                 self._layer(Layer(node, "reduction"), self.aggregate(edges, features)),
+                scale,
             )
         fine = [edge for edge in edges if not edge.is_coarse]
         coarse = [edge for edge in edges if edge.is_coarse]
@@ -113,12 +146,14 @@ class GridNetwork(nn.Module):
             expanded = self._layer(Layer(node, "expansion"), self.aggregate(coarse, features))
             total = expanded if total is None else total + expanded
         assert total is not None, f"{node} has no inputs"
-        return self._layer(Layer(node, "normal"), total)
+        return self._layer(Layer(node, "normal"), total, scale)
 
-    def _layer(self, layer: Layer, x: Tensor) -> Tensor:
+    def _layer(self, layer: Layer, x: Tensor, scale: Tensor | None = None) -> Tensor:
         key = module_key(layer)
         x = self.layers[key](x)
-        return self.norms[key](x) if key in self.norms else x
+        if key in self.norms:
+            return self.norms[key](x, scale)
+        return x if scale is None else x * scale.to(x.dtype)
 
     def _check_input(self, image: Tensor) -> None:
         size, divisor = tuple(image.shape[2:]), self.config.divisor

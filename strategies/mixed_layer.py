@@ -1,4 +1,4 @@
-"""The mixed layer y = sum_i softmax(alpha)_i O_i(x) (section 2.1), plain and folded.
+"""The mixed layer y = sum_i softmax(alpha / T)_i O_i(x) (section 2.1, where T = 1), plain and folded.
 
 Shapes: B batch, C channels, *S = H W or D H W, K candidates.
 """
@@ -47,9 +47,15 @@ class MixedLayer(DifferentiableMixedLayer):
     """
 
     folded = True
+    temperature = 1.0
+    """T of softmax(alpha / T); as it falls, the sum turns into its leading candidate."""
+
+    def weights(self) -> Tensor:
+        """softmax(alpha / T), (K,)."""
+        return self._softmax(self._arch_alpha / self.temperature)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = self._softmax(self._arch_alpha)
+        weights = self.weights()
         return self._folded_sum(x, weights) if self.folded else self._plain_sum(x, weights)
 
     def _plain_sum(self, x: Tensor, weights: Tensor) -> Tensor:

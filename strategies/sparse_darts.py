@@ -41,6 +41,8 @@ class SearchableSpace(Protocol):
 
     def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
 
+    def weigh_nodes(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
+
     def costs(self) -> Mapping[str, Sequence[float]]: ...
 
 
@@ -68,6 +70,7 @@ class SparseDartsModule(DartsLightningModule):
         beta_schedule: Schedule,
         sparsity_weight: float,
         cost_weight: float,
+        final_temperature: float,
         warmup_epochs: int,
         gradient_clip_norm: float | None,
     ) -> None:
@@ -76,6 +79,7 @@ class SparseDartsModule(DartsLightningModule):
         self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
         self.sparsity_weight = sparsity_weight
         self.cost_weight = cost_weight
+        self.final_temperature = final_temperature
         self.gates: dict[str, SigmoidGate] = {}
         self.mixed_layers: dict[str, MixedLayer] = {}
         self._costs: dict[str, list[float]] = {}
@@ -123,7 +127,7 @@ class SparseDartsModule(DartsLightningModule):
             if label in self.gates:
                 cost = cost + candidates[1] * self.gates[label].gate()
             elif label in self.mixed_layers:
-                weights = torch.softmax(self.mixed_layers[label]._arch_alpha, dim=-1)
+                weights = self.mixed_layers[label].weights()
                 cost = cost + weights @ weights.new_tensor(candidates)
         return cost
 
@@ -176,11 +180,17 @@ class SparseDartsModule(DartsLightningModule):
     def _decay(self, schedule: Schedule) -> float:
         if schedule == "constant":
             return 1.0
-        last = max(1, self.trainer.max_epochs - self.warmup_epochs)
-        done = (self.trainer.current_epoch - self.warmup_epochs) / last
-        return 0.5 * (1 + math.cos(math.pi * done))
+        return 0.5 * (1 + math.cos(math.pi * self._progress()))
+
+    def _progress(self) -> float:
+        """The share of the epochs after the warm-up that is done, in [0, 1)."""
+        epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
+        return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
 
     def on_train_epoch_start(self) -> None:
+        temperature = self.final_temperature ** self._progress()
+        for layer in self.mixed_layers.values():
+            layer.temperature = temperature
         # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
         self.training_module.on_train_epoch_start()
 
@@ -198,6 +208,8 @@ class SparseDARTS(DARTS):
         alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
         sparsity_weight: weight of J (equation 2).
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
+        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the epochs after the
+            warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
         warmup_epochs: the first epochs move the network weights alone.
         prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
         gradient_clip_norm: largest norm of the weights' gradient; None does not clip.
@@ -215,6 +227,7 @@ class SparseDARTS(DARTS):
         beta_schedule: Schedule = "constant",
         sparsity_weight: float = 1.0,
         cost_weight: float = 0.0,
+        final_temperature: float = 1.0,
         warmup_epochs: int = 0,
         prune_threshold: float = 0.75,
         gradient_clip_norm: float | None = None,
@@ -230,6 +243,7 @@ class SparseDARTS(DARTS):
             "beta_schedule": beta_schedule,
             "sparsity_weight": sparsity_weight,
             "cost_weight": cost_weight,
+            "final_temperature": final_temperature,
             "warmup_epochs": warmup_epochs,
             "gradient_clip_norm": gradient_clip_norm,
         }
@@ -256,9 +270,15 @@ class SparseDARTS(DARTS):
         }
         # Past DARTS.mutate_model, which would give a gate two parameters and random starts.
         model = OneShotStrategy.mutate_model(self, model)
+        gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
+
+        def gate(edge: Edge) -> Tensor | None:
+            return gates[str(edge)].gate() if str(edge) in gates else None
+
         if self.folded:
-            gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
-            model.share_aggregation(lambda edge: gates[str(edge)].gate() if str(edge) in gates else None)
+            model.share_aggregation(gate)
+        if gates:
+            model.weigh_nodes(gate)
         return model
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:
@@ -277,12 +297,12 @@ class SparseDARTS(DARTS):
         return dict(sorted(gates.items()))
 
     def alphas(self) -> dict[Layer, dict[str, float]]:
-        """softmax(alpha) of every searched layer, by candidate; each sums to 1."""
+        """softmax(alpha / T) of every searched layer, by candidate; each sums to 1."""
         space: SearchableSpace = self.supernet  # type: ignore[assignment]
         result = {}
         for layer in space.searched_layers:
             mixed = self.module.mixed_layers[str(layer)]
-            weights = torch.softmax(mixed._arch_alpha.detach(), dim=-1).tolist()
+            weights = mixed.weights().detach().tolist()
             result[layer] = dict(zip(mixed.names, weights, strict=True))
         return result
 

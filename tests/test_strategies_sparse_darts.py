@@ -343,6 +343,58 @@ def test_cosine_schedule_of_one_and_constant_of_the_other() -> None:
     assert [step.learning_rates["beta"] for step in steps] == [0.3] * 4
 
 
+def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
+    strategy = search(epochs=5, warmup_epochs=1, num_images=2, final_temperature=0.0625)
+    mixed = strategy.module.mixed_layers["N1.0/normal"]
+    assert mixed.temperature == pytest.approx(
+        0.0625 ** (3 / 4)
+    )  # of the last of four epochs: 1, 1/2, 1/4, 1/8
+    with torch.no_grad():
+        mixed._arch_alpha.zero_()
+        mixed._arch_alpha[0] = mixed.temperature * math.log(len(mixed._arch_alpha) - 1)
+    weights = list(next(w for layer, w in strategy.alphas().items() if str(layer) == "N1.0/normal").values())
+    assert weights[0] == pytest.approx(0.5)  # e^log(K - 1) against K - 1 times e^0
+
+
+def test_reach_by_hand() -> None:
+    """Gates of 3/4 into N0.1, 1/4 from it and 1/2 from N0.0 into N1.1; all others closed."""
+    strategy, _ = prepare(THREE_LEVELS, beta=-100.0)
+    with torch.no_grad():
+        for edge, gate in (("N0.0-N0.1", 0.75), ("N0.1-N1.1", 0.25), ("N0.0-N1.1", 0.5)):
+            strategy.module.gates[edge].beta.fill_(math.log(gate / (1 - gate)))
+    reach = {str(node): value.item() for node, value in strategy.supernet.reach().items()}
+    # N0.0 takes the image and N2.0 is the output: neither is weighed.
+    assert reach == pytest.approx({"N0.1": 0.75, "N0.2": 0, "N1.0": 0, "N1.1": 1 - (1 - 0.75 / 4) * 0.5})
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_node_behind_a_closed_gate_is_absent(folded: bool) -> None:
+    """Rule (b) holds in the supernet: an open edge out of a node that nothing leads to gives nothing."""
+    strategy, _ = prepare(THREE_LEVELS, beta=-100.0, folded=folded)
+    image = torch.randn(2, 1, 8, 8)
+
+    def output(*edges: str) -> Tensor:
+        with torch.no_grad():
+            for label, gate in strategy.module.gates.items():
+                gate.beta.fill_(100.0 if label in edges else -100.0)
+            return strategy.supernet(image)
+
+    finest = "N0.0-N1.0", "N1.0-N2.0"
+    torch.testing.assert_close(output(*finest, "N0.2-N1.0", "N0.2-N1.1", "N1.1-N2.0"), output(*finest))
+    assert not torch.allclose(output(*finest, "N0.0-N0.2", "N0.2-N1.0"), output(*finest))
+
+
+def test_the_only_gate_into_a_node_counts() -> None:
+    """Instance norm takes no note of its input's scale; so the gate would not, if the node were not weighed."""
+    strategy, _ = prepare(THREE_LEVELS)
+    gate = strategy.module.gates["N0.0-N0.1"].beta
+    image, target = next(iter(batches(THREE_LEVELS, 2, seed=3)))
+    weighed = torch.autograd.grad(segmentation(strategy.supernet(image), target), gate)[0]
+    strategy.supernet._gate = None
+    unweighed = torch.autograd.grad(segmentation(strategy.supernet(image), target), gate)[0]
+    assert abs(weighed) > 100 * abs(unweighed)
+
+
 def test_gradient_of_the_weights_is_clipped() -> None:
     def norm(gradient_clip_norm: float | None) -> float:
         step = search(num_images=2, gradient_clip_norm=gradient_clip_norm).steps("weights")[0]

@@ -11,10 +11,10 @@ import torch
 import yaml
 
 from search_space import Genotype, UserError, UXNet
+from strategies.sparse_darts import SparseDartsModule
 from uxnet_eval.run_config import RunConfig
 from uxnet_eval.search import run_search
 from uxnet_eval.search_record import SearchRecord
-from uxnet_eval.search_reporting import SearchReporter
 
 
 def write_config(folder: Path, dataset: Path, spatial_dims: int = 3, **search) -> Path:
@@ -88,17 +88,18 @@ def test_exported_genotype_builds_a_network_that_trains(finished):
     assert losses[-1] < losses[0]
 
 
-def test_stopped_search_continues_to_the_same_result(finished, tmp_path, demo_set, monkeypatch):
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_stopped_search_continues_to_the_same_result(finished, tmp_path, demo_set, monkeypatch, epoch):
     config = write_config(tmp_path, demo_set)
-    report = SearchReporter.on_validation_end
+    step = SparseDartsModule.training_step
 
-    def stop_in_the_second_epoch(self, trainer, module):
-        report(self, trainer, module)
-        if trainer.current_epoch == 1:
+    def stop(self, batch, batch_idx):
+        if (self.trainer.current_epoch, batch_idx) == (epoch, 1):
             raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patched:
-        patched.setattr(SearchReporter, "on_validation_end", stop_in_the_second_epoch)
+        patched.setattr(SparseDartsModule, "training_step", stop)
         with pytest.raises(KeyboardInterrupt):
             run_search(config)
     assert (tmp_path / "out" / "checkpoint.ckpt").exists()

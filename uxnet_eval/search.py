@@ -72,6 +72,17 @@ def run_search(
     return folder
 
 
+class _CheckpointFromTheStart(ModelCheckpoint):
+    """Saves before the first epoch too, so that a run stopped in it leaves something to go on from."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        assert self.dirpath is not None
+        path = Path(self.dirpath) / CHECKPOINT_NAME
+        if not path.exists():
+            trainer.save_checkpoint(path)
+
+
 def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path | None) -> None:
     settings, runtime = config.search, config.runtime
     _quieten()
@@ -99,6 +110,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         beta_learning_rate=settings.beta_learning_rate,
         sparsity_weight=settings.sparsity_weight,
         cost_weight=settings.cost_weight,
+        final_temperature=settings.final_temperature,
         warmup_epochs=settings.warmup_epochs,
         prune_threshold=settings.prune_threshold,
         gradient_clip_norm=settings.gradient_clip_norm,
@@ -132,7 +144,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
             reporter,
             SearchProgress(settings.steps_per_epoch),
             # Last, so that what the others keep in it is up to date.
-            ModelCheckpoint(
+            _CheckpointFromTheStart(
                 dirpath=folder,
                 filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
                 enable_version_counter=False,
@@ -169,6 +181,8 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         if (folder / CHECKPOINT_NAME).exists():
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
+        else:
+            logger.warning("stopped before the first step; the same command starts again")
         raise KeyboardInterrupt from None
     except NonFiniteLoss as error:
         raise UserError(f"{folder}: {error}") from None
