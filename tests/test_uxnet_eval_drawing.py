@@ -10,13 +10,22 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import PathPatch
 from matplotlib.text import Text
+from search_runs import made_up_record
 
 from search_space import presets
 from search_space.errors import UserError
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Grid, Layer, Node
 from search_space.operations import default_candidates, describe, legal_operations
-from uxnet_eval.drawing import draw, draw_genotype_file, label_boxes, pixels, save
+from uxnet_eval.drawing import (
+    draw,
+    draw_genotype_file,
+    draw_search,
+    draw_search_folder,
+    label_boxes,
+    pixels,
+    save,
+)
 from uxnet_eval.drawing.layout import Layout
 from uxnet_eval.drawing.painter import KEPT, PRUNED, edge_style
 
@@ -380,6 +389,43 @@ def test_a_genotype_file_is_drawn(tmp_path):
     assert (tmp_path / "mine.svg").stat().st_size > 10_000
     draw_genotype_file(tmp_path / "mine.json", tmp_path / "other.svg", title="other")
     assert (tmp_path / "mine.svg").read_bytes() != (tmp_path / "other.svg").read_bytes()
+
+
+# Searches
+
+
+def test_a_search_is_drawn_at_any_of_its_validations(tmp_path):
+    record = made_up_record(levels=3, num_epochs=3)
+    record.history[-1]["gates"] = dict.fromkeys(record.gates, 0.9)
+    first, last = draw_search(record, epoch=1), draw_search(record)
+    weak = [curve for curve in strokes(first).values() if curve.get_linestyle() in ("-", "solid")]
+    assert weak and {to_rgb(curve.get_edgecolor()) for curve in weak} == {PRUNED(0.5 / 0.75)[:3]}
+    assert {curve.get_linewidth() for name, curve in strokes(last).items() if "-" in name} == {
+        0.6 + 3.0 * 0.9
+    }
+    assert "epoch 3" in [box.text for box in label_boxes(last)]
+    record.save(tmp_path)
+    draw_search_folder(tmp_path, tmp_path / "a.png")
+    draw_search_folder(tmp_path, tmp_path / "b.png", prune_threshold=0.01)
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    with pytest.raises(UserError, match=r"epoch 9; choose one of 1, 2, 3"):
+        draw_search(record, epoch=9)
+    with pytest.raises(UserError, match=r"c\.gif.*\.png or \.svg"):
+        draw_search_folder(tmp_path, tmp_path / "c.gif")
+    record.history = []
+    with pytest.raises(UserError, match="has not validated yet"):
+        draw_search(record)
+
+
+def test_edges_and_operations_that_were_not_searched_are_drawn_as_fixed():
+    record = made_up_record(levels=3)
+    for entry in record.history:
+        entry["gates"].pop("N0.0-N0.1")
+        entry["alphas"].pop("N0.0/normal")
+    record.fixed_edges, record.fixed_operations = ["N0.0-N0.1"], {"N0.0/normal": "conv5"}
+    figure = draw_search(record, prune_threshold=1.0)
+    assert strokes(figure)["N0.0-N0.1"].get_linewidth() > 2
+    assert list(texts_of(figure, Node(0, 0))) == ["5x5x5", "1.00"]
 
 
 # Errors

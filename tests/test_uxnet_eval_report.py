@@ -19,6 +19,7 @@ from uxnet_eval.report import find_source, live, write_report
 from uxnet_eval.report.live import LiveReport
 from uxnet_eval.report.page import page_data
 from uxnet_eval.report.search_run import read_search, run_data
+from uxnet_eval.report.sources import last_words
 from uxnet_eval.report.training_run import read_training
 from uxnet_eval.search_record import write_json
 
@@ -127,6 +128,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trials = folder / "environments" / "local-env" / "trials"
     made_up_run(trials / "aaaaa", seed=1)
     made_up_run(trials / "bbbbb", seed=2, finished=False)
+    (trials / "bbbbb" / "trial.stderr").write_text("warming up\nOutOfMemoryError: no room\n\n")
     return folder
 
 
@@ -140,8 +142,32 @@ def test_every_trial_is_shown_with_its_parameters_and_what_is_missing(experiment
     ]
     assert data["runs"][0]["final"] == FINAL and data["runs"][1]["final"] == {}
     notes = "\n".join(source.all_notes)
-    assert "trial 1 (bbbbb): FAILED without a final result; shown is what it wrote before" in notes
+    assert source.searches[1].notes == [
+        "trial 1 (bbbbb): FAILED without a final result (OutOfMemoryError: no room); "
+        "shown is its newest validation"
+    ]
     assert "trial 2 (ccccc): USER_CANCELED, its output folder" in notes
+
+
+def test_a_trial_that_died_early_or_in_mid_write_has_a_line_that_says_so(experiment: Path) -> None:
+    folder = experiment / "environments" / "local-env" / "trials" / "bbbbb"
+    (folder / "search.json").write_text('{"format": "uxnet-search", "versi')
+    damaged = find_source(experiment).searches[1].notes
+    assert len(damaged) == 2 and "search.json: not JSON" in damaged[0]
+    assert "FAILED without a final result (OutOfMemoryError: no room)" in damaged[1]
+    (folder / "search.json").unlink()
+    (folder / "trial.stderr").write_text("")
+    early = find_source(experiment).searches[1].notes
+    assert early == ["trial 1 (bbbbb): FAILED before its first validation; nothing can be drawn"]
+
+
+def test_the_last_words_of_a_log_are_one_short_line(tmp_path: Path) -> None:
+    log = tmp_path / "trial.stderr"
+    assert last_words(log) == ""
+    log.write_bytes(b"x" * 9000 + b"\n  a\xff \t b  \n \n")
+    assert last_words(log) == "a\ufffd b"
+    log.write_text("y" * 300)
+    assert last_words(log) == "y" * 199 + "…"
 
 
 def test_a_moved_experiment_is_read_from_its_folder_alone(experiment: Path, tmp_path: Path) -> None:

@@ -34,22 +34,35 @@ def test_planes_go_through_the_largest_sections_with_the_right_on_the_left() -> 
 
 
 def test_prediction_is_filled_and_reference_outlined() -> None:
-    image, reference, prediction = (np.zeros((52, 52)) for _ in range(3))
+    image, reference, prediction = (np.zeros((84, 52)) for _ in range(3))
     reference[10:30, 10:30] = 2
     prediction[35:45, 35:45] = 1
     picture = paint_planes(cut_planes(image, reference, prediction, (1.0, 1.0)))
-    assert picture.shape == (260, 260, 3) and picture.dtype == np.uint8  # 5 pixels a voxel
+    assert picture.shape == (420, 260, 3) and picture.dtype == np.uint8  # 5 pixels a voxel
     assert picture[200, 200] == pytest.approx(0.45 * 255 * class_color(1), abs=1)  # inside the prediction
     assert picture[50, 100] == pytest.approx(255 * class_color(2), abs=1)  # upper side of the outline
     assert picture[100, 100].tolist() == [0, 0, 0]  # inside the reference, not predicted
     assert picture[5, 5].tolist() == [0, 0, 0]
 
 
-def test_thick_voxels_keep_their_proportions() -> None:
-    volume = np.zeros((20, 10, 5))
-    picture = paint_planes(cut_planes(volume, volume, volume, (1.0, 1.0, 4.0)))
-    # Axial 10 x 20 mm, coronal 20 x 20, sagittal 20 x 10; the longer side takes 260 pixels; gaps of 6.
-    assert picture.shape == (260, 260 + 6 + 260 + 6 + 130, 3)
+def test_thick_voxels_keep_their_proportions_and_planes_share_one_scale() -> None:
+    volume = np.ones((12, 18, 3))
+    picture = paint_planes(cut_planes(volume, np.zeros_like(volume), volume, (1.0, 1.0, 4.0)))
+    # Axial 12 mm wide and 18 high, coronal 12 and 12, sagittal 18 and 12: 42 mm in 780 - 2 * 6 = 768 pixels.
+    widths, heights = (219, 219, 329), (329, 219, 219)
+    assert picture.shape == (329, sum(widths) + 2 * 6, 3)
+    for start, width, height in zip((0, 225, 450), widths, heights, strict=True):
+        column = picture[:, start + width // 2, 0]
+        assert np.flatnonzero(column)[[0, -1]].tolist() == [
+            (329 - height) // 2,
+            (329 - height) // 2 + height - 1,
+        ]
+        assert picture[164, start : start + width, 0].all()
+
+
+def test_a_long_thin_case_is_limited_in_height() -> None:
+    volume = np.zeros((10, 10, 100))
+    assert paint_planes(cut_planes(volume, volume, volume, (1.0, 1.0, 1.0))).shape == (420, 42 * 3 + 12, 3)
 
 
 def test_best_median_and_worst_case() -> None:

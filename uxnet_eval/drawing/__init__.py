@@ -7,8 +7,19 @@ Each module knows only those named before it.
 - ``picture``: what is shown, free of how.
 - ``legend`` and ``artists``: the picture's parts, painted.
 - ``figure``: the drawing as a figure, as pixels and as a file.
+- ``search_state``: the drawing of a search's record.
 """
 
 from .figure import LabelBox, draw, draw_genotype_file, label_boxes, pixels, save
+from .search_state import draw_search, draw_search_folder
 
-__all__ = ["LabelBox", "draw", "draw_genotype_file", "label_boxes", "pixels", "save"]
+__all__ = [
+    "LabelBox",
+    "draw",
+    "draw_genotype_file",
+    "draw_search",
+    "draw_search_folder",
+    "label_boxes",
+    "pixels",
+    "save",
+]

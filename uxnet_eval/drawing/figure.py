@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
 from search_space.errors import UserError
@@ -92,12 +92,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     Raises:
         UserError: for another suffix, or where the file cannot be written.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(
-            f"{path}: cannot draw as '{path.suffix}'; give a name that ends in {' or '.join(SUFFIXES)}"
-        )
+    suffix, path = check_suffix(path), Path(path)
     part = path.with_name(f".{path.name}.part")
     metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
     try:
@@ -108,6 +103,16 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give a folder that exists") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_suffix(path: str | os.PathLike[str]) -> str:
+    """The lower-case suffix of a drawing's file name; raises :class:`UserError` for one that is not offered."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"{path}: cannot draw as '{suffix}'; give a name that ends in {' or '.join(SUFFIXES)}"
+        )
+    return suffix.lower()
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -129,10 +134,7 @@ def draw_genotype_file(
     Raises:
         UserError: if the genotype cannot be read, or the drawing not be written.
     """
-    if Path(out_path).suffix.lower() not in SUFFIXES:  # before the work
-        raise UserError(
-            f"{out_path}: unknown kind of picture; give a name that ends in {' or '.join(SUFFIXES)}"
-        )
+    check_suffix(out_path)
     genotype = Genotype.load(genotype_path)
     title = Path(genotype_path).stem if title is None else title
     save(draw(genotype, spatial_dims=spatial_dims, title=title, dpi=dpi), out_path)
@@ -140,11 +142,34 @@ def draw_genotype_file(
 
 def label_boxes(figure: Figure) -> list[LabelBox]:
     """Every text of a drawing with the pixels it takes: none may overlap another or leave its frame."""
-    cards = [artist for artist in figure.artists if isinstance(artist, Patch) and artist.get_label()]
-    frames = {card.get_label(): card.get_window_extent() for card in cards}
+    cards = [artist for artist in figure.artists if isinstance(artist, FancyBboxPatch) and artist.get_label()]
+    frames = {card.get_label(): _card_pixels(card) for card in cards}
+    whole = figure.bbox.extents
     boxes = []
     for text in figure.artists:
         if isinstance(text, Text) and text.get_text():
-            x0, y0, x1, y1 = frames.get(text.get_label(), figure.bbox).extents
-            boxes.append(LabelBox(text.get_text(), *text.get_window_extent().extents, frame=(x0, y0, x1, y1)))
+            x0, y0, x1, y1 = frames.get(text.get_label(), whole)
+            boxes.append(LabelBox(text.get_text(), *_text_pixels(text, figure.dpi), frame=(x0, y0, x1, y1)))
     return boxes
+
+
+def _card_pixels(card: FancyBboxPatch) -> np.ndarray:
+    """Left, lower, right and upper side of a card; its corners are round, its sides straight."""
+    x, y = card.get_x(), card.get_y()
+    corners = [(x, y), (x + card.get_width(), y + card.get_height())]
+    return card.get_transform().transform(corners).ravel()
+
+
+_OFFSETS: dict[tuple[Any, ...], np.ndarray] = {}
+"""How far a text's sides lie from its anchor, in pixels: measured once for all drawings, for it takes long."""
+
+
+def _text_pixels(text: Text, dpi: float) -> np.ndarray:
+    anchor = text.get_transform().transform(text.get_position())
+    alignment = text.get_horizontalalignment(), text.get_rotation()
+    key = (text.get_text(), text.get_fontsize(), text.get_fontweight(), *alignment, dpi)
+    if key not in _OFFSETS:
+        if len(_OFFSETS) > 10_000:
+            _OFFSETS.clear()
+        _OFFSETS[key] = text.get_window_extent().extents - np.tile(anchor, 2)
+    return np.tile(anchor, 2) + _OFFSETS[key]

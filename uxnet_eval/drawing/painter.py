@@ -119,7 +119,7 @@ class Painter:
         style = DASHES if dashed else "-"
         self.add(
             PathPatch(
-                path, fill=False, ec=color, lw=width * self.scale, capstyle="butt", ls=style, gid=name or None
+                path, fc="none", ec=color, lw=width * self.scale, capstyle="butt", ls=style, gid=name or None
             ),
             z,
         )

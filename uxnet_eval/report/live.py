@@ -18,10 +18,7 @@ import torch
 from nibabel.affines import voxel_sizes
 from torch import Tensor
 
-from search_space.genotype import parse_layer
-from search_space.grid import Edge, Grid
-
-from ..drawing import draw, pixels
+from ..drawing import draw_search, pixels
 from ..experiments import read_experiment
 from ..search_record import SearchRecord
 from .overlay_picture import Plane, cut_planes, paint_planes
@@ -110,21 +107,7 @@ class ValidationCases:
 
 def architecture_picture(record: SearchRecord) -> np.ndarray:
     """The drawing of a search's newest state, H x W x 3, uint8."""
-    grid = Grid(record.levels)
-    gates = dict.fromkeys(grid.edges, 0.0)
-    gates |= {Edge.parse(name): gate for name, gate in record.gates.items()}
-    gates |= {Edge.parse(name): 1.0 for name in record.fixed_edges}
-    alphas = {parse_layer(name): weights for name, weights in record.alphas.items()}
-    alphas |= {parse_layer(name): {operation: 1.0} for name, operation in record.fixed_operations.items()}
-    figure = draw(
-        grid=grid,
-        gates=gates,
-        alphas=alphas,
-        prune_threshold=record.prune_threshold,
-        spatial_dims=record.spatial_dims,
-        title=f"epoch {record.history[-1]['epoch'] + 1}",
-    )
-    return pixels(figure)
+    return pixels(draw_search(record))
 
 
 class LiveReport:

@@ -15,7 +15,8 @@ from skimage.segmentation import find_boundaries
 
 from .overlays import CLASS_COLORS
 
-HEIGHT_PIXELS = 260
+WIDTH_PIXELS, MAX_HEIGHT_PIXELS, GAP_PIXELS = 780, 420, 6
+"""Size of a picture; a case that is long and thin is as high as may be, and less wide."""
 
 
 class Plane(NamedTuple):
@@ -53,11 +54,19 @@ def cut_planes(
 
 
 def paint_planes(planes: Sequence[Plane]) -> np.ndarray:
-    """The planes side by side, H x W x 3, uint8, voxels in their true proportions."""
-    views = [_paint(plane) for plane in planes]
+    """The planes side by side, H x W x 3, uint8: one scale for all, voxels in their true proportions."""
+    sizes_mm = [np.multiply(plane.gray.shape, plane.pixel_mm) for plane in planes]
+    room = WIDTH_PIXELS - GAP_PIXELS * (len(planes) - 1)
+    pixels_per_mm = min(
+        room / sum(width for _, width in sizes_mm), MAX_HEIGHT_PIXELS / max(height for height, _ in sizes_mm)
+    )
+    views = [_paint(plane, pixels_per_mm) for plane in planes]
     height = max(view.shape[0] for view in views)
-    padded = [np.pad(view, ((0, height - view.shape[0]), (0, 6), (0, 0))) for view in views]
-    return np.concatenate(padded, axis=1)[:, :-6]
+    padded = []
+    for view in views:
+        above, missing = divmod(height - view.shape[0], 2)
+        padded.append(np.pad(view, ((above, above + missing), (0, GAP_PIXELS), (0, 0))))
+    return np.concatenate(padded, axis=1)[:, :-GAP_PIXELS]
 
 
 def _position(reference: np.ndarray, prediction: np.ndarray, axis: int | None) -> int:
@@ -86,11 +95,10 @@ def _pixel_mm(spacing_mm: Sequence[float], axis: int | None) -> tuple[float, flo
     return height, width
 
 
-def _paint(plane: Plane) -> np.ndarray:
+def _paint(plane: Plane, pixels_per_mm: float) -> np.ndarray:
     rows, columns = plane.gray.shape
-    height_mm, width_mm = rows * plane.pixel_mm[0], columns * plane.pixel_mm[1]
-    scale = HEIGHT_PIXELS / max(height_mm, width_mm)
-    size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+    height, width = rows * plane.pixel_mm[0] * pixels_per_mm, columns * plane.pixel_mm[1] * pixels_per_mm
+    size = max(1, round(width)), max(1, round(height))
     gray = np.asarray(Image.fromarray(plane.gray).resize(size, Image.Resampling.BILINEAR))
     reference, prediction = (
         np.asarray(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))

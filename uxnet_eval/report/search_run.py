@@ -21,6 +21,7 @@ from .overlays import read_overlays
 MAX_DRAWN_EPOCHS = 60
 """Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show all."""
 
+NO_RESULT = "no final result yet"
 CURVES = ("default", "derived_dice", "loss_weights", "loss_architecture")
 
 
@@ -71,7 +72,7 @@ def read_search(folder: Path, name: str) -> SearchRun:
     except FileNotFoundError:
         run.status = "not finished"
         if run.record is not None:
-            run.notes.append(f"{name}: no final result yet; shown is the newest validation")
+            run.notes.append(f"{name}: {NO_RESULT}; shown is the newest validation")
     except (OSError, ValueError, AttributeError) as error:
         run.status = "not finished"
         run.notes.append(f"{folder / RESULT_NAME}: cannot be read ({error}); shown is the newest validation")

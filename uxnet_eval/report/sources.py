@@ -16,7 +16,7 @@ from ..search_record import FILE_NAME
 from .overlays import FOLDER as OVERLAYS
 from .overlays import INDEX, read_overlays
 from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
-from .search_run import SearchRun, read_search
+from .search_run import NO_RESULT, SearchRun, read_search
 from .training_run import CURVES_NAME, read_training
 
 RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
@@ -111,9 +111,37 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
     run.status, run.parameters = trial.status, trial.parameters
     run.final = {**run.final, **(trial.final or {})}
     if trial.final is None and trial.status not in ("RUNNING", "WAITING") and not run.final:
-        run.notes = [note for note in run.notes if "no final result yet" not in note]
-        run.notes.append(f"{name}: {trial.status} without a final result; shown is what it wrote before")
+        _tell_what_ended_it(run, trial)
     found.searches.append(run)
+
+
+def _tell_what_ended_it(run: SearchRun, trial: TrialRecord) -> None:
+    """One note in place of those that a run in progress would have, with the trial's last words."""
+    words = last_words(trial.output / "trial.stderr") or last_words(trial.output / "stderr")
+    said = f" ({words})" if words else ""
+    if run.record is not None:
+        run.notes = [note for note in run.notes if NO_RESULT not in note]
+        run.notes.append(
+            f"{run.name}: {trial.status} without a final result{said}; shown is its newest validation"
+        )
+    elif not (trial.output / FILE_NAME).exists():
+        run.notes = [f"{run.name}: {trial.status} before its first validation{said}; nothing can be drawn"]
+    else:  # its record is damaged, and a note says so
+        run.notes.append(f"{run.name}: {trial.status} without a final result{said}")
+
+
+def last_words(file: Path, max_bytes: int = 4096, max_letters: int = 200) -> str:
+    """The last line in a log that is not empty, cut to ``max_letters``; empty if there is none."""
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - max_bytes))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    lines = [" ".join(line.split()) for line in lines if line.strip()]
+    if not lines:
+        return ""
+    return lines[-1] if len(lines[-1]) <= max_letters else lines[-1][: max_letters - 1] + "…"
 
 
 def folder_source(folder: Path) -> Source:

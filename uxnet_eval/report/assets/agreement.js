@@ -15,12 +15,14 @@ function mean(values) {
 
 function agreementPanel(data, runs) {
   const text = el("p", { class: "status", id: "agreement-text" });
+  const names = el("ul", { class: "key", "aria-label": "The searches" });
   const edges = el("div", { class: "maps" });
   const layers = el("div", { class: "maps" });
   views.push(() => {
     const alike = runs.filter((run) => run.levels === shown.run.levels && run.spatialDims === shown.run.spatialDims);
     if (alike.length < 2) {
       text.textContent = "No other search of the same grid to compare with.";
+      names.replaceChildren();
       edges.replaceChildren();
       layers.replaceChildren();
       return;
@@ -28,6 +30,7 @@ function agreementPanel(data, runs) {
     const geometry = data.geometry[`${shown.run.levels}-${shown.run.spatialDims}`];
     const states = alike.map((run) => keepEdges(geometry, run.gates[run.gates.length - 1], shown.tau));
     const header = (first) => [first, ...alike.map((run) => el("span", { title: run.name, class: "short" }, shortName(run, runs))), "agree"];
+    names.replaceChildren(...alike.map((run) => el("li", null, el("b", null, shortName(run, runs)), ` ${run.name}`)));
     const edgeShares = [];
     edges.replaceChildren(...groupBy(geometry.edges.map((_, e) => e), (e) => geometry.stages[geometry.targets[e]]).map(([stage, members]) =>
       el("div", { class: "map" }, table(stage === 0 ? "encoder" : `into stage ${stage}`, header("edge"), members.map((e) => {
@@ -50,8 +53,8 @@ function agreementPanel(data, runs) {
       (layerShares.length ? ` and ${(100 * mean(layerShares)).toFixed(0)} % on the operation of a layer.` : ".");
   });
   return section("agreement", "Agreement of the searches",
-    el("p", { class: "hint" }, "What several seeds agree on is found; what they do not is chance. The number in a cell is the gate."),
-    text, el("h3", null, "Edges"), edges, el("h3", null, "Operations"), layers);
+    el("p", { class: "hint" }, "What several seeds agree on is found; what they do not is chance. The number in a cell is the gate; an open edge that leads nowhere is pruned too."),
+    text, names, el("h3", null, "Edges"), edges, el("h3", null, "Operations"), layers);
 }
 
 function shortName(run, runs) {

@@ -75,7 +75,7 @@ function scale(low, high, from, to, count) {
 }
 
 // options: title, x, y: texts; series(): [{name, points: [[x, y], ...], color, dash, width, faint}];
-// yRange: [low, high] or null; levels(): [{y, text}]; marker(): x or null; onPick(name).
+// yRange: [low, high] or null; fromZero: the y axis holds 0; levels(): [{y, text}]; marker(): x or null; onPick(name).
 function lineChart(options) {
   return responsive((width) => {
     const unit = rem();
@@ -93,6 +93,7 @@ function lineChart(options) {
     const xs = points.map((p) => p[0]);
     const ys = points.map((p) => p[1]);
     let [low, high] = options.yRange || [Math.min(...ys), Math.max(...ys)];
+    if (options.fromZero) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
     if (!options.yRange) {
       const margin = 0.06 * (high - low) || 0.05;
       low -= margin;

@@ -41,6 +41,10 @@ function pathOf(points, cut) {
   return `M${p0}C${p1} ${p2[0] - dx * cut},${p2[1] - dy * cut} ${p3[0] - dx * cut},${p3[1] - dy * cut}`;
 }
 
+function middleOf([p0, p1, p2, p3]) {
+  return [0, 1].map((i) => (p0[i] + 3 * p1[i] + 3 * p2[i] + p3[i]) / 8);
+}
+
 function direction([, , p2, p3]) {
   const size = Math.hypot(p3[0] - p2[0], p3[1] - p2[1]);
   return [(p3[0] - p2[0]) / size, (p3[1] - p2[1]) / size];
@@ -80,7 +84,6 @@ function drawEdge(grid, look, run, state, gates, e, tau, picked, onPick) {
   const faint = role === "pruned" || role === "dead";
   const d = pathOf(points, faint ? 0 : grid.arrow);
   const line = (stroke, points_, extra) => svg("path", { d, fill: "none", stroke, "stroke-width": (points_ * POINT).toFixed(2), ...extra });
-  if (picked.has(name)) group.append(line(picked.get(name), width + 7, { opacity: 0.6 }));
   if (!faint) group.append(line("white", width + 1.8));
   group.append(line(color, width, { "stroke-dasharray": role === "restored" ? `${3 * width * POINT} ${1.2 * width * POINT}` : null }));
   if (!faint) {
@@ -90,6 +93,10 @@ function drawEdge(grid, look, run, state, gates, e, tau, picked, onPick) {
     const bx = x - dx * grid.arrow;
     const by = y - dy * grid.arrow;
     group.append(svg("polygon", { fill: color, points: `${x},${y} ${bx - dy * half},${by + dx * half} ${bx + dy * half},${by - dx * half}` }));
+  }
+  if (picked.has(name)) { // a dot in the colour of its curve: thickness and colour of the line belong to the gate
+    const [x, y] = middleOf(points);
+    group.append(svg("circle", { cx: x, cy: y, r: 7, fill: picked.get(name), stroke: "white", "stroke-width": 2, class: "picked" }));
   }
   const target = svg("path", { d, fill: "none", stroke: "transparent", "stroke-width": 11, class: "target" });
   hover(target, `${name}: gate ${gates[e].toFixed(3)}, ${ROLE_TEXTS[role]}${onPick ? " (click: show its curve)" : ""}`);

@@ -69,7 +69,7 @@ function overlayFigures(overlays) {
     el("ul", { class: "key" }, overlays.classes.map(({ name, color }) => keyEntry(name, color))),
     el("div", { class: "overlays" }, overlays.cases.map((entry) => {
       const text = `${entry.rank ? `${entry.rank}: ` : ""}${entry.caseId}, Dice ${number(entry.dice)}`;
-      return el("figure", null, el("img", { src: entry.url, alt: `Segmentation over the image, ${text}` }), el("figcaption", null, text));
+      return el("figure", null, el("figcaption", null, text), el("img", { src: entry.url, alt: `Segmentation over the image, ${text}` }));
     })),
   ];
 }

@@ -116,7 +116,7 @@ function architecturePanel(data) {
       ? ` No path of gates of at least τ reaches the output, so the widest one was restored: ${rescued.join(", ")}.` : "");
   });
   return section("architecture", "Architecture",
-    el("p", { class: "hint" }, "What would be derived at this epoch and threshold. Click an edge to see its gate over time."), host, status, save);
+    el("p", { class: "hint" }, "What would be derived at this epoch and threshold. Click an edge to see its gate over time; a dot on it has the colour of its curve."), host, status, save);
 }
 
 function gatesPanel(data, runs) {
@@ -221,7 +221,7 @@ function curvesPanel() {
   const marker = () => shown.run.epochs[shown.epoch];
   const charts = [
     ["Dice on the validation cases", lineChart({
-      title: "Dice of the supernet and of the derived network over the epochs", x: "epoch", y: "mean Dice", marker,
+      title: "Dice of the supernet and of the derived network over the epochs", x: "epoch", y: "mean Dice", marker, fromZero: true,
       series: () => [
         { name: "supernet", points: pairs(shown.run, "default"), color: COLORS[0] },
         { name: "derived", points: pairs(shown.run, "derived_dice"), color: COLORS[1], dash: "7 3" },
@@ -229,14 +229,14 @@ function curvesPanel() {
     })],
     ["Discretisation gap", lineChart({
       title: "Dice of the supernet minus that of the derived network", x: "epoch", y: "Dice of the supernet − derived", marker,
-      levels: () => [{ y: 0 }],
+      fromZero: true, levels: () => [{ y: 0 }],
       series: () => [{ name: "gap", color: COLORS[2], points: shown.run.curves.epoch.map((epoch, i) => {
         const [all, derived] = [shown.run.curves.default[i], shown.run.curves.derived_dice[i]];
         return [epoch, all === null || derived === null ? null : all - derived];
       }).filter((point) => point[1] !== null) }],
     })],
     ["Losses", lineChart({
-      title: "Losses of the two steps over the epochs", x: "epoch", y: "loss", marker, empty: "no losses recorded",
+      title: "Losses of the two steps over the epochs", x: "epoch", y: "loss", marker, fromZero: true, empty: "no losses recorded",
       series: () => [
         { name: "weights", points: pairs(shown.run, "loss_weights"), color: COLORS[0] },
         { name: "architecture", points: pairs(shown.run, "loss_architecture"), color: COLORS[1], dash: "7 3" },
