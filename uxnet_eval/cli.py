@@ -14,7 +14,7 @@ from typing import Annotated
 try:
     import typer
 
-    from .commands import architecture, data, network, prediction, search, training
+    from .commands import architecture, compare, data, network, prediction, search, training
 except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
     sys.exit(
         f"uxnet: error: {sys.executable} has no package '{error.name}'; activate the environment that the project "
@@ -40,11 +40,13 @@ for _panel, _name, _command in (
     ("Search", "launch", search.launch),
     ("Search", "demo", search.demo),
     ("Architecture", "export", architecture.export),
+    ("Architecture", "derive", compare.derive),
     ("Architecture", "draw", architecture.draw),
     ("Architecture", "report", architecture.report),
     ("Network", "train", training.train),
     ("Network", "predict", prediction.predict),
     ("Network", "evaluate", network.evaluate),
+    ("Network", "compare", compare.compare),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
 

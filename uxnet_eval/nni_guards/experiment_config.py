@@ -82,9 +82,10 @@ def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
     for kind in ("tuner", "assessor"):
         _check_algorithm(getattr(canonical, kind), kind, source)
     run = find_trial_run(canonical, source)
-    check_search_space(canonical.search_space, run.config if run else None, source)
+    tuner = canonical.tuner.name or "" if canonical.tuner else ""
+    check_search_space(canonical.search_space, run.config if run else None, source, tuner)
     if run is not None:
-        check_named_files(canonical.search_space, run, source)
+        check_named_files(canonical.search_space, run, source, tuner)
     return canonical
 
 

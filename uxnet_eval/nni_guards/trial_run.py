@@ -17,14 +17,18 @@ from ..run_config import RunConfig, RunFile
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
+BATCH = "batch"
+"""NNI's tuner whose search space is a list of parameter sets, in lower case."""
 
-def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
+
+def check_search_space(space: Any, run: RunFile | None, source: str, tuner: str = "") -> None:
     """Refuses a search space that NNI's messages or the run configuration cannot take.
 
     Args:
         space: as NNI reads it, ``{name: {_type: ..., _value: [...]}}``.
         run: the run configuration that the parameters will override; None: anything goes.
         source: the beginning of an error message.
+        tuner: its name; that of ``Batch`` is a list of parameter sets.
 
     Raises:
         UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry, a name
@@ -38,6 +42,11 @@ def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
                 f"{source}: search space holds '{text}'; NNI drops what follows '#' or '//', so use neither "
                 "(not a path or an address, but a name of your own for it)"
             )
+    if tuner.lower() == BATCH:
+        for values in _batch(space, source):
+            if run is not None:
+                run.override(values, source=f"{source}: search space")
+        return
     try:
         validate_search_space(space, raise_exception=True)
     except ValueError as error:
@@ -48,6 +57,21 @@ def check_search_space(space: Any, run: RunFile | None, source: str) -> None:
         for name, entry in space.items():
             for value in _extreme_values(entry["_type"], entry["_value"]):
                 run.override({name: value}, source=f"{source}: search space")
+
+
+def _batch(space: Any, source: str) -> list[dict[str, Any]]:
+    """The parameter sets of tuner Batch, each of which is one trial."""
+    entries = list(space.values()) if isinstance(space, dict) else []
+    entry = entries[0] if len(entries) == 1 and isinstance(entries[0], dict) else {}
+    values = entry.get("_value")
+    if entry.get("_type") != "choice" or not isinstance(values, list) or not values:
+        values = [None]
+    if not all(isinstance(each, dict) for each in values):
+        raise UserError(
+            f"{source}: the search space of tuner Batch is one list of parameter sets, such as "
+            "combine_params: {_type: choice, _value: [{seed: 0}, {seed: 1}]}"
+        )
+    return values
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -82,16 +106,23 @@ class TrialRun(NamedTuple):
     working_directory: str | os.PathLike[str]
 
 
-def check_named_files(space: Any, run: TrialRun, source: str) -> None:
+def check_named_files(space: Any, run: TrialRun, source: str, tuner: str = "") -> None:
     """Refuses choices of the search space that name a file (a genotype) which is not there or is not sound."""
+    if tuner.lower() == BATCH:
+        parameters = _batch(space, source)
+    else:
+        parameters = [
+            {name: value}
+            for name, entry in space.items()
+            if entry["_type"] == "choice" and any(isinstance(value, str) for value in entry["_value"])
+            for value in entry["_value"]
+        ]
     with _working_directory(run.working_directory):
-        for name, entry in space.items():
-            if entry["_type"] == "choice" and any(isinstance(value, str) for value in entry["_value"]):
-                for value in entry["_value"]:
-                    try:
-                        run.config.override({name: value}).check_files(run.folder)
-                    except UserError as error:
-                        raise UserError(f"{source}: search space: {error}") from None
+        for values in parameters:
+            try:
+                run.config.override(values).check_files(run.folder)
+            except UserError as error:
+                raise UserError(f"{source}: search space: {error}") from None
 
 
 def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:

@@ -1,4 +1,4 @@
-"""Which network to train: a genotype of the grid, or a baseline by name; plain Python, no tensors."""
+"""Which network to train: a genotype of the grid, a control of one, or a baseline by name; plain Python, no tensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from search_space import Genotype, presets
 from search_space.errors import UserError, nearest
+
+from .controls import CONTROLS, control_genotype, is_control
 
 BASELINES = {
     "dynunet": "nnU-Net's network (MONAI's DynUNet as nnU-Net configures it)",
@@ -58,13 +60,18 @@ def check_architecture(text: str) -> str:
     """``text``, if it can name an architecture; whether a file is there is not looked at.
 
     Raises:
-        UserError: if it is neither a preset, nor a baseline, nor the path of a JSON file.
+        UserError: if it is neither a preset, nor a baseline, nor a control, nor the path of a JSON file.
     """
     name = text.removeprefix(PRESET_PREFIX)
     if text.startswith(PRESET_PREFIX):
         presets.get(name)
-    elif text not in presets.names() and text not in BASELINES and not text.endswith(".json"):
-        known = (*presets.names(), *BASELINES)
+    elif (
+        not is_control(text)
+        and text not in presets.names()
+        and text not in BASELINES
+        and not text.endswith(".json")
+    ):
+        known = (*presets.names(), *BASELINES, *CONTROLS)
         raise UserError(
             f"architecture '{text}' is unknown{nearest(text, known)}; give the path of a genotype (.json), or one of "
             f"{', '.join(known)}"
@@ -72,17 +79,27 @@ def check_architecture(text: str) -> str:
     return text
 
 
-def find_architecture(text: str, levels: int, beside: Path | None = None) -> Architecture:
+def find_architecture(
+    text: str,
+    levels: int,
+    beside: Path | None = None,
+    *,
+    searched: str | None = None,
+    spatial_dims: int = 3,
+) -> Architecture:
     """The architecture that ``text`` names.
 
     Args:
         text: the path of a genotype, relative to ``beside`` or to the current folder; a preset (``unet``,
-            ``preset:unet``); or one of :data:`BASELINES`.
+            ``preset:unet``); one of :data:`BASELINES`; or one of :data:`uxnet_eval.training.controls.CONTROLS`.
         levels: of the plan's grid.
         beside: the configuration's own folder.
+        searched: the path of the genotype that a control is made from.
+        spatial_dims: of the data.
 
     Raises:
-        UserError: if there is no such architecture, or its file is no genotype of this many levels.
+        UserError: if there is no such architecture, its file is no genotype of this many levels, or a control has no
+            genotype to be made from.
     """
     check_architecture(text)
     if text in BASELINES:
@@ -90,6 +107,16 @@ def find_architecture(text: str, levels: int, beside: Path | None = None) -> Arc
     preset = text.removeprefix(PRESET_PREFIX)
     if preset in presets.names():
         return Architecture(text, presets.get(preset, levels))
+    if not is_control(text):
+        return Architecture(text, _load(text, levels, beside))
+    if searched is None:
+        raise UserError(
+            f"architecture '{text}' is made from a searched genotype; set genotype to the path of its file (.json)"
+        )
+    return Architecture(text, control_genotype(text, _load(searched, levels, beside), spatial_dims))
+
+
+def _load(text: str, levels: int, beside: Path | None) -> Genotype:
     places = [*([beside / text] if beside else []), Path(text)]
     path = next((place for place in places if place.is_file()), Path(text))
     genotype = Genotype.load(path)
@@ -98,4 +125,4 @@ def find_architecture(text: str, levels: int, beside: Path | None = None) -> Arc
             f"{path}: a genotype of {genotype.levels} levels, but the plan's strides make {levels}; give a genotype "
             f"of {levels} levels, or strides for {genotype.levels}"
         )
-    return Architecture(text, genotype)
+    return genotype

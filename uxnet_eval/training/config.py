@@ -23,7 +23,10 @@ class NetworkSettings(StrictConfig):
 
     architecture: str = "preset:unet"
     """The path of a genotype (.json, relative to this file or to the current folder); a preset: unet, unet++,
-    dense-unet, full; or a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints."""
+    dense-unet, full; a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints; or, made from ``genotype``:
+    searched, all-edges, searched-edges, searched-operations, random:SEED."""
+    genotype: str | None = None
+    """The path of a searched genotype (.json) that ``searched``, ``all-edges`` and so on are made from."""
     base_channels: float | None = Field(None, ge=1)
     """Channels of the finest level, doubled at every further one (and rounded there); None and no budget: 16."""
     parameters: int | None = Field(None, ge=1)
@@ -134,4 +137,10 @@ class TrainConfig(RunFile):
 
     def check_files(self, beside: Path | None = None) -> None:
         super().check_files(beside)
-        find_architecture(self.network.architecture, self.plan.levels, beside)
+        find_architecture(
+            self.network.architecture,
+            self.plan.levels,
+            beside,
+            searched=self.network.genotype,
+            spatial_dims=self.plan.spatial_dims,
+        )

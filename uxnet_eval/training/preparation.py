@@ -89,7 +89,13 @@ def prepare(config: TrainConfig, folder: Path, beside: Path) -> Training:
             "make a plan for this data set with uxnet plan"
         )
     learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
-    architecture = find_architecture(network.architecture, plan.levels, beside)
+    architecture = find_architecture(
+        network.architecture,
+        plan.levels,
+        beside,
+        searched=network.genotype,
+        spatial_dims=plan.spatial_dims,
+    )
     base_channels = choose_base_channels(
         architecture, network, plan, dataset.num_channels, dataset.num_classes
     )

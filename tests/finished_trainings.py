@@ -1,0 +1,94 @@
+"""Output folders of made-up trainings, and of an NNI experiment that holds them, for the tests of what compares them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from search_space import Genotype
+from uxnet_eval.scores import COLUMNS, summarise
+
+CLASSES = ("anterior", "posterior")
+
+
+def made_up_training(
+    folder: Path,
+    architecture: str,
+    dice: Mapping[str, Sequence[float | None]],
+    *,
+    fold: int = 0,
+    seed: int = 0,
+    epochs: int = 4,
+    parameters: int = 1000,
+    minutes: float = 10.0,
+    genotype: Genotype | None = None,
+    finished: bool = True,
+    class_names: Sequence[str] = CLASSES,
+) -> Path:
+    """A training whose cases have these Dice, a number for each class (None: the class does not occur)."""
+    folder.mkdir(parents=True)
+    settings = {
+        "dataset": "Toy",
+        "network": {"architecture": architecture, "parameters": 1000},
+        "train": {"fold": fold, "seed": seed, "epochs": epochs},
+    }
+    (folder / "run.yml").write_text(yaml.safe_dump(settings))
+    (folder / "training.json").write_text(json.dumps({"history": [{"epoch": 2, "val_dice": 0.5}]}))
+    if genotype is not None:
+        genotype.save(folder / "genotype.json")
+    if not finished:
+        return folder
+    rows = [
+        [case_id, name, value, None if value is None else 2.0, value, 0.0 if value is None else 9.0, 9.0]
+        for case_id, values in dice.items()
+        for name, value in zip(class_names, values, strict=True)
+    ]
+    cases = pd.DataFrame(rows, columns=list(COLUMNS))
+    cases.to_csv(folder / "cases.csv", index=False)
+    result = {
+        "default": summarise(cases.astype(dict.fromkeys(COLUMNS[2:], float)))["mean_dice"],
+        "architecture": architecture,
+        "fold": fold,
+        "seed": seed,
+        "parameters": parameters,
+        "multiply_adds": 5_000_000,
+        "minutes": minutes,
+        "peak_memory_gib": 1.0 + seed,
+    }
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def made_up_experiment(folder: Path, trials: Mapping[str, tuple[str, Mapping[str, Any]]]) -> Path:
+    """NNI's database of an experiment, whose trials (status and final result by id) have their folders below it."""
+    (folder / "db").mkdir(parents=True)
+    with sqlite3.connect(folder / "db" / "nni.sqlite") as database:
+        for table in (
+            "ExperimentProfile (params text, id text, revision integer)",
+            "TrialJobEvent (timestamp integer, trialJobId text, event text, data text, sequenceId integer)",
+            "MetricData (trialJobId text, parameterId text, type text, sequence integer, data text)",
+        ):
+            database.execute(f"create table {table}")
+        for number, (trial, (status, final)) in enumerate(trials.items()):
+            data = json.dumps({"parameter_id": number, "parameters": {"seed": number}})
+            insert = "insert into TrialJobEvent values (0, ?, ?, ?, ?)"
+            database.execute(insert, [trial, "WAITING", data, number])
+            database.execute(insert, [trial, status, None, None])
+            if final:
+                packed = json.dumps(json.dumps(dict(final)))
+                database.execute(
+                    "insert into MetricData values (?, ?, 'FINAL', 0, ?)", [trial, str(number), packed]
+                )
+    database.close()
+    return folder
+
+
+def trial_folder(experiment: Path, trial: str) -> Path:
+    """Where NNI keeps what a local trial writes."""
+    return experiment / "environments" / "local-env" / "trials" / trial

@@ -1,0 +1,215 @@
+"""Finds trainings in folders and in NNI experiments; what is not finished is named, never dropped in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from search_space.errors import UserError
+
+from ..evaluate import CASES_FILE
+from ..experiments import ExperimentRecord, find_experiment, known_experiments, read_experiment
+from ..run_folder import CONFIG_NAME, RESULT_NAME
+from ..scores import read_cases
+from ..training.reporting import CURVES_NAME
+
+GENOTYPE_NAME = "genotype.json"
+RESULT_KEYS = (
+    "architecture",
+    "fold",
+    "seed",
+    "default",
+    "parameters",
+    "multiply_adds",
+    "minutes",
+    "peak_memory_gib",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    Attributes:
+        folder: its output folder.
+        result: of ``result.json``: ``architecture``, ``fold``, ``seed``, ``default`` (mean Dice of the fold), ``parameters``,
+            ``multiply_adds``, ``minutes``, ``peak_memory_gib``.
+        cases: of ``cases.csv``, a row for each case and class.
+        settings: of ``run.yml``, flat: ``train.epochs`` and so on.
+        genotype: edges and operations as text, to tell two files of one name apart; empty for a baseline.
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    cases: pd.DataFrame
+    settings: Mapping[str, Any]
+    genotype: str = ""
+
+    @property
+    def architecture(self) -> str:
+        return str(self.result["architecture"])
+
+
+@dataclass
+class Trainings:
+    """What the sources hold.
+
+    Attributes:
+        finished: in the order of the sources, of trials and of names.
+        notes: a line for each training that has not finished or is damaged.
+    """
+
+    finished: list[Training] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_trainings(sources: Sequence[str]) -> Trainings:
+    """The trainings of all sources; one that is found twice counts once.
+
+    Args:
+        sources: each an NNI experiment's id or folder, the output folder of a training, or a folder that holds such
+            folders at any depth.
+
+    Raises:
+        UserError: if a source is not there, holds no training at all, or none of all is finished.
+    """
+    found = Trainings()
+    seen: set[Path] = set()
+    for source in sources:
+        _add_source(found, source, seen)
+    if not found.finished:
+        raise UserError(
+            f"{', '.join(sources)}: no training is finished" + "".join(f"; {note}" for note in found.notes)
+        )
+    return found
+
+
+def _add_source(found: Trainings, source: str, seen: set[Path]) -> None:
+    folder = Path(source)
+    if (folder / "db" / "nni.sqlite").is_file():
+        _add_experiment(found, read_experiment(folder.absolute()), seen)
+    elif folder.is_dir():
+        inner = list(_training_folders(folder))
+        if not inner:
+            raise UserError(
+                f"{folder}: holds no training ({CONFIG_NAME} with a section train, and {RESULT_NAME}); give the output "
+                "folder of uxnet train, a folder of such folders, or an NNI experiment's id"
+            )
+        for each in inner:
+            _add_folder(found, each, str(each), seen)
+    elif folder.exists():
+        raise UserError(f"{folder}: is a file; give a folder or an NNI experiment's id")
+    elif source not in known_experiments() and (os.sep in source or source.startswith(".")):
+        raise UserError(f"{folder}: no such folder; give that of a training, or an NNI experiment's id")
+    else:
+        _add_experiment(found, find_experiment(source), seen)
+
+
+def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Path]) -> None:
+    trials = experiment.trials()
+    if not trials:
+        raise UserError(f"experiment {experiment.id}: no trial has begun; wait for one to finish")
+    num_searches = 0
+    for trial in trials:
+        name = f"trial {trial.sequence} ({trial.id}, {trial.status})"
+        if _is_training(trial.output):
+            _add_folder(found, trial.output, name, seen)
+        elif (trial.output / CONFIG_NAME).is_file():
+            num_searches += 1
+        else:
+            found.notes.append(f"{name}: has not begun to train; parameters {dict(trial.parameters)}")
+    if num_searches == len(trials):
+        raise UserError(
+            f"experiment {experiment.id}: its trials are searches, not trainings; derive genotypes from it "
+            "(uxnet derive), train them (uxnet train), and compare these trainings"
+        )
+    if num_searches:
+        found.notes.append(f"experiment {experiment.id}: {num_searches} of its trials are no trainings")
+
+
+def _training_folders(folder: Path) -> Iterator[Path]:
+    for place, names, files in os.walk(folder):
+        names.sort()
+        if CONFIG_NAME in files and _is_training(Path(place)):
+            yield Path(place)
+
+
+def _is_training(folder: Path) -> bool:
+    """Whether its ``run.yml`` has a section ``train``; a damaged one is looked into later, which names it."""
+    try:
+        values = yaml.safe_load((folder / CONFIG_NAME).read_text())
+    except OSError:
+        return False
+    except (ValueError, yaml.YAMLError):
+        return True
+    return isinstance(values, dict) and "train" in values
+
+
+def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> None:
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    try:
+        settings = _flat(_read_mapping(folder / CONFIG_NAME))
+        if not (folder / RESULT_NAME).is_file():
+            architecture = settings.get("network.architecture", "?")
+            fold, seed = settings.get("train.fold", "?"), settings.get("train.seed", "?")
+            found.notes.append(
+                f"{name}: {architecture}, fold {fold}, seed {seed}: not finished ({_progress(folder, settings)}); "
+                "left out"
+            )
+            return
+        result = _read_mapping(folder / RESULT_NAME)
+        missing = [key for key in RESULT_KEYS if key not in result]
+        if missing:
+            raise UserError(f"{folder / RESULT_NAME}: lacks {', '.join(missing)}; train it again")
+        cases = read_cases(folder / CASES_FILE)
+        found.finished.append(Training(folder, result, cases, settings, _genotype(folder)))
+    except UserError as error:
+        found.notes.append(f"{name}: damaged, left out: {error}")
+
+
+def _progress(folder: Path, settings: Mapping[str, Any]) -> str:
+    try:
+        history = json.loads((folder / CURVES_NAME).read_text())["history"]
+        done = int(history[-1]["epoch"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        done = 0
+    return f"{done} of {settings.get('train.epochs', '?')} epochs validated"
+
+
+def _genotype(folder: Path) -> str:
+    path = folder / GENOTYPE_NAME
+    if not path.is_file():
+        return ""
+    values = _read_mapping(path)
+    return json.dumps([values.get("edges"), values.get("operations")], sort_keys=True)
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())  # JSON is YAML too
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, yaml.YAMLError):
+        raise UserError(f"{path}: is cut short or no YAML; train it again") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

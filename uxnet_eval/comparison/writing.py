@@ -1,0 +1,216 @@
+"""A comparison as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import UserError
+
+from .picture import comparison_picture
+from .significance import MIN_CASES, PairedTest
+from .table import METRICS, Comparison, Row, Statistic
+
+NAME = "comparison"
+ENDINGS = ("md", "csv", "json", "png")
+FORMAT, VERSION = "uxnet-comparison", 1
+
+
+def explanation(comparison: Comparison) -> list[str]:
+    """How the numbers come about, in sentences for beneath the table."""
+    first = comparison.rows[0].name
+    num_tests = len(comparison.rows) - 1
+    return [
+        "Dice is the mean ± SD over the cases of the held-out folds. A case's scores are averaged over the seeds first "
+        "(of random genotypes, then over the genotypes), so a case counts once.",
+        "Between runs: SD of the mean Dice between seeds, of random genotypes between seeds and genotypes.",
+        f"Difference and p are against {first}: mean difference of the cases' Dice, and Wilcoxon's signed-rank test, paired "
+        f"by case, two-sided, not corrected for the {num_tests} test{'s' if num_tests != 1 else ''}; no p where fewer than "
+        f"{MIN_CASES} cases differ.",
+        "The test speaks of other cases of the same kind, not of other trainings: weigh it against the SD between runs.",
+        "Multiply-adds are of one patch; minutes and parameters are means over the runs, memory is their largest.",
+    ]
+
+
+def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The heading and the rows of the table, as text."""
+    heading = ["network", "Dice", *comparison.class_names, "between runs", "parameters", "multiply-adds"]
+    heading += ["minutes", "memory", "runs", "difference", "p"]
+    return heading, [_cells(row, comparison.class_names) for row in comparison.rows]
+
+
+def markdown(comparison: Comparison) -> str:
+    """The table, how to read it, and the notes."""
+    heading, rows = table_cells(comparison)
+    lines = [_markdown_row(heading), _markdown_row(["---", *("---:" for _ in heading[1:])])]
+    lines += [_markdown_row(row) for row in rows]
+    lines += ["", *explanation(comparison)]
+    if comparison.notes:
+        lines += ["", "Notes:", "", *(f"- {note}" for note in comparison.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """All numbers, ready for JSON."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "classes": list(comparison.class_names),
+        "rows": [_row_dict(row) for row in comparison.rows],
+        "notes": comparison.notes,
+        "explanation": explanation(comparison),
+    }
+
+
+def csv_text(comparison: Comparison) -> str:
+    """One line for each row; an empty field is a number that does not exist."""
+    stream = io.StringIO()
+    rows = [_csv_row(row, comparison.class_names) for row in comparison.rows]
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def write_comparison(comparison: Comparison, output: Path) -> list[Path]:
+    """Writes ``comparison.md``, ``.csv``, ``.json`` and ``.png`` to a folder; all are complete before any takes its place.
+
+    Raises:
+        UserError: if the folder or a file cannot be written.
+    """
+    contents = {
+        "md": markdown(comparison).encode(),
+        "csv": csv_text(comparison).encode(),
+        "json": (
+            json.dumps(to_dict(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        ).encode(),
+        "png": comparison_picture(comparison),
+    }
+    halves = {ending: output / f".{NAME}.{ending}.{os.getpid()}.tmp" for ending in contents}
+    try:
+        output.mkdir(exist_ok=True)
+        for ending, content in contents.items():
+            halves[ending].write_bytes(content)
+        for ending, half in halves.items():
+            os.replace(half, output / f"{NAME}.{ending}")
+    except OSError as error:
+        raise UserError(
+            f"{output}: the comparison cannot be written ({error.strerror}); free space or give another folder"
+        ) from None
+    finally:
+        for half in halves.values():
+            with contextlib.suppress(OSError):
+                half.unlink(missing_ok=True)
+    return [output / f"{NAME}.{ending}" for ending in contents]
+
+
+def refuse_output(output: Path, force: bool) -> None:
+    """Raises a UserError if a comparison cannot or should not go to the folder ``output``."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file, expected a folder for {NAME}.md and so on")
+    for ending in ENDINGS:
+        if (output / f"{NAME}.{ending}").exists() and not force:
+            raise UserError(
+                f"{output / NAME}.{ending}: exists already; give another folder, or --force to overwrite it"
+            )
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
+
+
+def _cells(row: Row, class_names: tuple[str, ...]) -> list[str]:
+    test = row.test
+    return [
+        row.name,
+        _mean_sd(row.dice),
+        *(_mean_sd(row.classes[name]["dice"]) for name in class_names),
+        "-" if row.sd_between_runs is None else f"{row.sd_between_runs:.4f}",
+        _short(row.parameters),
+        _short(row.multiply_adds),
+        f"{row.minutes:.1f}",
+        f"{row.peak_memory_gib:.1f} GiB",
+        str(len(row.trainings)),
+        "-" if test is None or test.difference is None else f"{test.difference:+.4f}",
+        _p(test),
+    ]
+
+
+def _mean_sd(statistic: Statistic) -> str:
+    if statistic.mean is None:
+        return "-"
+    return f"{statistic.mean:.4f}" + ("" if statistic.sd is None else f" ± {statistic.sd:.4f}")
+
+
+def _short(number: float) -> str:
+    """Three digits with the unit G, M or k."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def _p(test: PairedTest | None) -> str:
+    if test is None:
+        return "-"
+    if test.p is None:
+        return test.remark
+    return "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    test = row.test
+    return {
+        "network": row.name,
+        "architectures": sorted({training.architecture for training in row.trainings}),
+        "num_genotypes": row.num_genotypes,
+        "num_runs": len(row.trainings),
+        "folds": sorted({training.result["fold"] for training in row.trainings}),
+        "seeds": sorted({training.result["seed"] for training in row.trainings}),
+        "num_cases": len(row.case_dice),
+        "dice": row.dice._asdict(),
+        "sd_between_runs": row.sd_between_runs,
+        "classes": {
+            name: {metric: statistic._asdict() for metric, statistic in metrics.items()}
+            for name, metrics in row.classes.items()
+        },
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+        "minutes": row.minutes,
+        "peak_memory_gib": row.peak_memory_gib,
+        "against_first": None if test is None else test._asdict(),
+        "folders": [str(training.folder) for training in row.trainings],
+    }
+
+
+def _csv_row(row: Row, class_names: tuple[str, ...]) -> Mapping[str, Any]:
+    values: dict[str, Any] = {
+        "network": row.name,
+        "num_runs": len(row.trainings),
+        "num_cases": len(row.case_dice),
+        "dice_mean": row.dice.mean,
+        "dice_sd": row.dice.sd,
+        "dice_sd_between_runs": row.sd_between_runs,
+    }
+    for name in class_names:
+        for metric in METRICS:
+            statistic = row.classes[name][metric]
+            values |= {f"{name}_{metric}_mean": statistic.mean, f"{name}_{metric}_sd": statistic.sd}
+    test = row.test or PairedTest(None, None, len(row.case_dice))
+    return values | {
+        "parameters": row.parameters,
+        "multiply_adds": row.multiply_adds,
+        "minutes": row.minutes,
+        "peak_memory_gib": row.peak_memory_gib,
+        "difference": test.difference,
+        "p": test.p,
+        "remark": test.remark,
+    }
