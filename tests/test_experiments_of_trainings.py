@@ -1,0 +1,114 @@
+"""The experiments that train, compare, select and ablate: what each trial is, equal budgets, safe on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from uxnet_eval.nni_guards import check_experiment_config
+from uxnet_eval.nni_guards.trial_run import check_search_space
+from uxnet_eval.run_config import RunConfig
+from uxnet_eval.training.config import TrainConfig
+from uxnet_eval.training.width import TOLERANCE
+
+ROOT = Path(__file__).parents[1]
+TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select", "brain.ablation.train")
+NAMES = (*TRAIN, "brain.ablation")
+
+
+def experiment(name: str) -> dict:
+    return yaml.safe_load((ROOT / "experiments" / f"{name}.yml").read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_is_safe_on_any_machine(name: str) -> None:
+    values = experiment(name)
+    # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
+    assert "trialGpuNumber" not in values and values["trainingService"] == {"platform": "local"}
+    assert values["trialConcurrency"] == 1 and values["trialCodeDirectory"] == ".."
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_every_value_of_the_search_space_is_allowed(name: str) -> None:
+    values, run = experiment(name), TrainConfig.load(ROOT / "experiments" / f"{name}.run.yml")
+    assert values["trialCommand"].endswith(f"uxnet_eval.cli train --config experiments/{name}.run.yml")
+    check_search_space(values["searchSpace"], run, name)
+
+
+def test_the_comparison_holds_every_control_at_equal_budget() -> None:
+    space = experiment("hippocampus.compare")["searchSpace"]
+    assert set(space) == {"architecture", "fold", "seed"}  # so that steps and parameters are the same for all
+    names = space["architecture"]["_value"]
+    assert {"searched", "preset:unet", "preset:unet++", "dynunet", "all-edges"} <= set(names)
+    assert {"searched-edges", "searched-operations", "random:0", "random:1", "random:2"} <= set(names)
+    assert len(space["seed"]["_value"]) >= 2
+    run = TrainConfig.load(ROOT / "experiments" / "hippocampus.compare.run.yml")
+    assert run.network.parameters is not None and run.train.patience is None
+
+
+@pytest.mark.parametrize("name", ["hippocampus.compare", "hippocampus.select"])
+def test_it_starts_as_it_stands(name: str, hippocampus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data and genotypes are there, and NNI knows the tuner and the assessor."""
+    monkeypatch.setenv("UXNET_DATA", str(hippocampus.parent))
+    check_experiment_config(ROOT / "experiments" / f"{name}.yml")
+
+
+@pytest.mark.slow
+def test_networks_of_the_comparison_have_like_parameter_counts(
+    hippocampus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uxnet_eval.training.preparation import prepare
+
+    monkeypatch.setenv("UXNET_DATA", str(hippocampus.parent))
+    monkeypatch.chdir(ROOT)
+    run = TrainConfig.load(ROOT / "experiments" / "hippocampus.compare.run.yml")
+    for name in experiment("hippocampus.compare")["searchSpace"]["architecture"]["_value"]:
+        training = prepare(run.override({"architecture": name}), tmp_path, ROOT / "experiments")
+        assert training.cost.parameters == pytest.approx(run.network.parameters, rel=TOLERANCE), name
+
+
+def test_the_selection_can_be_assessed() -> None:
+    """A result after every epoch, of which NNI's assessor needs some before it may stop a trial."""
+    assessor = experiment("hippocampus.select")["assessor"]
+    run = TrainConfig.load(ROOT / "experiments" / "hippocampus.select.run.yml")
+    assert assessor["name"] == "Medianstop" and assessor["classArgs"]["optimize_mode"] == "maximize"
+    assert run.train.validate_every == 1 and assessor["classArgs"]["start_step"] < run.train.epochs / 2
+    compared = experiment("hippocampus.compare")["searchSpace"]["fold"]["_value"]
+    assert run.train.fold not in compared  # what is chosen by a fold must not be judged by it
+
+
+def test_nni_stops_a_trial_below_the_median() -> None:
+    """NNI's own assessor on the results that a training sends (dictionaries with ``default``)."""
+    from nni.algorithms.hpo.medianstop_assessor import MedianstopAssessor
+    from nni.assessor import AssessResult
+
+    assessor = MedianstopAssessor(**experiment("hippocampus.select")["assessor"]["classArgs"])
+    good, bad = (
+        [{"default": value, "loss": 1.0} for value in row] for row in ((0.6, 0.7, 0.8), (0.1, 0.2, 0.3))
+    )
+    for step in (1, 2, 3):
+        assert assessor.assess_trial("good", good[:step]) is AssessResult.Good
+    assessor.trial_end("good", True)
+    assert assessor.assess_trial("bad", bad[:2]) is AssessResult.Good  # too early to tell
+    assert assessor.assess_trial("bad", bad) is AssessResult.Bad  # 0.3 against a mean of 0.7
+    assert assessor.assess_trial("as good", good) is AssessResult.Good
+
+
+def test_the_ablation_is_table_1() -> None:
+    values = experiment("brain.ablation")
+    assert values["tuner"]["name"] == "Batch"
+    run = RunConfig.load(ROOT / "experiments" / "brain.run.yml")
+    check_search_space(values["searchSpace"], run, "brain.ablation", "Batch")
+    (entry,) = values["searchSpace"].values()
+    assert values["maxTrialNumber"] == len(entry["_value"])
+    searched = [run.override(row).space for row in entry["_value"]]
+    # Rows 2 to 4 of table 1; the first, neither of both, is the U-Net and needs no search.
+    assert [(space.search_blocks, space.search_edges) for space in searched] == [
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    train = experiment("brain.ablation.train")["searchSpace"]
+    assert train["architecture"]["_value"] == ["preset:unet"] and train["fold"]["_value"] == [0, 1, 2, 3, 4]
