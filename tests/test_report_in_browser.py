@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from chromium import Page, browser, open_report
 from search_runs import made_up_record, made_up_run
 
+from search_space import presets
 from search_space.grid import Grid
 from uxnet_eval.report import write_report
+from uxnet_eval.report.overlays import Overlay, write_overlays
+from uxnet_eval.search_record import write_json
 
 pytestmark = pytest.mark.browser
 
@@ -27,6 +31,31 @@ def report(page: Page, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     for seed in range(3):
         made_up_run(folder / "runs" / f"seed-{seed}", levels=4, num_epochs=6, seed=seed, finished=seed < 2)
+    return write_report(folder / "runs", folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report of two folds of a training, with the scores of their cases."""
+    folder = tmp_path_factory.mktemp("trainings")
+    for fold in range(2):
+        run = folder / "runs" / f"fold-{fold}"
+        run.mkdir(parents=True)
+        history = [
+            {"epoch": e, "loss": 1 / e, "val_dice": 1 - 1 / e, "class_dice": {"organ": 1 - 1 / e}}
+            for e in (2, 4, 8)
+        ]
+        write_json(run / "training.json", {"history": history})
+        write_json(run / "result.json", {"default": 0.875, "architecture": "preset:unet", "fold": fold})
+        presets.unet(4).save(run / "genotype.json")
+        cases = [f"case_{fold}{c},organ,0.{8 + c % 2}{c},1.5,0.9,1000,{1000 + 10 * c}" for c in range(6)]
+        header = "case_id,class,dice,hd95_mm,nsd,reference_volume_mm3,predicted_volume_mm3"
+        (run / "cases.csv").write_text("\n".join([header, *cases]) + "\n")
+        picture = np.zeros((80, 200, 3), dtype=np.uint8)
+        overlays = [
+            Overlay(f"case_{fold}{c}", rank, 0.8, picture) for c, rank in enumerate(("best", "worst"))
+        ]
+        write_overlays(run, overlays, ["background", "organ"], "fold")
     return write_report(folder / "runs", folder / "report.html").as_uri()
 
 
@@ -83,6 +112,8 @@ def test_edges_are_chosen_by_box_and_by_click_and_searches_compared(page: Page, 
         "document.querySelector('#gates input[value=\"N0.0-N0.3\"]').checked || document.querySelector('#gates input[value=\"N0.0-N0.3\"]').click()"
     )
     assert "N0.0-N0.3" in page.run(curves)
+    dots = "[...document.querySelectorAll('#drawing .picked')].map((each) => each.dataset.edge)"
+    assert page.run(dots) == page.run(curves)
     free = next(str(edge) for edge in Grid(4).edges if str(edge) not in page.run(curves))
     page.run(
         f"document.querySelector('#drawing .edge[data-edge=\"{free}\"] .target').dispatchEvent(new MouseEvent('click'))"
@@ -96,11 +127,28 @@ def test_edges_are_chosen_by_box_and_by_click_and_searches_compared(page: Page, 
     assert page.errors == []
 
 
+def test_trainings_share_their_drawing_and_their_scores_open_by_a_click(page: Page, trainings: str) -> None:
+    open_report(page, trainings)
+    assert page.run("document.querySelectorAll('#training .network img').length") == 1
+    assert page.run("document.querySelector('#training .network img').naturalWidth") > 300
+    curves = "[...document.querySelectorAll('#training path.curve')].map((each) => each.dataset.name)"
+    assert page.run(curves) == ["fold-0", "fold-1"] * 2
+    points = "[...document.querySelectorAll('#scores > details')].map((each) => each.querySelectorAll('circle.point').length)"
+    assert page.run(points) == [24, 0]  # three plots of six cases, and the volumes
+    page.run("document.querySelectorAll('#scores > details > summary')[1].click()")
+    page.settle()
+    assert page.run(points) == [24, 24]
+    assert page.run("document.querySelectorAll('.overlays img').length") == 4
+    assert "preset:unet" in page.run("document.body.innerText")
+    assert page.errors == []
+
+
 @pytest.mark.parametrize("width", [1280, 3840])
-def test_nothing_is_cut_off(page: Page, report: str, width: int) -> None:
+@pytest.mark.parametrize("what", ["report", "trainings"])
+def test_nothing_is_cut_off(page: Page, request: pytest.FixtureRequest, what: str, width: int) -> None:
     page.resize(width, 2000)
     try:
-        open_report(page, report)
+        open_report(page, request.getfixturevalue(what))
         assert page.run("document.documentElement.scrollWidth <= window.innerWidth")
         outside = page.run(
             """[...document.querySelectorAll('svg text')].filter((each) => {
@@ -118,6 +166,8 @@ def test_nothing_is_cut_off(page: Page, report: str, width: int) -> None:
             })"""
         )
         assert overlapping == []
+        if what == "trainings":
+            return
         smallest = page.run(
             "Math.min(...[...document.querySelectorAll('#drawing text')].map((each) => each.getBoundingClientRect().height))"
         )

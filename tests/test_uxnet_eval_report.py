@@ -278,6 +278,18 @@ def test_a_training_shows_its_curves_before_and_after_its_end(tmp_path: Path) ->
     assert find_source(tmp_path).trainings[0]["drawing"].startswith("data:image/svg+xml;base64,")
     assert find_source(tmp_path).trainings[0]["result"] == {"default": 0.81, "architecture": "unet"}
     assert find_source(tmp_path).searches == []
+    (tmp_path / "run.yml").write_text("dataset: Organs\nnetwork: {base_channels: 8}\noutput: null\n")
+    provenance = find_source(tmp_path).trainings[0]["provenance"]
+    assert provenance["dataset"] == "Organs" and provenance["network"] == {"base_channels": 8}
+    assert set(provenance) == {"folder", "dataset", "network", "genotype"}
+    (tmp_path / "run.yml").write_text("a: [")
+    (tmp_path / "genotype.json").write_text('{"levels": 3')
+    broken = find_source(tmp_path)
+    assert broken.trainings[0]["drawing"] is None
+    assert any("run.yml: cannot be read" in note for note in broken.notes)
+    assert any("genotype.json: not JSON" in note and "cannot be drawn" in note for note in broken.notes)
+    assert all("\n" not in note for note in broken.notes)
+    write_report(tmp_path, tmp_path / "report.html")
     (tmp_path / "training.json").write_text('{"history": [{"epoch"')
     assert read_training(tmp_path, "fold 0", notes) is None
     assert "the learning curves cannot be read" in notes[-1]

@@ -149,7 +149,8 @@ def label_boxes(figure: Figure) -> list[LabelBox]:
     for text in figure.artists:
         if isinstance(text, Text) and text.get_text():
             x0, y0, x1, y1 = frames.get(text.get_label(), whole)
-            boxes.append(LabelBox(text.get_text(), *_text_pixels(text, figure.dpi), frame=(x0, y0, x1, y1)))
+            left, lower, right, upper = _text_pixels(text, figure.dpi)
+            boxes.append(LabelBox(text.get_text(), left, lower, right, upper, frame=(x0, y0, x1, y1)))
     return boxes
 
 

@@ -15,7 +15,7 @@ from search_space.errors import UserError
 
 from .geometry import drawing_look, grid_geometry, operation_titles
 from .overlays import CLASS_COLORS, replace_file
-from .search_run import MAX_DRAWN_EPOCHS, run_data
+from .search_run import MAX_DRAWN_EPOCHS, plain, run_data
 from .sources import Source
 
 SCRIPTS = (
@@ -70,7 +70,7 @@ def page_data(source: Source) -> dict[str, Any]:
         },
         "look": drawing_look(),
         "classColors": CLASS_COLORS,
-        "trainings": source.trainings,
+        "trainings": plain(source.trainings),
         "scores": source.scores,
         "overlays": source.overlays,
         "configuration": source.configuration,

@@ -123,7 +123,7 @@ def run_data(run: SearchRun, max_epochs: int = MAX_DRAWN_EPOCHS) -> dict[str, An
             "epoch": [entry["epoch"] + 1 for entry in record.history],
             **{key: [_finite(entry.get(key)) for entry in record.history] for key in CURVES},
         },
-        "provenance": _plain(record.provenance),
+        "provenance": plain(record.provenance),
         "overlays": read_overlays(run.folder, run.notes),
     }
 
@@ -183,10 +183,10 @@ def _finite(value: Any) -> float | None:
     return value if is_number and math.isfinite(value) else None
 
 
-def _plain(value: Any) -> Any:
-    """The same with text in place of numbers that JSON cannot hold."""
+def plain(value: Any) -> Any:
+    """The same value with text in place of numbers that JSON cannot hold."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

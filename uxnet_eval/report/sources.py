@@ -174,11 +174,11 @@ def _add_training_and_scores(found: Source, folder: Path, name: str) -> None:
         found.trainings.append(training)
     scores = read_scores(folder, found.notes)
     if scores is not None:
-        found.scores.append(scores)
+        found.scores.append({**scores, "run": name})
     if not (folder / FILE_NAME).exists():  # those of a search belong to the search
         overlays = read_overlays(folder, found.notes)
         if overlays is not None:
-            found.overlays.append(overlays)
+            found.overlays.append({**overlays, "run": name})
 
 
 def _is_run(folder: Path) -> bool:

@@ -46,12 +46,19 @@ def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] |
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         notes.append(f"{file}: the learning curves cannot be read ({type(error).__name__}: {error})")
         return None
+    settings = _read_settings(folder, notes)
+    genotype = _read_genotype(folder, notes)
     return {
         "name": name,
         "classes": classes,
         "curves": curves,
         "result": _read_result(folder, name, notes),
-        "drawing": _drawing(folder, notes),
+        "drawing": None if genotype is None else _drawing(genotype, settings),
+        "provenance": {
+            "folder": str(folder),
+            **{key: settings[key] for key in ("dataset", "plan", "network", "train") if key in settings},
+            **({} if genotype is None else {"genotype": _origin(genotype)}),
+        },
     }
 
 
@@ -66,25 +73,44 @@ def _read_result(folder: Path, name: str, notes: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _drawing(folder: Path, notes: list[str]) -> str | None:
-    """The drawing of the network as a data URL; None for a network that no genotype describes."""
+def _read_settings(folder: Path, notes: list[str]) -> dict[str, Any]:
+    """The resolved configuration of the run; empty if there is none."""
+    try:
+        settings = yaml.safe_load((folder / CONFIG_NAME).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError("no mapping")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        notes.append(f"{folder / CONFIG_NAME}: cannot be read ({' '.join(str(error).split())})")
+        return {}
+    return settings
+
+
+def _read_genotype(folder: Path, notes: list[str]) -> Genotype | None:
+    """The genotype that was trained; None for a network that no genotype describes."""
     if not (folder / GENOTYPE_NAME).exists():
         return None
     try:
-        genotype = Genotype.load(folder / GENOTYPE_NAME)
-        settings = (
-            yaml.safe_load((folder / CONFIG_NAME).read_text()) if (folder / CONFIG_NAME).exists() else {}
-        )
-        spatial_dims = settings.get("plan", {}).get("spatial_dims", 3)
-        with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / "architecture.svg"
-            save(draw(genotype, spatial_dims=spatial_dims), file)
-            return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
-    except (UserError, OSError, AttributeError, yaml.YAMLError) as error:
-        notes.append(
-            f"{folder / GENOTYPE_NAME}: the network cannot be drawn ({' '.join(str(error).split())})"
-        )
+        return Genotype.load(folder / GENOTYPE_NAME)
+    except UserError as error:
+        notes.append(f"{error}; its network cannot be drawn")
         return None
+
+
+def _drawing(genotype: Genotype, settings: Mapping[str, Any]) -> str:
+    """The drawing of the network as a data URL."""
+    plan = settings.get("plan")
+    spatial_dims = plan.get("spatial_dims", 3) if isinstance(plan, dict) else 3
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "architecture.svg"
+        save(draw(genotype, spatial_dims=2 if spatial_dims == 2 else 3), file)
+        return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
+
+
+def _origin(genotype: Genotype) -> dict[str, Any]:
+    """Where the genotype comes from, without the search's gates and weights, which its own report shows."""
+    return {key: value for key, value in genotype.provenance.items() if key not in ("gates", "alphas")}
 
 
 def _finite(value: Any) -> float | None:

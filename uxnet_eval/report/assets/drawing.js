@@ -41,8 +41,9 @@ function pathOf(points, cut) {
   return `M${p0}C${p1} ${p2[0] - dx * cut},${p2[1] - dy * cut} ${p3[0] - dx * cut},${p3[1] - dy * cut}`;
 }
 
-function middleOf([p0, p1, p2, p3]) {
-  return [0, 1].map((i) => (p0[i] + 3 * p1[i] + 3 * p2[i] + p3[i]) / 8);
+function pointOn([p0, p1, p2, p3], t) {
+  const s = 1 - t;
+  return [0, 1].map((i) => s ** 3 * p0[i] + 3 * s * s * t * p1[i] + 3 * s * t * t * p2[i] + t ** 3 * p3[i]);
 }
 
 function direction([, , p2, p3]) {
@@ -66,7 +67,8 @@ function drawArchitecture(data, run, epoch, tau, { picked = new Map(), onPick = 
   drawGuides(root, grid, look);
   const order = grid.edges.map((_, e) => e).sort((a, b) =>
     Number(state.kept[a]) - Number(state.kept[b]) || gates[a] - gates[b]);
-  for (const e of order) root.append(drawEdge(grid, look, run, state, gates, e, tau, picked, onPick));
+  for (const e of order) root.append(drawEdge(grid, look, run, state, gates, e, tau, onPick));
+  for (const [name, color] of picked) root.append(drawPick(grid, name, color));
   grid.nodes.forEach((_, node) => root.append(drawCard(data, grid, run, epoch, state, node, live[node])));
   drawEnds(root, grid, look, run.spatialDims);
   root.append(drawnText(grid.width - 15, 24, counts, { points: 8, color: look.paleInk, anchor: "end" }));
@@ -75,7 +77,7 @@ function drawArchitecture(data, run, epoch, tau, { picked = new Map(), onPick = 
   return { root, state, counts };
 }
 
-function drawEdge(grid, look, run, state, gates, e, tau, picked, onPick) {
+function drawEdge(grid, look, run, state, gates, e, tau, onPick) {
   const role = edgeRole(state, e);
   const name = grid.edges[e];
   const [color, width] = edgeStyle(look, role, gates[e], tau);
@@ -94,15 +96,19 @@ function drawEdge(grid, look, run, state, gates, e, tau, picked, onPick) {
     const by = y - dy * grid.arrow;
     group.append(svg("polygon", { fill: color, points: `${x},${y} ${bx - dy * half},${by + dx * half} ${bx + dy * half},${by - dx * half}` }));
   }
-  if (picked.has(name)) { // a dot in the colour of its curve: thickness and colour of the line belong to the gate
-    const [x, y] = middleOf(points);
-    group.append(svg("circle", { cx: x, cy: y, r: 7, fill: picked.get(name), stroke: "white", "stroke-width": 2, class: "picked" }));
-  }
   const target = svg("path", { d, fill: "none", stroke: "transparent", "stroke-width": 11, class: "target" });
   hover(target, `${name}: gate ${gates[e].toFixed(3)}, ${ROLE_TEXTS[role]}${onPick ? " (click: show its curve)" : ""}`);
   if (onPick) target.addEventListener("click", () => onPick(name));
   group.append(target);
   return group;
+}
+
+// A dot in the colour of the edge's curve: the line's own colour and thickness belong to the gate. It lies where edges
+// are apart: near the source in the decoder, at the apex of the encoder's bows.
+function drawPick(grid, name, color) {
+  const e = grid.edges.indexOf(name);
+  const [x, y] = pointOn(grid.curves[e], grid.stages[grid.targets[e]] ? 0.16 : 0.5);
+  return svg("circle", { cx: x, cy: y, r: 6, fill: color, stroke: "white", "stroke-width": 1.5, class: "picked", "data-edge": name });
 }
 
 function drawCard(data, grid, run, epoch, state, node, isLive) {

@@ -42,20 +42,24 @@ function textOf(value) {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+function provenanceTable(caption, provenance) {
+  const rows = [];
+  const walk = (values, prefix) => {
+    for (const [name, value] of Object.entries(values)) {
+      if (value !== null && typeof value === "object" && !Array.isArray(value)) walk(value, `${prefix}${name}.`);
+      else rows.push([prefix + name, textOf(value)]);
+    }
+  };
+  walk(provenance, "");
+  return table(caption, ["what", "value"], rows);
+}
+
 function provenanceSection(data, runs) {
-  const host = el("div", { class: "scroll" });
-  if (runs.length) views.push(() => {
-    const rows = [];
-    const walk = (values, prefix) => {
-      for (const [name, value] of Object.entries(values)) {
-        if (value !== null && typeof value === "object" && !Array.isArray(value)) walk(value, `${prefix}${name}.`);
-        else rows.push([prefix + name, textOf(value)]);
-      }
-    };
-    walk({ folder: shown.run.folder, ...shown.run.provenance }, "");
-    host.replaceChildren(table(shown.run.name, ["what", "value"], rows));
-  });
-  return section("provenance", "Provenance", el("p", { class: "hint" }, `Made ${data.made} by uxnet report from ${data.origin}.`), host,
+  const host = runs.length ? el("div", { class: "scroll" }) : null;
+  if (runs.length) views.push(() => host.replaceChildren(provenanceTable(shown.run.name, { folder: shown.run.folder, ...shown.run.provenance })));
+  const trainings = data.trainings.map(({ name, provenance }, i) =>
+    el("details", { open: i === 0 && !runs.length }, el("summary", null, name), el("div", { class: "scroll" }, provenanceTable(null, provenance))));
+  return section("provenance", "Provenance", el("p", { class: "hint" }, `Made ${data.made} by uxnet report from ${data.origin}.`), host, trainings,
     data.configuration ? el("details", null, el("summary", null, "Resolved configuration (run.yml)"), el("pre", null, data.configuration)) : null);
 }
 
@@ -83,8 +87,8 @@ function main() {
     page.append(searchOverlaysSection());
   }
   if (data.trainings.length) page.append(trainingSection(data.trainings));
-  data.scores.forEach((scores, i) => page.append(scoresPanel(scores, i)));
-  data.overlays.forEach((overlays, i) => page.append(section(`cases-${i}`, "Segmentations", overlayFigures(overlays))));
+  if (data.scores.length) page.append(scoresSection(data.scores));
+  data.overlays.forEach((overlays, i) => page.append(section(`cases-${i}`, data.overlays.length > 1 ? `Segmentations: ${overlays.run}` : "Segmentations", overlayFigures(overlays))));
   page.append(provenanceSection(data, runs));
   refresh();
   document.documentElement.dataset.ready = "true";

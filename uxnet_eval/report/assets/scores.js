@@ -7,7 +7,17 @@ const METRICS = [
   ["hd95_mm", "HD95, mm", null],
 ];
 
-function scoresPanel(scores, index) {
+// One table of cases lies open; of several, each opens by a click.
+function scoresSection(all) {
+  if (all.length === 1) return section("scores", "Scores", scoresPanel(all[0]));
+  return section("scores", "Scores", all.map((scores, i) => {
+    const mean = scores.summary?.mean_dice;
+    const title = `${scores.run}${Number.isFinite(mean) ? `: mean Dice ${mean.toFixed(4)}` : ""}`;
+    return el("details", { open: i === 0 }, el("summary", null, title), scoresPanel(scores));
+  }));
+}
+
+function scoresPanel(scores) {
   const rows = scores.caseIds.map((_, i) => i);
   const of = (metric, name) => rows.filter((i) => scores.caseClasses[i] === name && scores.columns[metric][i] !== null);
   const charts = METRICS.filter(([metric]) => scores.columns[metric].some((value) => value !== null)).map(([metric, title, best]) =>
@@ -26,7 +36,7 @@ function scoresPanel(scores, index) {
     }))));
   const sorted = rows.slice().sort((a, b) => (scores.columns.dice[a] ?? 2) - (scores.columns.dice[b] ?? 2));
   const numCases = new Set(scores.caseIds).size;
-  return section(`scores-${index}`, index ? `Scores ${index + 1}` : "Scores",
+  return [
     el("p", { class: "hint" }, `${plural(numCases, "case")}, ${scores.name}. Each point is a case; long bars are medians, short ones quartiles.`),
     summaryTable(scores), scores.summary?.warnings?.map((text) => el("p", { class: "note" }, text)),
     el("ul", { class: "key" }, scores.classes.map((name, c) => keyEntry(name, classColor(c)))),
@@ -34,7 +44,8 @@ function scoresPanel(scores, index) {
     el("details", null, el("summary", null, "Every case, worst Dice first"), el("div", { class: "scroll" },
       table(null, ["case", "class", "Dice", "NSD", "HD95, mm", `reference, ${unit}`, `predicted, ${unit}`], sorted.map((i) => [
         scores.caseIds[i], scores.caseClasses[i], ...["dice", "nsd", "hd95_mm"].map((metric) => number(scores.columns[metric][i])),
-        ...volume(i).map((value) => number(value, 0))]), [2, 3, 4, 5, 6]))));
+        ...volume(i).map((value) => number(value, 0))]), [2, 3, 4, 5, 6]))),
+  ];
 }
 
 function drawn(chart) {
