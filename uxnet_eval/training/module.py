@@ -13,8 +13,6 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
-from search_space.errors import UserError
-
 from ..inference import foreground_dice, segment
 from ..plan import Plan
 from ..precision import channels_last
@@ -25,6 +23,10 @@ from .weight_average import WeightAverage
 WARMUP_SHARE = 0.05
 POLY_POWER = 0.9
 SGD_MOMENTUM = 0.99
+
+
+class Diverged(RuntimeError):
+    """The loss or the gradient is infinite or no number: going on would only spoil the weights."""
 
 
 class TrainModule(pl.LightningModule):
@@ -66,10 +68,7 @@ class TrainModule(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):  # sums over many voxels: not in bfloat16
             loss = supervised_loss(outputs, batch["label"], self.loss)
         if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; lower learning_rate, or use precision: "
-                "float32"
-            )
+            raise Diverged(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}")
         self._losses.append(loss.detach())
         self.log("loss", loss.detach(), batch_size=len(batch["image"]))
         return loss
@@ -81,6 +80,17 @@ class TrainModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._losses: list[Tensor] = []
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Shortens the gradient to ``gradient_clip_norm``; raises :class:`Diverged` if it is not finite."""
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip_norm)
+        if not torch.isfinite(norm):
+            raise Diverged(f"the gradient has norm {norm.item()} in epoch {self.current_epoch + 1}")
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.average is not None:

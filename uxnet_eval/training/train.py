@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ from .config import TrainConfig
 from .data import TrainData
 from .epochs import EpochSeeds, Validations
 from .folds import store_folds
-from .module import TrainModule
+from .module import Diverged, TrainModule
 from .preparation import Training, prepare
 from .reporting import TrainReporter
 from .scoring import score_model
@@ -110,6 +111,7 @@ def _train(training: Training, checkpoint: Path | None) -> None:
     pl.seed_everything(settings.seed, verbose=False)
     device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
+    _check_devices(config.runtime.devices, device)
     module = training.new_module()
     data = TrainData(
         training.dataset, config, training.learned, training.held_out, cache_dir=folder / "cache"
@@ -125,7 +127,6 @@ def _train(training: Training, checkpoint: Path | None) -> None:
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=config.runtime.devices if device.type == "cuda" else 1,
         precision=precision,
-        gradient_clip_val=settings.gradient_clip_norm,
         num_sanity_val_steps=0,
         logger=False,
         enable_progress_bar=False,
@@ -165,6 +166,16 @@ def _train(training: Training, checkpoint: Path | None) -> None:
         if (folder / CHECKPOINT_NAME).exists():
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
         raise KeyboardInterrupt from None
+    except Diverged as error:
+        raise UserError(
+            f"{folder}: {error}; stopped. Train into another folder with a lower learning_rate, or with precision: float32"
+        ) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"{folder}: the disk is full; free space, the same command goes on from the last epoch"
+        ) from None
     finally:
         reporter.close()
     if trainer.is_global_zero:
@@ -210,6 +221,13 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     LiveReport(folder).update(last=True)
     report_final(final)
     logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
+
+
+def _check_devices(wanted: str | int, device: torch.device) -> None:
+    if device.type == "cuda" and isinstance(wanted, int) and wanted > torch.cuda.device_count():
+        raise UserError(
+            f"devices is {wanted}, but {torch.cuda.device_count()} GPUs are visible; lower it, or devices: auto"
+        )
 
 
 def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
