@@ -68,7 +68,7 @@ function drawArchitecture(data, run, epoch, tau, { picked = new Map(), onPick = 
   const order = grid.edges.map((_, e) => e).sort((a, b) =>
     Number(state.kept[a]) - Number(state.kept[b]) || gates[a] - gates[b]);
   for (const e of order) root.append(drawEdge(grid, look, run, state, gates, e, tau, onPick));
-  for (const [name, color] of picked) root.append(drawPick(grid, name, color));
+  for (const [name, color] of picked) root.append(drawPick(grid, state, name, color));
   grid.nodes.forEach((_, node) => root.append(drawCard(data, grid, run, epoch, state, node, live[node])));
   drawEnds(root, grid, look, run.spatialDims);
   root.append(drawnText(grid.width - 15, 24, counts, { points: 8, color: look.paleInk, anchor: "end" }));
@@ -105,10 +105,14 @@ function drawEdge(grid, look, run, state, gates, e, tau, onPick) {
 
 // A dot in the colour of the edge's curve: the line's own colour and thickness belong to the gate. It lies where edges
 // are apart: near the source in the decoder, at the apex of the encoder's bows.
-function drawPick(grid, name, color) {
+function drawPick(grid, state, name, color) {
   const e = grid.edges.indexOf(name);
-  const [x, y] = pointOn(grid.curves[e], grid.stages[grid.targets[e]] ? 0.16 : 0.5);
-  return svg("circle", { cx: x, cy: y, r: 6, fill: color, stroke: "white", "stroke-width": 1.5, class: "picked", "data-edge": name });
+  const points = grid.curves[e];
+  const [x, y] = pointOn(points, grid.stages[grid.targets[e]] ? 0.16 : 0.5);
+  const faint = ["pruned", "dead"].includes(edgeRole(state, e)); // hardly to be seen without these dots
+  return svg("g", { class: "picked", "data-edge": name },
+    faint && svg("path", { d: pathOf(points, 0), fill: "none", stroke: color, "stroke-width": 1.6, "stroke-dasharray": "0.1 5", "stroke-linecap": "round" }),
+    svg("circle", { cx: x, cy: y, r: 6, fill: color, stroke: "white", "stroke-width": 1.5 }));
 }
 
 function drawCard(data, grid, run, epoch, state, node, isLive) {

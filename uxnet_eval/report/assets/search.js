@@ -112,8 +112,10 @@ function architecturePanel(data) {
     host.replaceChildren(drawn.root);
     const { edges } = data.geometry[`${run.levels}-${run.spatialDims}`];
     const rescued = drawn.state.rescued.map((e) => edges[e]);
-    status.textContent = `${drawn.counts} at τ = ${tau.toFixed(2)}.` + (rescued.length
-      ? ` No path of gates of at least τ reaches the output, so the widest one was restored: ${rescued.join(", ")}.` : "");
+    const restored = rescued.map((name, i) => [i ? ", " : "", el("span", { class: "name" }, name)]);
+    status.replaceChildren(`${drawn.counts} at τ = ${tau.toFixed(2)}.`);
+    if (rescued.length)
+      status.append(...[" No path of gates of at least τ reaches the output, so the widest one was restored: ", restored, "."].flat(2));
   });
   return section("architecture", "Architecture",
     el("p", { class: "hint" }, "What would be derived at this epoch and threshold. Click an edge to see its gate over time; a dot on it has the colour of its curve."), host, status, save);
