@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,7 +64,10 @@ def page() -> Iterator[Page]:
 def experiment(
     demo_set: Path, page: Page, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ExperimentRecord]:
-    """Two finished searches; the web UI still runs. Stopped at the end, TensorBoard too."""
+    """Two finished searches; the web UI still runs. Stopped at the end, TensorBoard too.
+
+    ``early.html`` beside its configuration is the report of the time when the first search had validated once.
+    """
     folder = tmp_path_factory.mktemp("web_ui")
     (folder / "tiny.run.yml").write_text(yaml.safe_dump({"dataset": str(demo_set), **RUN}))
     (folder / "tiny.yml").write_text(
@@ -85,6 +89,10 @@ def experiment(
         patch.setattr(launching, "FIRST_PORT", PORTS.start)
         started = launch(folder / "tiny.yml", experiment_dir=folder / "nni")
         try:
+            while not list((folder / "nni").rglob("search.json")):  # written at the first validation
+                assert find_experiment(started.experiment_id).status not in ("DONE", "ERROR", "STOPPED")
+                time.sleep(0.2)
+            write_report(started.experiment_id, folder / "early.html")
             yield wait_until_done(started.experiment_id, poll_s=0.5)
         finally:
             stop(started.experiment_id)
@@ -272,11 +280,39 @@ def test_the_running_experiment_serves_the_report_of_all_trials(
         )
 
 
-def test_the_same_report_comes_from_the_folder_alone(
-    page: Page, experiment: ExperimentRecord, tmp_path: Path
+def test_a_report_was_made_while_the_searches_ran(page: Page, experiment: ExperimentRecord) -> None:
+    open_report(page, (experiment.folder.parents[1] / "early.html").as_uri())
+    text = page.run("document.body.innerText")
+    assert f"NNI experiment {experiment.id} (" in text and "(DONE)" not in text and "(STOPPED)" not in text
+    assert "no final result yet; shown is the newest validation" in text or "no search.json yet" in text
+    assert page.run("document.querySelectorAll('#drawing .edge').length") == len(EDGES)
+
+
+def test_the_address_of_the_report_is_in_the_log_of_every_trial(experiment: ExperimentRecord) -> None:
+    for trial in experiment.trials():
+        logs = "".join(file.read_text() for file in trial.output.glob("trial.*"))
+        assert f"/logs/report-{trial.id}.html" in logs
+        assert "report of all searches of the experiment: http" in logs and "/logs/report.html" in logs
+
+
+def test_the_same_report_comes_from_the_folder_alone_after_nni_has_stopped(
+    page: Page, experiment: ExperimentRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert find_experiment(experiment.id).folder == experiment.folder
-    written = write_report(experiment.folder, tmp_path / "report.html")
-    open_report(page, written.as_uri())
-    assert page.run("document.querySelectorAll('#run option').length") == 2
-    assert page.run("document.querySelectorAll('#agreement table').length") >= 3
+    """Comes last: it ends the experiment."""
+    open_report(page, f"{address(experiment)}/logs/report.html")
+    tables = "[...document.querySelectorAll('#summary table, #weights table')].map((each) => each.innerText)"
+    served = [text.replace("done", "SUCCEEDED") for text in page.run(tables)]
+    stop(experiment.id)
+    by_id = write_report(experiment.id, tmp_path / "by_id.html")
+    monkeypatch.setenv("HOME", str(tmp_path))  # NNI knows nothing of it any more
+    kept = experiment.folder.rename(tmp_path / "kept")
+    try:
+        by_folder = write_report(kept, tmp_path / "by_folder.html")
+    finally:
+        kept.rename(experiment.folder)
+    for written in (by_id, by_folder):
+        open_report(page, written.as_uri())
+        assert "(STOPPED)" in page.run("document.querySelector('header').innerText")
+        assert page.run(tables) == served
+        assert page.run("document.querySelectorAll('#run option').length") == 2
+        assert page.run("document.querySelectorAll('#agreement table').length") >= 3

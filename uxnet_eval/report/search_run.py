@@ -21,6 +21,7 @@ from .overlays import read_overlays
 MAX_DRAWN_EPOCHS = 60
 """Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show all."""
 
+DONE, NOT_FINISHED = "done", "not finished"
 NO_RESULT = "no final result yet"
 CURVES = ("default", "derived_dice", "loss_weights", "loss_architecture")
 
@@ -68,13 +69,13 @@ def read_search(folder: Path, name: str) -> SearchRun:
         run.notes.append(str(error))
     try:
         run.final = _numbers(json.loads((folder / RESULT_NAME).read_text()))
-        run.status = "done"
+        run.status = DONE
     except FileNotFoundError:
-        run.status = "not finished"
+        run.status = NOT_FINISHED
         if run.record is not None:
             run.notes.append(f"{name}: {NO_RESULT}; shown is the newest validation")
     except (OSError, ValueError, AttributeError) as error:
-        run.status = "not finished"
+        run.status = NOT_FINISHED
         run.notes.append(f"{folder / RESULT_NAME}: cannot be read ({error}); shown is the newest validation")
     return run
 

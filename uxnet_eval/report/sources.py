@@ -16,7 +16,7 @@ from ..search_record import FILE_NAME
 from .overlays import FOLDER as OVERLAYS
 from .overlays import INDEX, read_overlays
 from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
-from .search_run import NO_RESULT, SearchRun, read_search
+from .search_run import DONE, NO_RESULT, SearchRun, read_search
 from .training_run import CURVES_NAME, read_training
 
 RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
@@ -108,7 +108,8 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
         _add_training_and_scores(found, trial.output, name)
         return
     run = read_search(trial.output, name)
-    run.status, run.parameters = trial.status, trial.parameters
+    has_ended = run.status == DONE and trial.status == "RUNNING"  # its process writes this page and will end
+    run.status, run.parameters = DONE if has_ended else trial.status, trial.parameters
     run.final = {**run.final, **(trial.final or {})}
     if trial.final is None and trial.status not in ("RUNNING", "WAITING") and not run.final:
         _tell_what_ended_it(run, trial)
