@@ -24,7 +24,7 @@ from uxnet_eval.overrides import parse_overrides
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("check", "plan", "demo-data", "search", "launch", "demo", "export", "draw", "report"),
-    *("train", "predict", "evaluate"),
+    *("train", "predict", "evaluate", "derive", "compare"),
 )
 
 
@@ -144,6 +144,18 @@ def test_interrupt_is_one_line_and_exit_code_130() -> None:
     )
     run = uxnet("check", "DATA", prelude=prelude)
     assert run.returncode == 130
+    assert run.stderr == "uxnet: interrupted\n"
+
+
+def test_interrupted_trial_dies_of_the_signal() -> None:
+    """NNI takes every exit code but 0 for a failure, and a signal for what it is."""
+    prelude = (
+        "import os, signal\nimport uxnet_eval.run_config as r\n"
+        "os.environ |= {'NNI_PLATFORM': 'local', 'NNI_TRIAL_JOB_ID': 'abcde'}\n"
+        "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
+    )
+    run = uxnet("check", "DATA", prelude=prelude)
+    assert run.returncode == -signal.SIGINT
     assert run.stderr == "uxnet: interrupted\n"
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from finished_trainings import made_up_experiment, trial_folder
+from finished_trainings import made_up_experiment, made_up_training, trial_folder
 from search_runs import FINAL, made_up_record, made_up_run
 from typer.testing import CliRunner
 
-from search_space import Genotype
+from search_space import Genotype, presets
 from search_space.errors import UserError
 from uxnet_eval import cli
 from uxnet_eval.comparison.derivation import architecture_choice, derive_genotypes
+from uxnet_eval.export import export_genotype
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +89,23 @@ def test_command_prints_what_an_experiment_needs(tmp_path: Path) -> None:
 def test_choice_is_one_line_however_long() -> None:
     paths = [Path(f"genotypes/a-long-name-of-a-search-tau-0.{i}.json") for i in range(40)]
     assert "\n" not in architecture_choice(paths)
+
+
+def test_export_gives_the_best_genotype_of_a_selection(tmp_path: Path) -> None:
+    """Of an experiment of trainings; a baseline has none to give."""
+    finals = {"aaaaa": 0.7, "bbbbb": 0.8, "ccccc": 0.6}
+    experiment = made_up_experiment(
+        tmp_path / "AbCd1234", {trial: ("SUCCEEDED", {"default": dice}) for trial, dice in finals.items()}
+    )
+    for trial, name in (("aaaaa", "unet"), ("bbbbb", "full")):
+        genotype = presets.get(name, 3)
+        made_up_training(trial_folder(experiment, trial), name, {"A": (0.5, 0.5)}, genotype=genotype)
+    made_up_training(trial_folder(experiment, "ccccc"), "dynunet", {"A": (0.5, 0.5)})
+    genotype, trial = export_genotype(experiment)
+    assert genotype == presets.get("full", 3) and trial is not None and trial.id == "bbbbb"
+    with pytest.raises(UserError, match=r"trial ccccc: trained a baseline, which has no genotype"):
+        export_genotype(experiment, trial="ccccc")
+    with pytest.raises(
+        UserError, match=r"trial bbbbb: is a training of a fixed genotype; leave the prune threshold"
+    ):
+        export_genotype(experiment, prune_threshold=0.6)

@@ -7,6 +7,8 @@ that ``uxnet --help`` does not wait for PyTorch.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import warnings
 from typing import Annotated
@@ -90,12 +92,22 @@ def main() -> None:
         print(f"uxnet: error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("uxnet: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end_interrupted()
     except SystemExit as stop:
         if stop.code == 130:  # typer's own translation of Ctrl-C, which is silent
-            print("uxnet: interrupted", file=sys.stderr)
+            _end_interrupted()
         raise
+
+
+def _end_interrupted() -> None:
+    """Says so and exits with 130; a trial dies of the signal, for NNI takes every exit code but 0 for a failure."""
+    from .nni_guards import is_nni_trial
+
+    print("uxnet: interrupted", file=sys.stderr, flush=True)
+    if is_nni_trial():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    sys.exit(130)
 
 
 if __name__ == "__main__":

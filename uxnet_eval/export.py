@@ -1,4 +1,7 @@
-"""From a finished search to a genotype: of an NNI experiment, of one trial, or of a run by hand."""
+"""From a finished search to a genotype: of an NNI experiment, of one trial, or of a run by hand.
+
+Of an experiment whose trials are trainings (a selection) it is the genotype that the best of them trained.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,13 @@ from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
 from .experiments import ExperimentRecord, TrialRecord, find_experiment, read_experiment
+from .run_folder import RESULT_NAME
 from .search_record import FILE_NAME, SearchRecord
 
 logger = logging.getLogger(__name__)
+
+TRAINED_NAME = "genotype.json"
+"""In the folder of a training."""
 
 
 def export_genotype(
@@ -23,7 +30,7 @@ def export_genotype(
     trial: str | None = None,
     by: str = "default",
 ) -> tuple[Genotype, TrialRecord | None]:
-    """The genotype of a search.
+    """The genotype of a search, or the best that an experiment of trainings was given.
 
     Args:
         source: an NNI experiment's id or folder, or the output folder of a search (a trial's, or one by hand).
@@ -60,8 +67,25 @@ def export_genotype(
         "parameters": dict(chosen.parameters),
         "search_score": {"key": by, "value": None if chosen.final is None else chosen.final.get(by)},
     }
+    if (chosen.output / RESULT_NAME).is_file() and not (chosen.output / FILE_NAME).exists():
+        return _trained_genotype(chosen, prune_threshold), chosen
     genotype = SearchRecord.load(chosen.output).genotype(prune_threshold, provenance)
     return genotype, chosen
+
+
+def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Genotype:
+    """The genotype that a trial of an experiment of trainings was given, such as the best of a selection."""
+    if prune_threshold is not None:
+        raise UserError(
+            f"trial {trial.id}: is a training of a fixed genotype; leave the prune threshold out, or export from the "
+            "search"
+        )
+    path = trial.output / TRAINED_NAME
+    if not path.is_file():
+        raise UserError(
+            f"trial {trial.id}: trained a baseline, which has no genotype; name another with --trial"
+        )
+    return Genotype.load(path)
 
 
 def best_trial(experiment: ExperimentRecord, by: str = "default") -> TrialRecord:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+PIPED_WIDTH = 120
+"""Characters of the table where the output is no terminal."""
+
 
 def compare(
     sources: Annotated[
@@ -46,22 +49,16 @@ def compare(
     Example: uxnet compare EXPERIMENT_ID -o comparison
     """
     from rich.console import Console
-    from rich.table import Table
 
     from ..comparison.table import compare as compare_trainings
     from ..comparison.trainings import find_trainings
-    from ..comparison.writing import explanation, refuse_output, table_cells, write_comparison
+    from ..comparison.writing import explanation, refuse_output, terminal_table, write_comparison
 
     refuse_output(output, force)
     comparison = compare_trainings(find_trainings(sources), first=first, each_random=each_random)
     written = write_comparison(comparison, output)
-    heading, rows = table_cells(comparison)
-    table = Table(heading[0])
-    for title in heading[1:]:
-        table.add_column(title, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table, markup=False)
+    console = Console()
+    console.print(terminal_table(comparison), width=None if console.is_terminal else PIPED_WIDTH)
     for sentence in explanation(comparison):
         typer.echo(sentence)
     for note in comparison.notes:

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from search_space.errors import UserError
 
 from .picture import comparison_picture
@@ -43,6 +46,22 @@ def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     heading = ["network", "Dice", *comparison.class_names, "between runs", "parameters", "multiply-adds"]
     heading += ["minutes", "memory", "runs", "difference", "p"]
     return heading, [_cells(row, comparison.class_names) for row in comparison.rows]
+
+
+BRIEF = ("network", "Dice", "parameters", "minutes", "runs", "difference", "p")
+
+
+def terminal_table(comparison: Comparison) -> Table:
+    """The columns ``BRIEF`` of the table; the files hold all."""
+    heading, rows = table_cells(comparison)
+    shown = [heading.index(title) for title in BRIEF]
+    table = Table()
+    for place in shown:
+        is_name = place == 0
+        table.add_column(heading[place], justify="left" if is_name else "right", no_wrap=not is_name)
+    for row in rows:
+        table.add_row(*(Text(row[place]) for place in shown))
+    return table
 
 
 def markdown(comparison: Comparison) -> str:
