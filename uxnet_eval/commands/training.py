@@ -15,8 +15,9 @@ def train(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="A genotype (.json), a preset (preset:unet, preset:unet++, preset:full ...), or a baseline: dynunet, "
-            "segresnet, u-resnet, monai-unet++, dints; unless given, the configuration's."
+            help="A genotype (.json), a preset (preset:unet, preset:unet++, preset:full ...), a baseline (dynunet, "
+            "segresnet, u-resnet, monai-unet++, dints), or a control of the configuration's genotype (searched, "
+            "all-edges, searched-edges, searched-operations, random:SEED); unless given, the configuration's."
         ),
     ] = None,
     output: Annotated[
