@@ -161,6 +161,19 @@ def test_a_trial_that_died_early_or_in_mid_write_has_a_line_that_says_so(experim
     assert early == ["trial 1 (bbbbb): FAILED before its first validation; nothing can be drawn"]
 
 
+def test_trials_are_shown_though_the_database_of_their_experiment_is_damaged(experiment: Path) -> None:
+    database = experiment / "db" / "nni.sqlite"
+    database.write_bytes(database.read_bytes()[:1000])
+    source = find_source(experiment)
+    assert [run.name for run in source.searches] == ["aaaaa", "bbbbb"]
+    assert "database cannot be read" in source.notes[0] and "\n" not in source.notes[0]
+    assert source.title == "Experiment AbCd1234"
+    for trial in ("aaaaa", "bbbbb"):
+        (experiment / "environments" / "local-env" / "trials" / trial / "search.json").unlink()
+    with pytest.raises(UserError, match="database cannot be read"):
+        find_source(experiment)
+
+
 def test_the_last_words_of_a_log_are_one_short_line(tmp_path: Path) -> None:
     log = tmp_path / "trial.stderr"
     assert last_words(log) == ""
@@ -230,6 +243,15 @@ def test_scores_are_shown_without_a_summary_too(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"classes": {"organ": {"dice": {"mean": NaN}}}}')
     (scores,) = find_source(tmp_path).scores
     assert scores["summary"]["classes"]["organ"]["dice"]["mean"] is None
+    (tmp_path / "summary.json").write_text(
+        '{"mean_dice": "x", "classes": {"organ": {"dice": {"mean": 0.5, "sd": [1], "interval_95": [0.4]}, "nsd": 3}, "b": 0}}'
+    )
+    (scores,) = find_source(tmp_path).scores
+    assert scores["summary"]["mean_dice"] is None
+    assert scores["summary"]["classes"] == {
+        "organ": {"dice": {"mean": 0.5, "sd": None, "num_cases": None, "interval_95": None}},
+        "b": {},
+    }
     write_report(tmp_path, tmp_path / "report.html")
 
 

@@ -43,22 +43,43 @@ def _read_summary(file: Path, notes: list[str]) -> dict[str, Any] | None:
         summary = json.loads(file.read_text(), parse_constant=lambda _: None)
         if not isinstance(summary.get("classes"), dict):
             raise ValueError("no classes in it")
+        if not isinstance(summary.get("warnings") or [], list):
+            raise ValueError("warnings are no list")
     except FileNotFoundError:
         notes.append(f"{file}: missing, so that no intervals are shown; make it with uxnet evaluate")
         return None
     except (OSError, ValueError, AttributeError) as error:
         notes.append(f"{file}: cannot be read ({error}); make it again with uxnet evaluate")
         return None
-    keys = (
-        "mean_dice",
-        "mean_dice_interval_95",
-        "num_cases",
-        "tolerance_mm",
-        "volume_unit",
-        "classes",
-        "warnings",
-    )
-    return {key: summary.get(key) for key in keys}
+    return {
+        "mean_dice": _finite(summary.get("mean_dice")),
+        "mean_dice_interval_95": _interval(summary.get("mean_dice_interval_95")),
+        "tolerance_mm": _finite(summary.get("tolerance_mm")),
+        "volume_unit": summary.get("volume_unit"),
+        "warnings": [str(text) for text in summary.get("warnings") or []],
+        "classes": {name: _metrics(metrics) for name, metrics in summary["classes"].items()},
+    }
+
+
+def _metrics(values: Any) -> dict[str, Any]:
+    """Of every metric of a class its mean, standard deviation and interval; None for what is no number."""
+    found = {}
+    for metric, entry in values.items() if isinstance(values, dict) else ():
+        if isinstance(entry, dict):
+            numbers = {key: _finite(entry.get(key)) for key in ("mean", "sd", "num_cases")}
+            found[metric] = {**numbers, "interval_95": _interval(entry.get("interval_95"))}
+    return found
+
+
+def _interval(value: Any) -> list[float] | None:
+    if isinstance(value, list) and len(value) == 2 and all(_finite(end) is not None for end in value):
+        return value
+    return None
+
+
+def _finite(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None
 
 
 def _number(value: float) -> float | None:

@@ -19,6 +19,7 @@ from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
 from .training_run import CURVES_NAME, read_training
 
+LOCAL_TRIALS = ("environments", "local-env", "trials")
 RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
 
 
@@ -64,7 +65,10 @@ def find_source(source: str | os.PathLike[str]) -> Source:
     """
     folder = Path(source)
     if (folder / "db" / "nni.sqlite").is_file():
-        return experiment_source(read_experiment(folder.resolve()))
+        try:
+            return experiment_source(read_experiment(folder.resolve()))
+        except UserError as error:
+            return _trials_alone(folder.resolve(), error)
     if folder.is_dir():
         return folder_source(folder)
     if folder.is_file():
@@ -96,6 +100,18 @@ def experiment_source(experiment: ExperimentRecord) -> Source:
         found.notes.append(f"experiment {experiment.id}: no trial has begun")
     for trial in trials:
         _add_trial(found, trial)
+    return found
+
+
+def _trials_alone(experiment: Path, error: UserError) -> Source:
+    """The output folders of an experiment whose database cannot be read; raises ``error`` if they show nothing."""
+    trials = experiment.joinpath(*LOCAL_TRIALS)
+    try:
+        found = folder_source(trials)
+    except (UserError, OSError):
+        raise error from None
+    found.title, found.origin = f"Experiment {experiment.name}", str(trials)
+    found.notes.insert(0, f"{error}; shown are the output folders of its trials alone")
     return found
 
 

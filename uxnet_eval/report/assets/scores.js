@@ -61,13 +61,13 @@ function keyEntry(name, color) {
 function summaryTable({ summary }) {
   if (!summary) return null;
   const cell = (entry, digits) => {
-    if (!entry || entry.mean === null || entry.mean === undefined) return "–";
+    if (!entry || entry.mean === null) return "–";
     const spread = entry.sd === null ? "" : ` ± ${entry.sd.toFixed(digits)}`;
     const interval = entry.interval_95 ? ` (${entry.interval_95.map((end) => end.toFixed(digits)).join(" to ")})` : "";
     return entry.mean.toFixed(digits) + spread + interval;
   };
-  const nsd = summary.tolerance_mm === null || summary.tolerance_mm === undefined ? "NSD" : `NSD at ${summary.tolerance_mm} mm`;
-  const overall = summary.mean_dice === null || summary.mean_dice === undefined ? "none" : summary.mean_dice.toFixed(4) +
+  const nsd = summary.tolerance_mm === null ? "NSD" : `NSD at ${summary.tolerance_mm} mm`;
+  const overall = summary.mean_dice === null ? "none" : summary.mean_dice.toFixed(4) +
     (summary.mean_dice_interval_95 ? ` (${summary.mean_dice_interval_95.map((end) => end.toFixed(4)).join(" to ")})` : "");
   return [el("p", { class: "status" }, `Mean Dice over cases and classes: ${overall}`),
     table("mean ± SD (95 % interval of the mean)", ["class", "Dice", nsd, "HD95, mm", "cases"],
