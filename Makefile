@@ -29,11 +29,20 @@ $(READY): setup.py constraints.txt
 demo: $(READY)
 	$(BIN)/uxnet demo demo
 
-test: $(READY)
+test: $(READY) chromium
 	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks $(BENCHMARK_ARGS)
+
+# For the browser tests, which are skipped where there is none. Debian's package, if it can be installed without a password.
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get install -qq -y --no-install-recommends chromium || { apt-get update -qq && \
+		  apt-get install -qq -y --no-install-recommends chromium; }; } >/dev/null 2>&1 && exit 0; fi; \
+	echo "no Chromium found or installed: the browser tests will be skipped (Debian: apt install chromium)"
 
 lint: $(READY)
 	$(BIN)/ruff check .
