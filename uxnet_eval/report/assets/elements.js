@@ -35,6 +35,11 @@ function number(value, digits = 3) {
   return value.toFixed(digits);
 }
 
+// A share such as a Dice: with its decimals even where it is 0 or 1.
+function score(value, digits = 3) {
+  return Number.isFinite(value) ? value.toFixed(digits) : "–";
+}
+
 function plural(count, word) {
   return `${count} ${word}${count === 1 ? "" : "s"}`;
 }

@@ -7,6 +7,7 @@ const FINAL_TITLES = {
 
 function finalValue(key, value) {
   if (key === "decided_gates" && Number.isFinite(value)) return `${(100 * value).toFixed(0)} %`;
+  if (key === "default" || key.endsWith("dice")) return score(value);
   return number(value, key === "search_minutes" ? 1 : 3);
 }
 

@@ -43,7 +43,7 @@ function scoresPanel(scores) {
     el("div", { class: "charts" }, charts),
     el("details", null, el("summary", null, "Every case, worst Dice first"), el("div", { class: "scroll" },
       table(null, ["case", "class", "Dice", "NSD", "HD95, mm", `reference, ${unit}`, `predicted, ${unit}`], sorted.map((i) => [
-        scores.caseIds[i], scores.caseClasses[i], ...["dice", "nsd", "hd95_mm"].map((metric) => number(scores.columns[metric][i])),
+        scores.caseIds[i], scores.caseClasses[i], ...["dice", "nsd", "hd95_mm"].map((metric) => score(scores.columns[metric][i])),
         ...volume(i).map((value) => number(value, 0))]), [2, 3, 4, 5, 6]))),
   ];
 }
@@ -79,7 +79,7 @@ function overlayFigures(overlays) {
     el("p", { class: "hint" }, `${overlays.what}. Filled: prediction; outlined: reference. Volumes: axial, coronal and sagittal plane through the largest cross-section, the patient's right on the left.`),
     el("ul", { class: "key" }, overlays.classes.map(({ name, color }) => keyEntry(name, color))),
     el("div", { class: "overlays" }, overlays.cases.map((entry) => {
-      const text = `${entry.rank ? `${entry.rank}: ` : ""}${entry.caseId}, Dice ${number(entry.dice)}`;
+      const text = `${entry.rank ? `${entry.rank}: ` : ""}${entry.caseId}, Dice ${score(entry.dice)}`;
       return el("figure", null, el("figcaption", null, text), el("img", { src: entry.url, alt: `Segmentation over the image, ${text}` }));
     })),
   ];

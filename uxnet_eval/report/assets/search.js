@@ -262,9 +262,9 @@ function curvesPanel() {
   views.push(() => {
     const { curves } = shown.run;
     rows.replaceChildren(table(null, ["epoch", "Dice", "derived Dice", "gap", "loss, weights", "loss, architecture"],
-      curves.epoch.map((epoch, i) => [epoch, number(curves.default[i]), number(curves.derived_dice[i]),
-        curves.default[i] === null || curves.derived_dice[i] === null ? "–" : number(curves.default[i] - curves.derived_dice[i]),
-        number(curves.loss_weights[i]), number(curves.loss_architecture[i])]), [0, 1, 2, 3, 4, 5]));
+      curves.epoch.map((epoch, i) => [epoch, score(curves.default[i]), score(curves.derived_dice[i]),
+        curves.default[i] === null || curves.derived_dice[i] === null ? "–" : score(curves.default[i] - curves.derived_dice[i]),
+        score(curves.loss_weights[i]), score(curves.loss_architecture[i])]), [0, 1, 2, 3, 4, 5]));
   });
   return section("curves", "Learning curves",
     el("p", { class: "hint" }, "The derived network has the supernet's weights here: a large gap means that pruning removed what the supernet leaned on. A gate below 0.2 or above 0.8 counts as decided."),

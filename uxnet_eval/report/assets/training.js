@@ -19,7 +19,7 @@ function trainingSection(trainings) {
   const keys = Object.keys(RESULT_TITLES).filter((key) => trainings.some((training) => key in training.result));
   const numeric = keys.map((key, i) => (key === "architecture" ? -1 : i + 1));
   const rows = trainings.map(({ name, result }) => [name, ...keys.map((key) =>
-    (typeof result[key] === "number" ? number(result[key], key === "default" ? 4 : 2) : textOf(result[key])))]);
+    (key === "default" ? score(result[key], 4) : typeof result[key] === "number" ? number(result[key], 2) : textOf(result[key])))]);
   const one = trainings.length === 1;
   const points = (training, values) => training.curves.epoch.map((epoch, i) => [epoch, values[i]]).filter((point) => point[1] !== null);
   const curve = (training, i, values, name) => ({ name, color: seriesColor(i), dash: seriesDash(i), points: points(training, values) });
