@@ -111,6 +111,23 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     train._check_devices(2, torch.device("cpu"))
 
 
+def test_output_that_cannot_be(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file: is a file; give another output folder"):
+        train.run_training(config, output=tmp_path / "file")
+    with pytest.raises(UserError, match=r"file/below: cannot be made \(Not a directory\)"):
+        train.run_training(config, output=tmp_path / "file" / "below")
+
+
+def test_a_gpu_that_is_not_there_leaves_no_folder(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"cuda was asked for, but PyTorch sees no GPU"):
+        train.run_training(config, overrides={"device": "cuda"})
+    assert not (tmp_path / "out").exists()
+
+
 def test_state_of_a_training_that_is_cut_short(config: Path, tmp_path: Path) -> None:
     train.run_training(config)
     (tmp_path / "out" / "result.json").unlink()

@@ -30,6 +30,18 @@ def choose_output_folder(configured: str | None, given: Path | None) -> Path:
     return Path(given or str(configured))
 
 
+def make_output_folder(folder: Path) -> None:
+    """Makes the folder if it is missing; raises :class:`UserError` if that cannot be, or it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file; give another output folder") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); give another output folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written to; give another output folder")
+
+
 def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path | None:
     """Prepares the output folder and returns the checkpoint to go on from, None for a fresh start.
 
@@ -53,7 +65,7 @@ def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path |
         others = [path for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
         if others and not is_trial:
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_output_folder(folder)
         part = folder / f".{CONFIG_NAME}.part"
         part.write_text(config_yaml)
         os.replace(part, kept)

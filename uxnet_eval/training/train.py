@@ -23,7 +23,14 @@ from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..precision import resolve_device, resolve_precision
 from ..report.live import LiveReport, ValidationCases
-from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME, RESULT_NAME, choose_output_folder, open_run_folder
+from ..run_folder import (
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    RESULT_NAME,
+    choose_output_folder,
+    make_output_folder,
+    open_run_folder,
+)
 from ..search_progress import SearchProgress
 from ..search_record import write_json
 from .architecture import Architecture
@@ -68,6 +75,9 @@ def run_training(
     """
     config, folder = _configuration(config_path, output, architecture, overrides or {})
     training = prepare(config, folder, config_path.parent)
+    device = resolve_device(config.runtime.device)
+    _check_devices(config.runtime.devices, device)
+    make_output_folder(folder)
     with _only_process_of(folder):
         checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
         split = config.train
@@ -84,7 +94,7 @@ def run_training(
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
             report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
-            _train(training, checkpoint)
+            _train(training, checkpoint, device)
     return folder
 
 
@@ -103,15 +113,13 @@ def _configuration(
     return config.override(overrides, source="--set"), folder
 
 
-def _train(training: Training, checkpoint: Path | None) -> None:
+def _train(training: Training, checkpoint: Path | None, device: torch.device) -> None:
     config, folder, settings = training.config, training.folder, training.config.train
     _quieten()
     if config.runtime.num_threads:
         torch.set_num_threads(config.runtime.num_threads)
     pl.seed_everything(settings.seed, verbose=False)
-    device = resolve_device(config.runtime.device)
     precision = resolve_precision(config.runtime.precision, device)
-    _check_devices(config.runtime.devices, device)
     module = training.new_module()
     data = TrainData(
         training.dataset, config, training.learned, training.held_out, cache_dir=folder / "cache"
