@@ -11,12 +11,14 @@ from matplotlib.image import imread
 from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 from search_runs import made_up_record
+from typer.testing import CliRunner
 
 from search_space import presets
 from search_space.errors import UserError
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Grid, Layer, Node
 from search_space.operations import default_candidates, describe, legal_operations
+from uxnet_eval import cli
 from uxnet_eval.drawing import (
     draw,
     draw_genotype_file,
@@ -415,6 +417,27 @@ def test_a_search_is_drawn_at_any_of_its_validations(tmp_path):
     record.history = []
     with pytest.raises(UserError, match="has not validated yet"):
         draw_search(record)
+
+
+def test_the_command_draws_genotypes_and_searches(tmp_path):
+    made_up_record().save(tmp_path)
+    presets.unet(3).save(tmp_path / "g.json")
+
+    def uxnet_draw(*arguments):
+        return CliRunner().invoke(cli.app, ["draw", *map(str, arguments)], catch_exceptions=False)
+
+    picture = tmp_path / "a.svg"
+    assert uxnet_draw(tmp_path, "-o", picture, "--epoch", 2, "--prune-threshold", 0.6).exit_code == 0
+    searched = picture.read_bytes()
+    assert uxnet_draw(tmp_path / "g.json", "-o", picture).exit_code == 0
+    assert picture.read_bytes() != searched
+    with pytest.raises(UserError, match=r"g\.json.*this is a genotype"):
+        uxnet_draw(tmp_path / "g.json", "-o", picture, "--epoch", 2)
+    with pytest.raises(UserError, match="leave --dims out"):
+        uxnet_draw(tmp_path, "-o", picture, "--dims", 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty.search\.json: cannot be read"):
+        uxnet_draw(tmp_path / "empty", "-o", picture)
 
 
 def test_edges_and_operations_that_were_not_searched_are_drawn_as_fixed():

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 from search_runs import FINAL, made_up_run
+from typer.testing import CliRunner
 
 from search_space.errors import UserError
+from uxnet_eval import cli
+from uxnet_eval import launch as launching
+from uxnet_eval.launch import Launched
 from uxnet_eval.report import find_source, live
 from uxnet_eval.report.live import LiveReport
 from uxnet_eval.report.page import page_data
@@ -148,3 +152,20 @@ def test_a_report_that_fails_is_logged_and_does_not_end_the_search(
     LiveReport(tmp_path).update()
     assert "the report could not be written; the search goes on" in caplog.text
     assert "RuntimeError: broken" in caplog.text
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_launch_prints_the_address_of_the_report(
+    written: bool, experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Launched("AbCd1234", "http://127.0.0.1:9000", 9000, experiment)
+    monkeypatch.setattr(launching, "launch", lambda *_, **__: started)
+    if written:
+        (experiment / "log" / "report.html").touch()
+    waited, at_once = (
+        CliRunner().invoke(cli.app, ["launch", "toy.yml", *more], catch_exceptions=False).output
+        for more in (["--wait"], [])
+    )
+    line = "report:     http://127.0.0.1:9000/logs/report.html"
+    assert (line in waited) == written  # an experiment without a validation never writes one
+    assert line in at_once and ("from the first validation on" in at_once) != written

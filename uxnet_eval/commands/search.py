@@ -89,10 +89,10 @@ def launch(
         started = launching.resume(resume, port=port, wait=wait, open_to_network=open_to_network)
     typer.echo(f"experiment: {started.experiment_id}")
     typer.echo(f"web page:   {started.url}")
-    if (started.folder / "log" / "report.html").exists():  # from the first validation of a search on
-        from ..experiment_progress import report_url
-
-        typer.echo(f"report:     {report_url(started.port)}")
+    is_written = (started.folder / "log" / "report.html").exists()
+    if is_written or not wait:
+        later = "" if is_written else "  (from the first validation on)"
+        typer.echo(f"report:     {started.url}/logs/report.html{later}")
     typer.echo(f"folder:     {started.folder}")
     typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")
 
