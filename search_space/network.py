@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .aggregation import Align, Features, SharedAggregation
 from .config import SearchSpaceConfig
@@ -32,6 +34,10 @@ class GridNetwork(nn.Module):
 
     The parameters of an edge or layer have the same names in both, so a state dict carries over.
     """
+
+    checkpointed_levels = 0
+    """The layers of so many levels, from the finest on, keep only their input for the backward pass and are computed
+    once more in it: the same numbers with less memory, in more time."""
 
     def __init__(self, config: SearchSpaceConfig, edges: Iterable[Edge], layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -149,6 +155,11 @@ class GridNetwork(nn.Module):
         return self._layer(Layer(node, "normal"), total, scale)
 
     def _layer(self, layer: Layer, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        if layer.node.level < self.checkpointed_levels and torch.is_grad_enabled():
+            return checkpoint(self._computed_layer, layer, x, scale, use_reentrant=False)
+        return self._computed_layer(layer, x, scale)
+
+    def _computed_layer(self, layer: Layer, x: Tensor, scale: Tensor | None) -> Tensor:
         key = module_key(layer)
         x = self.layers[key](x)
         if key in self.norms:

@@ -46,8 +46,9 @@ class _AddKernels(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        num_terms = len(ctx.saved_tensors) // 2
-        weights, kernels = ctx.saved_tensors[:num_terms], ctx.saved_tensors[num_terms:]
+        tensors = ctx.saved_tensors  # under activation checkpointing it may be read only once
+        num_terms = len(tensors) // 2
+        weights, kernels = tensors[:num_terms], tensors[num_terms:]
         of_weights: list[Tensor | None] = []
         of_kernels: list[Tensor | None] = []
         for index, (weight, kernel) in enumerate(zip(weights, kernels, strict=True)):

@@ -67,6 +67,8 @@ class SearchSettings(StrictConfig):
     """Cases held out from both halves of the search (fewer if the data set is small)."""
     folded: bool = True
     """Add the kernels of linear candidates instead of their outputs: the same function, faster."""
+    checkpointed_levels: int = Field(0, ge=0)
+    """Levels, from the finest on, that are computed once more in the backward pass: less memory, in more time."""
     seed: int = Field(0, ge=0)
     """Of the split, the patches and the network's start."""
 

@@ -93,6 +93,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     precision = resolve_precision(runtime.precision, device)
     space_config = config.space_config(dataset.num_channels, dataset.num_classes)
     space = UXNetSpace(space_config)
+    space.checkpointed_levels = settings.checkpointed_levels
     if runtime.channels_last:
         space = space.to(memory_format=channels_last(space_config.spatial_dims))
     data = SearchData(
