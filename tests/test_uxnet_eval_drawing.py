@@ -1,8 +1,11 @@
 """The drawing of architectures: what it shows, that it can be read, and how it is written."""
 
+import ast
 import json
 import random
+import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Grid, Layer, Node
 from search_space.operations import default_candidates, describe, legal_operations
-from uxnet_eval import cli
+from uxnet_eval import cli, drawing
 from uxnet_eval.drawing import (
     draw,
     draw_genotype_file,
@@ -511,3 +514,18 @@ def test_empty_gates_and_alphas_count_as_none():
 def test_all_titles_are_known_to_the_cards():
     texts = {box.text for box in label_boxes(draw(random_genotype(random.Random(3), 5)))}
     assert texts & {describe(name) for name in legal_operations("normal", 3)}
+
+
+# The package
+
+
+def test_every_module_imports_only_those_named_before_it():
+    folder = Path(drawing.__file__).parent
+    order = re.findall(r"``(\w+)``", drawing.__doc__)
+    assert sorted(order) == sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    for place, name in enumerate(order):
+        tree = ast.parse((folder / f"{name}.py").read_text())
+        used = {
+            node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1
+        }
+        assert used <= set(order[:place]), name
