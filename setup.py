@@ -19,6 +19,7 @@ setup(
         "strategies",
         "uxnet_eval",
         "uxnet_eval.commands",
+        "uxnet_eval.comparison",
         "uxnet_eval.drawing",
         "uxnet_eval.nni_guards",
         "uxnet_eval.report",
