@@ -8,11 +8,11 @@ READY := $(VENV)/.ready
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    search on generated data through NNI, export and draw the best architecture"
-	@echo "make test    run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
+	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
+	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
-	@echo "make lint    ruff and mypy"
-	@echo "make clean   delete .venv, the demo's folder and caches"
+	@echo "make lint       ruff and mypy"
+	@echo "make clean      delete .venv, the demo's folder and caches"
 	@echo "PYTHON=python3.12 make ...   chooses the Python (3.10 to 3.13) that .venv is made from"
 
 setup: $(READY)

@@ -23,7 +23,6 @@ class Part(str, Enum):
     """What can be measured alone."""
 
     search = "search"
-    edges = "edges"
     networks = "networks"
 
 
@@ -31,13 +30,16 @@ def main(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the JSON and the picture.")
     ] = RESULTS,
-    only: Annotated[list[Part] | None, typer.Option(help="Measure this part alone; may be repeated.")] = None,
+    only: Annotated[
+        list[Part] | None,
+        typer.Option(help="Measure this part alone and keep the other's figures, if they are there."),
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Toy sizes, one round: shows that it works.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="Threads; 0: one per core.")] = 0,
 ) -> None:
     """Speed and memory of the search step and of fixed networks on this machine, beside their rivals."""
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    from .device import load_average, machine
+    from .device import machine
     from .isolation import isolated
     from .network_part import QUICK_NETWORKS, NetworkGrid, measure_networks
     from .picture import draw
@@ -45,39 +47,46 @@ def main(
     from .table import show
 
     console = Console(highlight=False)
-    parts = only or list(Part)
     num_threads = threads or psutil.cpu_count(logical=False) or 1
-    results: dict[str, Any] = {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": isolated(
-            machine, num_threads
-        ).value,  # it looks for a GPU, which this process must not touch
-        "load_average_at_start": load_average(),
-        "quick": quick,
-    }
-
-    def save() -> None:
-        results["ended"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        _write(stem.with_suffix(".json"), json.dumps(results, indent=1).encode())
-        _write(stem.with_suffix(".png"), draw(results))
-
+    this_machine = isolated(
+        machine, num_threads
+    ).value  # it looks for a GPU, which this process must not touch
     output.mkdir(parents=True, exist_ok=True)
-    stem = output / f"speed-{results['machine']['device_type']}"
+    stem = output / f"speed-{this_machine['device_type']}"
+    results = _earlier(stem.with_suffix(".json"), this_machine) if only else {}
+    results |= {"machine": this_machine, "quick": quick}
+    parts = only or list(Part)
+
+    def save(picture: bool = True) -> None:
+        _write(stem.with_suffix(".json"), json.dumps(results, indent=1).encode())
+        if picture:
+            _write(stem.with_suffix(".png"), draw(results))
+
     if Part.networks in parts:
         networks = QUICK_NETWORKS if quick else NetworkGrid()
+        started = _now()
         results["networks"] = measure_networks(networks, num_threads, console.print)
+        results["networks"] |= {"started": started, "ended": _now()}
         save()
-    grid = QUICK_GRID if quick else SearchGrid()
-    cells = (grid.size_cells() if Part.search in parts else []) + (
-        grid.edge_cells() if Part.edges in parts else []
-    )
-    if cells:
-        measurements = SearchMeasurements(grid, num_threads, console.print)
-        for _ in measurements.rounds(cells):
-            results["search"] = measurements.results()
-            save()
+    if Part.search in parts:
+        measurements = SearchMeasurements(QUICK_GRID if quick else SearchGrid(), num_threads, console.print)
+        started = _now()
+        for _ in measurements.rounds():
+            results["search"] = measurements.results() | {"started": started, "ended": _now()}
+            save(picture=False)
+    save()
     show(results, console)
     console.print(f"written to {stem}.json and .png")
+
+
+def _earlier(path: Path, this_machine: dict[str, Any]) -> dict[str, Any]:
+    """The results in ``path`` if they are of the same machine and versions: the parts that are not measured anew."""
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return results if results.get("machine") == this_machine else {}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _write(path: Path, content: bytes) -> None:

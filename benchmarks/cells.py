@@ -1,7 +1,7 @@
 """Which measurements are taken, in which order, and which are left out because they do not fit.
 
-A cell is one configuration at one size. Cells go from small to large, so that what the small ones took tells what the
-large ones will: time and memory grow linearly with the voxels, time at most with the square of the channels.
+A cell is one configuration at one size. Small ones come first and tell what the large ones will take: time and memory
+grow linearly with the voxels, time at most with the square of the channels.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Taken:
 def reason_to_skip(
     cell: Cell, taken: Mapping[Cell, Taken], available_bytes: float, step_limit_s: float
 ) -> str | None:
-    """Why a cell is left out, in words, judged by the largest cell of its form that has been measured; None: it is not.
+    """Why a cell is left out in words, judged by what its form took at other sizes; None: it is not.
 
     Args:
         cell: the next one.
@@ -123,18 +123,27 @@ def reason_to_skip(
         available_bytes: of memory.
         step_limit_s: the longest step that is waited for.
     """
-    known = [other for other in taken if other.form == cell.form and taken[other].time_s]
+    known = [other for other in taken if other.form == cell.form]
     if cell in taken or not known:
         return None
-    nearest = max(known, key=lambda other: other.patch**3 * other.channels**2)
-    voxels = (cell.patch / nearest.patch) ** 3
-    width = cell.channels / nearest.channels
+    # The same width tells most; else the largest.
+    known = [other for other in known if other.channels == cell.channels] or known
+    known.sort(key=lambda other: other.patch**3 * other.channels**2)
+    nearest = known[-1]
+    voxels, width = (cell.patch / nearest.patch) ** 3, cell.channels / nearest.channels
     seconds = taken[nearest].median_s * voxels * (width**2 if width > 1 else width)
     if seconds > step_limit_s:
         return (
             f"a step would take about {seconds:.0f} s, more than the {step_limit_s:.0f} s that are waited for"
         )
-    memory = max(taken[nearest].memory_bytes) * voxels * width
+    memory = max(taken[nearest].memory_bytes) * width
+    per_voxel = memory / nearest.patch**3
+    smaller = [other for other in known if other.channels == nearest.channels and other.patch < nearest.patch]
+    if smaller:  # two sizes tell the part of the feature maps from that of the weights, which does not grow
+        other = smaller[-1]
+        difference = max(taken[nearest].memory_bytes) - max(taken[other].memory_bytes)
+        per_voxel = max(0.0, difference * width / (nearest.patch**3 - other.patch**3))
+    memory += per_voxel * (cell.patch**3 - nearest.patch**3)
     if memory > available_bytes:
         return f"it would take about {memory / 2**30:.0f} GiB of memory; {available_bytes / 2**30:.0f} GiB are free"
     return None

@@ -16,10 +16,10 @@ COLOURS = dict(zip(FORMS, ("#7f7f7f", "#1f77b4", "#ff7f0e", "#d62728", "#2ca02c"
 
 
 def draw(results: Mapping[str, Any]) -> bytes:
-    """A PNG: time and memory against patch size and base channels, where the time goes, cost against edges."""
-    figure = Figure(figsize=(15, 8.5), layout="constrained")
+    """A PNG: time and memory against patch size and base channels, where the time goes, edges, fixed networks."""
+    figure = Figure(figsize=(19, 8.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 3)
+    axes = figure.subplots(2, 4)
     machine = results["machine"]
     figure.suptitle(
         f"Search step (architecture and weights) on {machine['processor']}, {machine['device']}, "
@@ -51,7 +51,15 @@ def draw(results: Mapping[str, Any]) -> bytes:
         )
         axes[1, 2].set_xlabel("edges of the supernet")
         axes[1, 2].set_ylabel("time of a step (s)")
+        axes[1, 2].set_title(f"{grid['channels']} base channels, {grid['width_patch']}^3 voxels")
         axes[1, 2].set_ylim(bottom=0)
+    for axis, what in zip(axes[:, 3], ("training step", "prediction"), strict=True):
+        rows = [row for row in results.get("networks", {"rows": []})["rows"] if row["what"] == what]
+        axis.bar([row["network"] for row in rows], [row["median_s"] for row in rows], color="#1f77b4")
+        axis.set_ylabel("time (s)")
+        axis.set_title(f"fixed networks: {what}")
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=90)
     return content.getvalue()
