@@ -99,25 +99,20 @@ class GridNetwork(nn.Module):
         """
         self._gate = gate
 
-    def reach(self) -> dict[Node, Tensor]:
+    def reach(self) -> dict[Node, Tensor | float]:
         """How far each node is reached from the input, in [0, 1]: r(n) = 1 - prod_e (1 - g_e r(source of e)).
 
         That is the probability that a path leads to it if edges were there with probability g, independently of
         each other. A deviation from the paper, which does not weigh nodes.
         """
-        assert self._gate is not None
-        reach: dict[Node, Tensor] = {}
+        reach: dict[Node, Tensor | float] = {}
         for node in self._nodes:
-            missing: Tensor | None = None
-            for edge in self._edges_into.get(node, []):
-                gate, source = self._gate(edge), reach.get(edge.source)
-                if gate is None and source is None:
-                    break
-                present = source if gate is None else gate if source is None else gate * source
-                missing = 1 - present if missing is None else missing * (1 - present)
-            else:
-                if missing is not None and node != self.config.grid.output:
-                    reach[node] = 1 - missing
+            edges = self._edges_into.get(node, [])
+            missing: Tensor | float = 1.0
+            for edge in edges:
+                gate = self._gate(edge) if self._gate else None
+                missing = missing * (1 - (1.0 if gate is None else gate) * reach[edge.source])
+            reach[node] = 1 - missing if edges and node != self.config.grid.output else 1.0
         return reach
 
     def forward(self, image: Tensor) -> Tensor:
@@ -130,12 +125,12 @@ class GridNetwork(nn.Module):
         """
         self._check_input(image)
         features = Features()
-        reach = self.reach() if self._gate else {}
+        reach = self.reach()
         for node in self._nodes:
-            features[node] = self._node(node, image, features, reach.get(node))
+            features[node] = self._node(node, image, features, reach[node])
         return self.head(features[self.config.grid.output])
 
-    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | None) -> Tensor:
+    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | float) -> Tensor:
         edges = self._edges_into.get(node, [])
         if node.stage == 0:
             if node.level == 0:
@@ -154,7 +149,7 @@ class GridNetwork(nn.Module):
         assert total is not None, f"{node} has no inputs"
         return self._layer(Layer(node, "normal"), total, scale)
 
-    def _layer(self, layer: Layer, x: Tensor, scale: Tensor | None = None) -> Tensor:
+    def _layer(self, layer: Layer, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         if layer.node.level < self.checkpointed_levels and torch.is_grad_enabled():
             return checkpoint(self._computed_layer, layer, x, scale, use_reentrant=False)
         return self._computed_layer(layer, x, scale)
@@ -163,8 +158,8 @@ class GridNetwork(nn.Module):
         key = module_key(layer)
         x = self.layers[key](x)
         if key in self.norms:
-            return self.norms[key](x, scale)
-        return x if scale is None else x * scale.to(x.dtype)
+            return self.norms[key](x, scale if isinstance(scale, Tensor) else None)
+        return x * scale.to(x.dtype) if isinstance(scale, Tensor) else x
 
     def _check_input(self, image: Tensor) -> None:
         size, divisor = tuple(image.shape[2:]), self.config.divisor

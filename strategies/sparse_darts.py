@@ -25,6 +25,10 @@ from .pruning import derive
 
 Schedule = Literal["constant", "cosine"]
 
+COOLING_SHARE = 0.6
+"""The share of the epochs after the warm-up in which the temperature falls; in the rest, weights and gates adapt to
+layers that are nearly one operation."""
+
 
 class SearchableSpace(Protocol):
     """What the strategy needs to know of a model space."""
@@ -139,8 +143,11 @@ class SparseDartsModule(DartsLightningModule):
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer: Any = self.architecture_optimizers()
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rates[group["name"]] * self._decay(self.schedules[group["name"]])
-            self.log(f"learning_rate/{group['name']}", group["lr"])
+            name = group["name"]
+            group["lr"] = self.learning_rates[name] * self._decay(self.schedules[name])
+            if name == "alpha":
+                group["lr"] *= self._temperature()  # so that alpha / T moves no faster as T falls
+            self.log(f"learning_rate/{name}", group["lr"])
         with _fixed(self._weights()):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
@@ -187,10 +194,12 @@ class SparseDartsModule(DartsLightningModule):
         epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
         return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
 
+    def _temperature(self) -> float:
+        return self.final_temperature ** min(1.0, self._progress() / COOLING_SHARE)
+
     def on_train_epoch_start(self) -> None:
-        temperature = self.final_temperature ** self._progress()
         for layer in self.mixed_layers.values():
-            layer.temperature = temperature
+            layer.temperature = self._temperature()
         # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
         self.training_module.on_train_epoch_start()
 
@@ -208,8 +217,8 @@ class SparseDARTS(DARTS):
         alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
         sparsity_weight: weight of J (equation 2).
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
-        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the epochs after the
-            warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
+        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
+            after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
         warmup_epochs: the first epochs move the network weights alone.
         prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
         gradient_clip_norm: largest norm of the weights' gradient; None does not clip.

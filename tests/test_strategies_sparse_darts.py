@@ -344,11 +344,14 @@ def test_cosine_schedule_of_one_and_constant_of_the_other() -> None:
 
 
 def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
-    strategy = search(epochs=5, warmup_epochs=1, num_images=2, final_temperature=0.0625)
+    def temperature(epochs: int) -> float:
+        strategy = search(epochs=epochs, warmup_epochs=1, num_images=2, final_temperature=0.125)
+        return strategy.module.mixed_layers["N1.0/normal"].temperature
+
+    # Before the last epoch, 0 of 1, 1/2 of 2, 3/4 of 4 epochs are done, that is 0, 5/6 and all of the cooling.
+    assert [temperature(epochs) for epochs in (2, 3, 5)] == pytest.approx([1, 0.125 ** (5 / 6), 0.125])
+    strategy = search(epochs=3, warmup_epochs=1, num_images=2, final_temperature=0.125)
     mixed = strategy.module.mixed_layers["N1.0/normal"]
-    assert mixed.temperature == pytest.approx(
-        0.0625 ** (3 / 4)
-    )  # of the last of four epochs: 1, 1/2, 1/4, 1/8
     with torch.no_grad():
         mixed._arch_alpha.zero_()
         mixed._arch_alpha[0] = mixed.temperature * math.log(len(mixed._arch_alpha) - 1)
@@ -362,9 +365,9 @@ def test_reach_by_hand() -> None:
     with torch.no_grad():
         for edge, gate in (("N0.0-N0.1", 0.75), ("N0.1-N1.1", 0.25), ("N0.0-N1.1", 0.5)):
             strategy.module.gates[edge].beta.fill_(math.log(gate / (1 - gate)))
-    reach = {str(node): value.item() for node, value in strategy.supernet.reach().items()}
-    # N0.0 takes the image and N2.0 is the output: neither is weighed.
-    assert reach == pytest.approx({"N0.1": 0.75, "N0.2": 0, "N1.0": 0, "N1.1": 1 - (1 - 0.75 / 4) * 0.5})
+    reach = {str(node): float(value) for node, value in strategy.supernet.reach().items()}
+    expected = {"N0.1": 0.75, "N0.2": 0, "N1.0": 0, "N1.1": 1 - (1 - 0.75 / 4) * 0.5}
+    assert reach == pytest.approx({"N0.0": 1, **expected, "N2.0": 1})  # input and output are always there
 
 
 @pytest.mark.parametrize("folded", [True, False])

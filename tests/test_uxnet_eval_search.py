@@ -12,9 +12,11 @@ import yaml
 
 from search_space import Genotype, UserError, UXNet
 from strategies.sparse_darts import SparseDartsModule
+from uxnet_eval.msd import read_dataset
 from uxnet_eval.run_config import RunConfig
 from uxnet_eval.search import run_search
 from uxnet_eval.search_record import SearchRecord
+from uxnet_eval.training.folds import split_fold
 
 
 def write_config(folder: Path, dataset: Path, spatial_dims: int = 3, **search) -> Path:
@@ -114,6 +116,23 @@ def test_stopped_search_continues_to_the_same_result(finished, tmp_path, demo_se
     ]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_left_out_fold_plays_no_part(tmp_path, demo_set, monkeypatch):
+    dataset = read_dataset(demo_set)
+    _, held_out = split_fold(dataset, fold=1, num_folds=5, seed=0)
+    seen = []
+
+    def stop(dataset, *args, **kwargs):
+        seen.extend(case.case_id for case in dataset.cases)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uxnet_eval.search.SearchData", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(write_config(tmp_path, demo_set, left_out_fold=1))
+    assert held_out and sorted(seen) == sorted(
+        {c.case_id for c in dataset.cases} - {c.case_id for c in held_out}
+    )
 
 
 def test_finished_search_is_left_alone(finished, tmp_path, demo_set):

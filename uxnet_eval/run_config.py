@@ -20,6 +20,7 @@ from search_space.errors import UserError, nearest
 from search_space.strict import StrictConfig
 
 from .plan import Plan
+from .training.folds import NUM_FOLDS
 
 
 class SpaceSettings(StrictConfig):
@@ -63,6 +64,9 @@ class SearchSettings(StrictConfig):
     """tau: an edge stays where its gate is at least this."""
     validate_every: int = Field(1, ge=1)
     """Epochs between validations; the last epoch always ends with one."""
+    left_out_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
+    """The cases of this fold (of the five that ``uxnet train`` makes by default) play no part in the search, so that
+    they can judge what it found; None: all cases are used."""
     validation_cases: int = Field(12, ge=1)
     """Cases held out from both halves of the search (fewer if the data set is small)."""
     folded: bool = True

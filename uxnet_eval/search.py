@@ -8,6 +8,7 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from .search_progress import SearchProgress
 from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
+from .training.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip
@@ -59,6 +61,11 @@ def run_search(
     config = config.override(overrides or {}, source="--set")
     folder = choose_output_folder(config.output, output)
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
+    if config.search.left_out_fold is not None:
+        searched, _ = split_fold(
+            dataset, fold=config.search.left_out_fold, num_folds=NUM_FOLDS, seed=SPLIT_SEED
+        )
+        dataset = replace(dataset, cases=searched)
     split_cases(
         dataset, config.search.seed, config.search.validation_cases
     )  # fails before anything is written

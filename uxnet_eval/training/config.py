@@ -13,6 +13,7 @@ from search_space.strict import StrictConfig
 
 from ..run_config import RunConfig, RunFile, RuntimeSettings
 from .architecture import check_architecture, find_architecture
+from .folds import NUM_FOLDS, SPLIT_SEED
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")
 DEFAULT_BASE_CHANNELS = 16
@@ -56,9 +57,9 @@ class TrainSettings(StrictConfig):
 
     fold: int = Field(0, ge=0)
     """The fold to validate on (from 0); the others are learned from."""
-    num_folds: int = Field(5, ge=2)
+    num_folds: int = Field(NUM_FOLDS, ge=2)
     """Parts that the cases are divided into."""
-    split_seed: int = Field(0, ge=0)
+    split_seed: int = Field(SPLIT_SEED, ge=0)
     """Of the division into folds; apart from ``seed``, so that trainings of several seeds share their folds."""
     seed: int = Field(0, ge=0)
     """Of the network's start and of the patches."""

@@ -42,7 +42,7 @@ class SupervisedUXNet(UXNet):
         outputs, self._outputs = [logits, *reversed(self._outputs)], []  # coarse nodes come first in the grid
         return outputs
 
-    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | None) -> Tensor:
+    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | float) -> Tensor:
         output = super()._node(node, image, features, scale)
         if self.training and module_key(node) in self.coarse_heads:
             self._outputs.append(self.coarse_heads[module_key(node)](output))

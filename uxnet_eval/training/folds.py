@@ -14,6 +14,8 @@ from search_space.errors import UserError
 from ..msd import Case, Dataset
 
 FOLDS_NAME = "folds.json"
+NUM_FOLDS, SPLIT_SEED = 5, 0
+"""The folds that trainings share unless told otherwise."""
 
 
 def make_folds(case_ids: Sequence[str], num_folds: int, seed: int) -> list[list[str]]:
