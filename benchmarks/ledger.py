@@ -46,7 +46,18 @@ _NO_OPERATION = (
 )
 
 
-class Ledger(TorchDispatchMode):
+class _Watch(TorchDispatchMode):
+    """Hands every operation to its ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._ledger.run(func, args, kwargs or {})
+
+
+class Ledger:
     """Within it, operations are entered in :attr:`seconds` and :attr:`multiply_adds`, by kind.
 
     Args:
@@ -55,7 +66,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
-        super().__init__()
+        self._watch = _Watch(self)
         self.seconds = dict.fromkeys(KINDS, 0.0)
         self.multiply_adds = dict.fromkeys(KINDS, 0)
         self.num_operations = 0
@@ -63,16 +74,17 @@ class Ledger(TorchDispatchMode):
         self._in_optimizer = False
         self._events: list[tuple[str, Any, Any]] = []
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Ledger:
         self._hooks = [
             register_optimizer_step_pre_hook(lambda *_: self._optimizer(True)),
             register_optimizer_step_post_hook(lambda *_: self._optimizer(False)),
         ]
         self._start = time.perf_counter()
-        return super().__enter__()
+        self._watch.__enter__()
+        return self
 
     def __exit__(self, *args: Any) -> None:
-        super().__exit__(*args)
+        self._watch.__exit__(*args)
         for hook in self._hooks:
             hook.remove()
         if self._device.type == "cuda":
@@ -92,8 +104,8 @@ class Ledger(TorchDispatchMode):
     def _optimizer(self, inside: bool) -> None:
         self._in_optimizer = inside
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Runs one operation and enters it."""
         packet = func._overloadpacket
         if packet is aten.convolution_backward:
             mask = args[10]
@@ -107,6 +119,11 @@ class Ledger(TorchDispatchMode):
                         for own, part, result in zip(alone, parts, results, strict=True)
                     ]
             return tuple(results)
+        if packet not in flop_registry and packet is not aten.convolution:
+            with self._watch:  # in inference mode operations come before they are taken apart (conv3d)
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         kind = FORWARD if packet is aten.convolution else self._kind(packet, args, kwargs)
         return self._timed(kind, func, packet, args, kwargs)
 

@@ -92,6 +92,14 @@ def test_ledger_computes_only_the_gradients_that_are_asked_for(needed: tuple[boo
     assert tuple(ledger.multiply_adds[kind] > 0 for kind in (OF_DATA, OF_WEIGHTS)) == needed
 
 
+def test_ledger_counts_in_inference_mode() -> None:
+    """1 x 2 x 3 channels x 27 taps x 64 voxels."""
+    ledger = Ledger(1, CPU)
+    with torch.inference_mode(), ledger:
+        F.conv3d(torch.randn(1, 2, 4, 4, 4), torch.randn(3, 2, 3, 3, 3), padding=1)
+    assert ledger.multiply_adds[FORWARD] == sum(ledger.multiply_adds.values()) == 2 * 3 * 27 * 64
+
+
 def count_steps(recorder: StepRecorder, seconds: float) -> int:
     steps = []
     recorder.repeat(lambda: steps.append(time.sleep(seconds)))
