@@ -24,10 +24,11 @@ from .mixed_layer import MixedLayer
 from .pruning import derive
 
 Schedule = Literal["constant", "cosine"]
+SparsitySchedule = Literal["constant", "rising"]
 
-COOLING_SHARE = 0.6
-"""The share of the epochs after the warm-up in which the temperature falls; in the rest, weights and gates adapt to
-layers that are nearly one operation."""
+COMMITMENT_SHARE = 0.6
+"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises; in the
+rest, weights and gates adapt to layers that are nearly one operation."""
 
 
 class SearchableSpace(Protocol):
@@ -73,6 +74,7 @@ class SparseDartsModule(DartsLightningModule):
         alpha_schedule: Schedule,
         beta_schedule: Schedule,
         sparsity_weight: float,
+        sparsity_schedule: SparsitySchedule,
         cost_weight: float,
         final_temperature: float,
         warmup_epochs: int,
@@ -82,6 +84,7 @@ class SparseDartsModule(DartsLightningModule):
         self.learning_rates = {"alpha": alpha_learning_rate, "beta": beta_learning_rate}
         self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
         self.sparsity_weight = sparsity_weight
+        self.sparsity_schedule = sparsity_schedule
         self.cost_weight = cost_weight
         self.final_temperature = final_temperature
         self.gates: dict[str, SigmoidGate] = {}
@@ -151,7 +154,7 @@ class SparseDartsModule(DartsLightningModule):
         with _fixed(self._weights()):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
-            total = loss + self.sparsity_weight * penalty
+            total = loss + self._sparsity_weight() * penalty
             if self.cost_weight > 0:
                 cost = self.expected_cost()
                 total = total + self.cost_weight * cost
@@ -194,8 +197,15 @@ class SparseDartsModule(DartsLightningModule):
         epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
         return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
 
+    def _commitment(self) -> float:
+        """From 0, right after the warm-up, to 1."""
+        return min(1.0, self._progress() / COMMITMENT_SHARE)
+
     def _temperature(self) -> float:
-        return self.final_temperature ** min(1.0, self._progress() / COOLING_SHARE)
+        return self.final_temperature ** self._commitment()
+
+    def _sparsity_weight(self) -> float:
+        return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
 
     def on_train_epoch_start(self) -> None:
         for layer in self.mixed_layers.values():
@@ -216,6 +226,8 @@ class SparseDARTS(DARTS):
         beta_learning_rate: of the gates.
         alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
         sparsity_weight: weight of J (equation 2).
+        sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 60 % of the epochs after the warm-up
+            (an addition of ours), since J drives a gate on in whatever direction its first steps took.
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
         final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
@@ -235,6 +247,7 @@ class SparseDARTS(DARTS):
         alpha_schedule: Schedule = "constant",
         beta_schedule: Schedule = "constant",
         sparsity_weight: float = 1.0,
+        sparsity_schedule: SparsitySchedule = "constant",
         cost_weight: float = 0.0,
         final_temperature: float = 1.0,
         warmup_epochs: int = 0,
@@ -251,6 +264,7 @@ class SparseDARTS(DARTS):
             "alpha_schedule": alpha_schedule,
             "beta_schedule": beta_schedule,
             "sparsity_weight": sparsity_weight,
+            "sparsity_schedule": sparsity_schedule,
             "cost_weight": cost_weight,
             "final_temperature": final_temperature,
             "warmup_epochs": warmup_epochs,

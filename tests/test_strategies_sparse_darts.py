@@ -359,6 +359,19 @@ def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
     assert weights[0] == pytest.approx(0.5)  # e^log(K - 1) against K - 1 times e^0
 
 
+def test_rising_sparsity_weight() -> None:
+    """With a loss that says nothing, gates move only once J weighs something: after the first epoch."""
+    strategy = search(
+        epochs=4, warmup_epochs=1, num_images=2, loss=nothing, beta=OPEN,
+        sparsity_weight=2.0, sparsity_schedule="rising",
+    )  # fmt: skip
+    steps = strategy.steps("architecture")
+    # 0, 1/3, 2/3 of the epochs are done: 0, 5/9, all of the rise. Three gates, each dJ/dbeta = -3/32 / 3 at the start.
+    gradients = [step.gradients["beta"][0].item() for step in steps]
+    assert gradients[:2] == pytest.approx([0, 2 * 5 / 9 * -3 / 32 / 3], rel=1e-3)
+    assert strategy.module._sparsity_weight() == 2.0
+
+
 def test_reach_by_hand() -> None:
     """Gates of 3/4 into N0.1, 1/4 from it and 1/2 from N0.0 into N1.1; all others closed."""
     strategy, _ = prepare(THREE_LEVELS, beta=-100.0)

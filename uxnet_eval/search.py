@@ -117,6 +117,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         alpha_learning_rate=settings.alpha_learning_rate,
         beta_learning_rate=settings.beta_learning_rate,
         sparsity_weight=settings.sparsity_weight,
+        sparsity_schedule=settings.sparsity_schedule,
         cost_weight=settings.cost_weight,
         final_temperature=settings.final_temperature,
         warmup_epochs=settings.warmup_epochs,
