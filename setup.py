@@ -38,7 +38,7 @@ setup(
         "filelock<3.12",  # NNI's own bound
         "torch>=2.10",  # below: advisory about the weights_only unpickler
         # 2.6.2 and 2.6.3 were malicious uploads
-        "pytorch-lightning>=2.5,!=2.6.2,!=2.6.3",
+        "pytorch-lightning>=2.6,!=2.6.2,!=2.6.3",
         "monai>=1.6",  # below: advisories about archives and pickles
         "numpy>=1.26",
         "nibabel>=5.2",

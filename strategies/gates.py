@@ -47,13 +47,20 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
     def __init__(self, beta: nn.Parameter, label: str) -> None:
         super().__init__(2, n_chosen=1, reduction="sum", label=label)
         self.beta = beta
+        self.is_open: bool | None = None
+        """Whether the edge is there, once the search has committed itself; None before."""
 
     def gate(self) -> Tensor:
         """sigma(beta), a scalar with a live gradient."""
         return torch.sigmoid(self.beta)
 
+    def factor(self) -> Tensor:
+        """What the edge is multiplied by: the gate, or 0 or 1 with the gate's gradient (straight-through)."""
+        gate = self.gate()
+        return gate if self.is_open is None else gate + (float(self.is_open) - gate).detach()
+
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        gate = self.gate().to(inputs[1].dtype)
+        gate = self.factor().to(inputs[1].dtype)
         return torch.lerp(inputs[0], inputs[1], gate)
 
     def arch_parameters(self) -> list[nn.Parameter]:

@@ -49,12 +49,20 @@ class MixedLayer(DifferentiableMixedLayer):
     folded = True
     temperature = 1.0
     """T of softmax(alpha / T); as it falls, the sum turns into its leading candidate."""
+    chosen: str | None = None
+    """The only candidate that is computed, once the search has committed itself; None before."""
 
     def weights(self) -> Tensor:
         """softmax(alpha / T), (K,)."""
         return self._softmax(self._arch_alpha / self.temperature)
 
+    def leading(self) -> str:
+        """The candidate with the largest alpha; of equal ones the first."""
+        return self.names[int(self._arch_alpha.argmax())]
+
     def forward(self, x: Tensor) -> Tensor:
+        if self.chosen is not None:
+            return self[self.chosen](x)
         weights = self.weights()
         return self._folded_sum(x, weights) if self.folded else self._plain_sum(x, weights)
 

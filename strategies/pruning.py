@@ -14,30 +14,43 @@ class RescueWarning(UserWarning):
     """Pruning had cut the output off, so that a path had to be restored."""
 
 
-def keep_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) -> frozenset[Edge]:
-    """The edges that remain: rule (a), rule (b), and the rescue.
+def all_gates(
+    grid: Grid, searched: Mapping[Edge, float], fixed_edges: Collection[Edge] = ()
+) -> dict[Edge, float]:
+    """The gates of every edge of the grid: 1 where an edge is not searched but always there, 0 if not in the space."""
+    return dict.fromkeys(grid.edges, 0.0) | dict(searched) | dict.fromkeys(fixed_edges, 1.0)
 
-    (a) An edge stays where its gate is at least ``prune_threshold``. (b) What does not lie between the input and the
-    output node goes (:func:`search_space.grid.live_edges`). If nothing remains, the path whose weakest gate is
-    largest is restored first and a :class:`RescueWarning` names its edges; the paper is silent on this case.
+
+def open_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) -> frozenset[Edge]:
+    """Rule (a) and the rescue: the edges whose gate is at least ``prune_threshold``, and a path to the output.
+
+    If none of them leads from the input to the output, the path whose weakest gate is largest is added and a
+    :class:`RescueWarning` names its edges; the paper is silent on this case.
 
     Args:
         grid: the grid.
         gates: sigma(beta) of every edge, in [0, 1]; 1 for an edge that is not searched, 0 for one not in the space.
         prune_threshold: tau, in (0, 1).
     """
-    passing = {edge for edge, gate in gates.items() if gate >= prune_threshold}
-    live = live_edges(grid, passing)
-    if not live:
-        path = widest_path(grid, gates)
-        warnings.warn(
-            f"no path of gates >= {prune_threshold:g} leads to the output; restored the widest one: "
-            + ", ".join(f"{edge} ({gates[edge]:.2f})" for edge in path),
-            RescueWarning,
-            stacklevel=2,
-        )
-        live = live_edges(grid, passing | set(path))
-    return live
+    passing = frozenset(edge for edge, gate in gates.items() if gate >= prune_threshold)
+    if live_edges(grid, passing):
+        return passing
+    path = widest_path(grid, gates)
+    warnings.warn(
+        f"no path of gates >= {prune_threshold:g} leads to the output; restored the widest one: "
+        + ", ".join(f"{edge} ({gates[edge]:.2f})" for edge in path),
+        RescueWarning,
+        stacklevel=3,
+    )
+    return passing | set(path)
+
+
+def keep_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) -> frozenset[Edge]:
+    """The edges that remain: :func:`open_edges`, then rule (b).
+
+    (b) What does not lie between the input and the output node goes (:func:`search_space.grid.live_edges`).
+    """
+    return frozenset(live_edges(grid, open_edges(grid, gates, prune_threshold)))
 
 
 def derive(
@@ -64,7 +77,6 @@ def derive(
     Returns:
         The kept edges and, per layer, the operation with the largest weight (of equal ones the first).
     """
-    everything = dict.fromkeys(grid.edges, 0.0) | dict(gates) | dict.fromkeys(fixed_edges, 1.0)
-    edges = keep_edges(grid, everything, prune_threshold)
+    edges = keep_edges(grid, all_gates(grid, gates, fixed_edges), prune_threshold)
     operations = {layer: max(weights, key=weights.__getitem__) for layer, weights in alphas.items()}
     return Genotype.from_choices(grid.levels, edges, operations | dict(fixed_operations or {}), provenance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from search_space import nni_first  # noqa: F401  # isort: skip
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
@@ -21,7 +22,7 @@ from search_space.grid import Edge, Grid, Layer
 
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
-from .pruning import derive
+from .pruning import RescueWarning, all_gates, derive, open_edges
 
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
@@ -77,6 +78,8 @@ class SparseDartsModule(DartsLightningModule):
         sparsity_schedule: SparsitySchedule,
         cost_weight: float,
         final_temperature: float,
+        commit: bool,
+        prune_threshold: float,
         warmup_epochs: int,
         gradient_clip_norm: float | None,
     ) -> None:
@@ -87,6 +90,8 @@ class SparseDartsModule(DartsLightningModule):
         self.sparsity_schedule = sparsity_schedule
         self.cost_weight = cost_weight
         self.final_temperature = final_temperature
+        self.commit = commit
+        self.prune_threshold = prune_threshold
         self.gates: dict[str, SigmoidGate] = {}
         self.mixed_layers: dict[str, MixedLayer] = {}
         self._costs: dict[str, list[float]] = {}
@@ -148,8 +153,10 @@ class SparseDartsModule(DartsLightningModule):
         for group in optimizer.param_groups:
             name = group["name"]
             group["lr"] = self.learning_rates[name] * self._decay(self.schedules[name])
-            if name == "alpha":
-                group["lr"] *= self._temperature()  # so that alpha / T moves no faster as T falls
+            if (
+                name == "alpha"
+            ):  # alpha / T moves no faster as T falls, and no more when operations are chosen
+                group["lr"] *= 0.0 if self._is_committed() else self._temperature()
             self.log(f"learning_rate/{name}", group["lr"])
         with _fixed(self._weights()):
             loss = self._loss(batch, 2 * batch_idx)
@@ -162,6 +169,7 @@ class SparseDartsModule(DartsLightningModule):
             optimizer.zero_grad()
             self.manual_backward(total)
         optimizer.step()
+        self._open_or_close_edges()
         self.log("loss/architecture", loss.detach())
         self.log("loss/sparsity", penalty.detach())
 
@@ -207,9 +215,28 @@ class SparseDartsModule(DartsLightningModule):
     def _sparsity_weight(self) -> float:
         return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
 
+    def _is_committed(self) -> bool:
+        return self.commit and self._commitment() == 1.0
+
+    def _open_or_close_edges(self) -> None:
+        """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
+        if not self._is_committed():
+            return
+        space: SearchableSpace = self.model
+        gates = {Edge.parse(label): gate.gate().item() for label, gate in self.gates.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
+            there = open_edges(
+                space.grid, all_gates(space.grid, gates, space.fixed_edges), self.prune_threshold
+            )
+        for label, gate in self.gates.items():
+            gate.is_open = Edge.parse(label) in there
+
     def on_train_epoch_start(self) -> None:
         for layer in self.mixed_layers.values():
             layer.temperature = self._temperature()
+            layer.chosen = layer.leading() if self._is_committed() else None
+        self._open_or_close_edges()
         # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
         self.training_module.on_train_epoch_start()
 
@@ -231,6 +258,10 @@ class SparseDARTS(DARTS):
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
         final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
+        commit: after 60 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
+            operation alone, which stays, and each edge fully or not at all, as ``prune_threshold`` has it; the gates
+            go on learning with the gradient that they would have had (straight-through). Weights then cannot make
+            up for a gate that is half closed, and adapt to the derived network (an addition of ours).
         warmup_epochs: the first epochs move the network weights alone.
         prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
         gradient_clip_norm: largest norm of the weights' gradient; None does not clip.
@@ -250,6 +281,7 @@ class SparseDARTS(DARTS):
         sparsity_schedule: SparsitySchedule = "constant",
         cost_weight: float = 0.0,
         final_temperature: float = 1.0,
+        commit: bool = False,
         warmup_epochs: int = 0,
         prune_threshold: float = 0.75,
         gradient_clip_norm: float | None = None,
@@ -267,6 +299,8 @@ class SparseDARTS(DARTS):
             "sparsity_schedule": sparsity_schedule,
             "cost_weight": cost_weight,
             "final_temperature": final_temperature,
+            "commit": commit,
+            "prune_threshold": prune_threshold,
             "warmup_epochs": warmup_epochs,
             "gradient_clip_norm": gradient_clip_norm,
         }
@@ -296,7 +330,7 @@ class SparseDARTS(DARTS):
         gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
 
         def gate(edge: Edge) -> Tensor | None:
-            return gates[str(edge)].gate() if str(edge) in gates else None
+            return gates[str(edge)].factor() if str(edge) in gates else None
 
         if self.folded:
             model.share_aggregation(gate)

@@ -372,6 +372,49 @@ def test_rising_sparsity_weight() -> None:
     assert strategy.module._sparsity_weight() == 2.0
 
 
+@pytest.mark.filterwarnings("ignore::strategies.pruning.RescueWarning")
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("prune_threshold", [0.45, 0.5, 0.75])
+def test_committed_supernet_is_the_derived_network(folded: bool, prune_threshold: float) -> None:
+    strategy = search(
+        THREE_LEVELS, epochs=5, warmup_epochs=1, commit=True, final_temperature=0.1, beta_learning_rate=0.05,
+        prune_threshold=prune_threshold, folded=folded,
+    )  # fmt: skip
+    genotype = strategy.export()
+    assert 0 < len(genotype.edges) < 11
+    assert any(
+        0.2 < gate < 0.8 for gate in strategy.gates().values()
+    )  # so it is not the gates that are decided
+    network = UXNet(THREE_LEVELS, genotype)
+    network.inherit(strategy.supernet.state_dict())
+    image = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(network(image), strategy.supernet(image), rtol=1e-4, atol=1e-5)
+
+
+def test_commitment_chooses_operations_for_good_and_lets_gates_learn_on() -> None:
+    strategy = search(epochs=6, warmup_epochs=1, num_images=2, commit=True, beta_learning_rate=0.3)
+    steps = {step.before.epoch: step for step in strategy.steps("architecture")}
+
+    def moved(epoch: int, kind: str) -> bool:
+        before, after = getattr(steps[epoch].before, kind), getattr(steps[epoch].after, kind)
+        return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+    # Epochs 1 to 5 follow the warm-up; before epoch 4, 3 of 5 are done: 60 %.
+    assert [moved(epoch, "alphas") for epoch in range(1, 6)] == [True, True, True, False, False]
+    assert all(moved(epoch, "betas") for epoch in range(1, 6))
+
+
+def test_a_closed_edge_keeps_its_gradient() -> None:
+    """Straight-through: of 0 or 1 is computed what d sigma / d beta = 3/16 at 1/4 is the gradient of."""
+    strategy, _ = prepare(beta=-OPEN)
+    gate = next(iter(strategy.module.gates.values()))
+    for is_open in (False, True):
+        gate.is_open = is_open
+        factor = gate.factor()
+        assert factor.item() == float(is_open)
+        assert torch.autograd.grad(2 * factor, gate.beta)[0].item() == pytest.approx(2 * 3 / 16)
+
+
 def test_reach_by_hand() -> None:
     """Gates of 3/4 into N0.1, 1/4 from it and 1/2 from N0.0 into N1.1; all others closed."""
     strategy, _ = prepare(THREE_LEVELS, beta=-100.0)

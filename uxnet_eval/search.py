@@ -120,6 +120,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         sparsity_schedule=settings.sparsity_schedule,
         cost_weight=settings.cost_weight,
         final_temperature=settings.final_temperature,
+        commit=settings.commit,
         warmup_epochs=settings.warmup_epochs,
         prune_threshold=settings.prune_threshold,
         gradient_clip_norm=settings.gradient_clip_norm,
@@ -174,7 +175,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         trainer,
         train_dataloaders=data.weights_dataloader(),
         val_dataloaders=data.architecture_dataloader(),
-        fit_kwargs={"ckpt_path": str(checkpoint) if checkpoint else None},
+        fit_kwargs={"ckpt_path": str(checkpoint) if checkpoint else None, "weights_only": True},
     )
     logger.info(
         "searching %d layers and %d edges on %s (%s), %s; results go to %s",
