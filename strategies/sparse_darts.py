@@ -27,9 +27,9 @@ from .pruning import RescueWarning, all_gates, derive, open_edges
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
 
-COMMITMENT_SHARE = 0.6
-"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises; in the
-rest, weights and gates adapt to layers that are nearly one operation."""
+COMMITMENT_SHARE = 0.4
+"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises; the rest
+is for weights and gates to adapt."""
 
 
 class SearchableSpace(Protocol):
@@ -253,12 +253,12 @@ class SparseDARTS(DARTS):
         beta_learning_rate: of the gates.
         alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
         sparsity_weight: weight of J (equation 2).
-        sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 60 % of the epochs after the warm-up
+        sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 40 % of the epochs after the warm-up
             (an addition of ours), since J drives a gate on in whatever direction its first steps took.
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
-        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
+        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 40 % of the epochs
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
-        commit: after 60 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
+        commit: after 40 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
             operation alone, which stays, and each edge fully or not at all, as ``prune_threshold`` has it; the gates
             go on learning with the gradient that they would have had (straight-through). Weights then cannot make
             up for a gate that is half closed, and adapt to the derived network (an addition of ours).

@@ -344,14 +344,14 @@ def test_cosine_schedule_of_one_and_constant_of_the_other() -> None:
 
 
 def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
-    def temperature(epochs: int) -> float:
-        strategy = search(epochs=epochs, warmup_epochs=1, num_images=2, final_temperature=0.125)
-        return strategy.module.mixed_layers["N1.0/normal"].temperature
-
-    # Before the last epoch, 0 of 1, 1/2 of 2, 3/4 of 4 epochs are done, that is 0, 5/6 and all of the cooling.
-    assert [temperature(epochs) for epochs in (2, 3, 5)] == pytest.approx([1, 0.125 ** (5 / 6), 0.125])
-    strategy = search(epochs=3, warmup_epochs=1, num_images=2, final_temperature=0.125)
+    strategy = search(
+        epochs=6, warmup_epochs=1, num_images=2, alpha_learning_rate=0.1, final_temperature=0.25
+    )
+    rates = [step.learning_rates["alpha"] for step in strategy.steps("architecture")]
+    # 0, 1/5, 2/5 ... of the epochs are done, that is 0, 1/2 and all of the cooling; alpha's rate falls with T.
+    assert rates == pytest.approx([0.1, 0.05, 0.025, 0.025, 0.025])
     mixed = strategy.module.mixed_layers["N1.0/normal"]
+    assert mixed.temperature == 0.25
     with torch.no_grad():
         mixed._arch_alpha.zero_()
         mixed._arch_alpha[0] = mixed.temperature * math.log(len(mixed._arch_alpha) - 1)
@@ -362,13 +362,12 @@ def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
 def test_rising_sparsity_weight() -> None:
     """With a loss that says nothing, gates move only once J weighs something: after the first epoch."""
     strategy = search(
-        epochs=4, warmup_epochs=1, num_images=2, loss=nothing, beta=OPEN,
+        epochs=6, warmup_epochs=1, num_images=2, loss=nothing, beta=OPEN,
         sparsity_weight=2.0, sparsity_schedule="rising",
     )  # fmt: skip
-    steps = strategy.steps("architecture")
-    # 0, 1/3, 2/3 of the epochs are done: 0, 5/9, all of the rise. Three gates, each dJ/dbeta = -3/32 / 3 at the start.
-    gradients = [step.gradients["beta"][0].item() for step in steps]
-    assert gradients[:2] == pytest.approx([0, 2 * 5 / 9 * -3 / 32 / 3], rel=1e-3)
+    # 0 and 1/5 of the epochs are done: 0 and 1/2 of the rise. Three gates, each dJ/dbeta = -3/32 / 3 at the start.
+    gradients = [step.gradients["beta"][0].item() for step in strategy.steps("architecture")]
+    assert gradients[:2] == pytest.approx([0, 2 / 2 * -3 / 32 / 3], rel=1e-3)
     assert strategy.module._sparsity_weight() == 2.0
 
 
@@ -399,8 +398,8 @@ def test_commitment_chooses_operations_for_good_and_lets_gates_learn_on() -> Non
         before, after = getattr(steps[epoch].before, kind), getattr(steps[epoch].after, kind)
         return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
-    # Epochs 1 to 5 follow the warm-up; before epoch 4, 3 of 5 are done: 60 %.
-    assert [moved(epoch, "alphas") for epoch in range(1, 6)] == [True, True, True, False, False]
+    # Epochs 1 to 5 follow the warm-up; before epoch 3, 2 of 5 are done: 40 %.
+    assert [moved(epoch, "alphas") for epoch in range(1, 6)] == [True, True, False, False, False]
     assert all(moved(epoch, "betas") for epoch in range(1, 6))
 
 

@@ -49,7 +49,7 @@ def run_demo(folder: Path) -> None:
     _stop_last(folder)
     print(f"1/4  generating scans in {folder / 'data'}")
     make_demo_data(folder / "data")
-    print(f"2/4  searching with {EXPERIMENT}: two trials, one after the other", flush=True)
+    print(f"2/4  searching with {EXPERIMENT}: two trials at a time", flush=True)
     launched = launch(EXPERIMENT, experiment_dir=folder.resolve() / "nni-experiments")
     (folder / RUNNING).write_text(launched.experiment_id)
     print(f"     web UI: {launched.url}  (experiment {launched.experiment_id})", flush=True)
