@@ -200,7 +200,11 @@ def _convolution_backward(
     """The gradients of a dense or dilated convolution for its feature map and its kernel, where ``needed``."""
     dims, dtype = x.ndim - 2, x.dtype
     padding = [dilation * (size // 2) for size in kernel.shape[2:]]
-    if needed[1] and x.dtype in HALF_TYPES and any(s < k for s, k in zip(x.shape[2:], kernel.shape[2:], strict=True)):
+    if (
+        needed[1]
+        and x.dtype in HALF_TYPES
+        and any(s < k for s, k in zip(x.shape[2:], kernel.shape[2:], strict=True))
+    ):
         # oneDNN (3.x, AVX-512 and AMX) leaves parts of such a kernel's gradient uninitialised in bfloat16.
         x, gradient, kernel = x.float(), gradient.float(), kernel.float()
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
