@@ -27,9 +27,9 @@ from .pruning import RescueWarning, all_gates, derive, open_edges
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
 
-COMMITMENT_SHARE = 0.4
-"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises; the rest
-is for weights and gates to adapt."""
+COMMITMENT_SHARE, FINAL_SHARE = 0.4, 0.2
+"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises, and the
+share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
 
 
 class SearchableSpace(Protocol):
@@ -144,7 +144,7 @@ class SparseDartsModule(DartsLightningModule):
         return cost
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        if self.trainer.current_epoch >= self.warmup_epochs:
+        if self._searches():
             self._architecture_step(batch["val"], batch_idx)
         return self._weight_step(batch["train"], batch_idx)
 
@@ -215,6 +215,11 @@ class SparseDartsModule(DartsLightningModule):
     def _sparsity_weight(self) -> float:
         return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
 
+    def _searches(self) -> bool:
+        """Whether there are architecture steps: after the warm-up, and before the last epochs of a committed search."""
+        is_final = self.commit and self._progress() >= 1 - FINAL_SHARE
+        return self.trainer.current_epoch >= self.warmup_epochs and not is_final
+
     def _is_committed(self) -> bool:
         return self.commit and self._commitment() == 1.0
 
@@ -260,8 +265,8 @@ class SparseDARTS(DARTS):
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
         commit: after 40 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
             operation alone, which stays, and each edge fully or not at all, as ``prune_threshold`` has it; the gates
-            go on learning with the gradient that they would have had (straight-through). Weights then cannot make
-            up for a gate that is half closed, and adapt to the derived network (an addition of ours).
+            go on learning with the gradient that they would have had (straight-through), but for the last 20 %. Weights
+            then cannot make up for a gate that is half closed, and adapt to the derived network (an addition of ours).
         warmup_epochs: the first epochs move the network weights alone.
         prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
         gradient_clip_norm: largest norm of the weights' gradient; None does not clip.

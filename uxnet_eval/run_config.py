@@ -61,7 +61,8 @@ class SearchSettings(StrictConfig):
     final_temperature: float = Field(0.1, gt=0, le=1)
     """T of softmax(alpha / T) falls from 1 to this after the warm-up, so that layers decide; 1 leaves it out."""
     commit: bool = True
-    """In the last 60 % of the epochs after the warm-up, compute the operations and edges that would be derived, alone."""
+    """In the last 60 % of the epochs after the warm-up, compute the operations and edges that would be derived, alone;
+    in the last 20 %, move the weights alone."""
     gradient_clip_norm: float = Field(12.0, gt=0)
     """Largest norm of the gradient of the network weights; a longer one is shortened."""
     prune_threshold: float = Field(0.75, gt=0, lt=1)
