@@ -89,7 +89,6 @@ def test_every_trial_ran_its_own_parameters_to_the_end(experiment):
             "edges_kept",
             "decided_gates",
             "parameters",
-            "search_minutes",
         }
 
 

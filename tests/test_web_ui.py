@@ -181,7 +181,7 @@ def test_the_columns_of_the_final_result_are_few_and_sortable(
         "[...document.querySelectorAll('.ms-Dialog-main .ms-Checkbox')].map((each) => each.innerText)"
     )
     metrics = [column.replace(" (metric)", "").split()[-1] for column in columns if "(metric)" in column]
-    assert metrics == ["derived_dice", "edges_kept", "decided_gates", "parameters", "search_minutes"]
+    assert metrics == ["derived_dice", "edges_kept", "decided_gates", "parameters"]
     page.run(
         "[...document.querySelectorAll('.ms-Dialog-main .ms-Checkbox')]"
         ".find((each) => /derived_dice/.test(each.innerText)).querySelector('input').click()"
