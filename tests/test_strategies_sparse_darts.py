@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from search_space import Genotype, SearchSpaceConfig, UXNet, UXNetSpace
 from search_space.grid import Edge
 from strategies import SparseDARTS
+from strategies.bilevel_steps import NonFiniteLoss, SparseDartsModule
 from strategies.gates import decided_share
-from strategies.sparse_darts import NonFiniteLoss, SparseDartsModule
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from search_space import Genotype, UserError, UXNet
-from strategies.sparse_darts import SparseDartsModule
+from strategies.bilevel_steps import SparseDartsModule
 from uxnet_eval.msd import read_dataset
 from uxnet_eval.run_config import RunConfig
 from uxnet_eval.search import run_search

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from search_space import UXNetSpace
 from search_space.errors import UserError
 from strategies import SparseDARTS
-from strategies.sparse_darts import NonFiniteLoss
+from strategies.bilevel_steps import NonFiniteLoss
 
 from .data import SearchData, split_cases
 from .msd import Dataset, read_dataset

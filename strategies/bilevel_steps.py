@@ -1,0 +1,266 @@
+"""The bi-level steps of SparseDARTS, and its phases: warm-up, search, commitment, adaptation (section 2)."""
+
+from __future__ import annotations
+
+from search_space import nni_first  # noqa: F401  # isort: skip
+
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Protocol
+
+import torch
+from nni.nas.evaluator.pytorch import LightningModule
+from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
+from torch import Tensor, nn
+
+from search_space.grid import Edge, Grid, Layer
+
+from .gates import SigmoidGate, sparsity
+from .mixed_layer import MixedLayer
+from .pruning import RescueWarning, all_gates, open_edges
+
+Schedule = Literal["constant", "cosine"]
+SparsitySchedule = Literal["constant", "rising"]
+
+COMMITMENT_SHARE, FINAL_SHARE = 0.4, 0.2
+"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises, and the
+share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
+
+
+class SearchableSpace(Protocol):
+    """What the strategy needs to know of a model space."""
+
+    searched_edges: tuple[Edge, ...]
+    searched_layers: tuple[Layer, ...]
+    fixed_edges: Collection[Edge]
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def fixed_operations(self) -> Mapping[Layer, str]: ...
+
+    def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
+
+    def weigh_nodes(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
+
+    def costs(self) -> Mapping[str, Sequence[float]]: ...
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class SparseDartsModule(DartsLightningModule):
+    """The two steps of the search on one batch each, in the order architecture, weights.
+
+    The architecture step minimises loss(architecture half) + sparsity_weight * J + cost_weight * expected cost over
+    alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
+    weights, with alpha and beta fixed. Neither computes gradients that it would throw away.
+
+    Args: see :class:`SparseDARTS`.
+    """
+
+    def __init__(
+        self,
+        training_module: LightningModule,
+        *,
+        alpha_learning_rate: float,
+        beta_learning_rate: float,
+        alpha_schedule: Schedule,
+        beta_schedule: Schedule,
+        sparsity_weight: float,
+        sparsity_schedule: SparsitySchedule,
+        cost_weight: float,
+        final_temperature: float,
+        commit: bool,
+        prune_threshold: float,
+        warmup_epochs: int,
+        gradient_clip_norm: float | None,
+    ) -> None:
+        super().__init__(training_module, warmup_epochs=warmup_epochs, gradient_clip_val=gradient_clip_norm)
+        self.learning_rates = {"alpha": alpha_learning_rate, "beta": beta_learning_rate}
+        self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_schedule = sparsity_schedule
+        self.cost_weight = cost_weight
+        self.final_temperature = final_temperature
+        self.commit = commit
+        self.prune_threshold = prune_threshold
+        self.gates: dict[str, SigmoidGate] = {}
+        self.mixed_layers: dict[str, MixedLayer] = {}
+        self._costs: dict[str, list[float]] = {}
+
+    def set_model(self, model: Any) -> None:
+        """Takes the supernet; NNI's evaluator calls this before it trains."""
+        super().set_model(model)
+        # Plain dictionaries: the modules are registered already, as parts of the model.
+        self.gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
+        self.mixed_layers = {str(m.label): m for m in model.modules() if isinstance(m, MixedLayer)}
+        if self.cost_weight > 0:
+            self._costs = _relative_costs(model.costs())
+
+    def alphas(self) -> list[nn.Parameter]:
+        """The parameters of the layers' softmax, (K,) each."""
+        return [layer._arch_alpha for layer in self.mixed_layers.values()]
+
+    def betas(self) -> list[nn.Parameter]:
+        """The parameters of the gates, scalars."""
+        return [gate.beta for gate in self.gates.values()]
+
+    def arch_parameters(self) -> list[nn.Parameter]:
+        return self.alphas() + self.betas()
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with a group for alpha and one for beta, without weight decay, which would pull gates to 0.5."""
+        groups = [
+            {"params": params, "lr": self.learning_rates[name], "name": name}
+            for name, params in (("alpha", self.alphas()), ("beta", self.betas()))
+            if params
+        ]
+        if not groups:
+            raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
+        return torch.optim.Adam(groups, betas=(0.5, 0.999), weight_decay=0.0)
+
+    def regulariser(self) -> Tensor:
+        """J over all gates with a live gradient; 0 if no edge is searched."""
+        betas = self.betas()
+        return sparsity(torch.stack(betas)) if betas else torch.zeros((), device=self.device)
+
+    def expected_cost(self) -> Tensor:
+        """Multiply-adds expected under softmax(alpha) and the gates, relative to those at the start."""
+        cost = torch.zeros((), device=self.device)
+        for label, candidates in self._costs.items():
+            if label in self.gates:
+                cost = cost + candidates[1] * self.gates[label].gate()
+            elif label in self.mixed_layers:
+                weights = self.mixed_layers[label].weights()
+                cost = cost + weights @ weights.new_tensor(candidates)
+        return cost
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        if self._searches():
+            self._architecture_step(batch["val"], batch_idx)
+        return self._weight_step(batch["train"], batch_idx)
+
+    def _architecture_step(self, batch: Any, batch_idx: int) -> None:
+        optimizer: Any = self.architecture_optimizers()
+        for group in optimizer.param_groups:
+            name = group["name"]
+            group["lr"] = self.learning_rates[name] * self._decay(self.schedules[name])
+            if (
+                name == "alpha"
+            ):  # alpha / T moves no faster as T falls, and no more when operations are chosen
+                group["lr"] *= 0.0 if self._is_committed() else self._temperature()
+            self.log(f"learning_rate/{name}", group["lr"])
+        with _fixed(self._weights()):
+            loss = self._loss(batch, 2 * batch_idx)
+            penalty = self.regulariser()
+            total = loss + self._sparsity_weight() * penalty
+            if self.cost_weight > 0:
+                cost = self.expected_cost()
+                total = total + self.cost_weight * cost
+                self.log("loss/expected_cost", cost.detach())
+            optimizer.zero_grad()
+            self.manual_backward(total)
+        optimizer.step()
+        self._open_or_close_edges()
+        self.log("loss/architecture", loss.detach())
+        self.log("loss/sparsity", penalty.detach())
+
+    def _weight_step(self, batch: Any, batch_idx: int) -> Tensor:
+        with _fixed(self.arch_parameters()):
+            loss = self._loss(batch, 2 * batch_idx + 1)
+            self.advance_optimization(loss, batch_idx, self.gradient_clip_val, "norm")
+        self.advance_lr_schedulers(batch_idx)
+        self.log("loss/weights", loss.detach(), prog_bar=True)
+        return loss.detach()
+
+    def _loss(self, batch: Any, batch_idx: int) -> Tensor:
+        result = self.training_module.training_step(batch, batch_idx)
+        loss = result["loss"] if isinstance(result, dict) else result
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss is {loss.item()} in epoch {self.trainer.current_epoch}; lower learning_rate, or use "
+                "precision: float32"
+            )
+        return loss
+
+    def _weights(self) -> list[nn.Parameter]:
+        architecture = {id(p) for p in self.arch_parameters()}
+        return [p for p in self.training_module.parameters() if id(p) not in architecture]
+
+    def _decay(self, schedule: Schedule) -> float:
+        if schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * self._progress()))
+
+    def _progress(self) -> float:
+        """The share of the epochs after the warm-up that is done, in [0, 1)."""
+        epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
+        return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
+
+    def _commitment(self) -> float:
+        """From 0, right after the warm-up, to 1."""
+        return min(1.0, self._progress() / COMMITMENT_SHARE)
+
+    def _temperature(self) -> float:
+        return self.final_temperature ** self._commitment()
+
+    def _sparsity_weight(self) -> float:
+        return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
+
+    def _searches(self) -> bool:
+        """Whether there are architecture steps: after the warm-up, and before the last epochs of a committed search."""
+        is_final = self.commit and self._progress() >= 1 - FINAL_SHARE
+        return self.trainer.current_epoch >= self.warmup_epochs and not is_final
+
+    def _is_committed(self) -> bool:
+        return self.commit and self._commitment() == 1.0
+
+    def _open_or_close_edges(self) -> None:
+        """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
+        if not self._is_committed():
+            return
+        space: SearchableSpace = self.model
+        gates = {Edge.parse(label): gate.gate().item() for label, gate in self.gates.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
+            there = open_edges(
+                space.grid, all_gates(space.grid, gates, space.fixed_edges), self.prune_threshold
+            )
+        for label, gate in self.gates.items():
+            gate.is_open = Edge.parse(label) in there
+
+    def on_train_epoch_start(self) -> None:
+        for layer in self.mixed_layers.values():
+            layer.temperature = self._temperature()
+            layer.chosen = layer.leading() if self._is_committed() else None
+        self._open_or_close_edges()
+        # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
+        self.training_module.on_train_epoch_start()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Delegates to the evaluator's module; NNI's DARTS never validates."""
+        return self.training_module.validation_step(batch, batch_idx)
+
+
+@contextmanager
+def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Within it, no gradient is computed for ``parameters``."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _relative_costs(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Costs divided by what is expected of the whole space when every choice is uniform."""
+    total = sum(sum(candidates) / len(candidates) for candidates in costs.values())
+    return {label: [cost / total for cost in candidates] for label, candidates in costs.items()}
