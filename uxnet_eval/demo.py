@@ -34,7 +34,7 @@ RUNNING = "experiment"
 def run_demo(folder: Path) -> None:
     """Generates data, searches it with two NNI trials, exports and draws the better architecture, and trains it.
 
-    The exported architecture and the U-Net are trained from scratch at equal cost, scored on the held-out cases of one
+    The exported architecture and the U-Net are trained from scratch with equally many parameters, scored on the held-out cases of one
     fold, and the former predicts one case.
 
     Args:
@@ -59,7 +59,7 @@ def run_demo(folder: Path) -> None:
     genotype.save(folder / "genotype.json")
     draw_genotype_file(folder / "genotype.json", folder / "architecture.png")
     assert trial is not None and trial.final is not None
-    print("4/4  training it and the U-Net from scratch, at equal cost", flush=True)
+    print("4/4  training it and the U-Net from scratch, with as many parameters", flush=True)
     trained = folder / "trained" / launched.experiment_id
     networks = {"searched": str(folder / "genotype.json"), "U-Net": "preset:unet"}
     for name, architecture in networks.items():
@@ -92,11 +92,17 @@ def _predict_one(data: Path, output: Path, checkpoint: Path) -> None:
 
 def _comparison(trained: Path, networks: Mapping[str, str]) -> Table:
     """A row for each trained network."""
-    table = Table("network", "Dice", "parameters", "minutes", title="Short trainings, one fold")
+    table = Table(
+        "network", "Dice", "parameters", "multiply-adds", "minutes", title="Short trainings, one fold"
+    )
     for name in networks:
         result = json.loads((trained / name / RESULT_NAME).read_text())
         table.add_row(
-            name, f"{result['default']:.3f}", f"{result['parameters']:,}", f"{result['minutes']:.1f}"
+            name,
+            f"{result['default']:.3f}",
+            f"{result['parameters']:,}",
+            f"{result['multiply_adds'] / 1e9:.2f} G",
+            f"{result['minutes']:.1f}",
         )
     return table
 
