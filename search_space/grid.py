@@ -143,6 +143,11 @@ def live_edges(grid: Grid, edges: Iterable[Edge]) -> frozenset[Edge]:
     return frozenset(e for e in kept if e.source in from_input and e.target in to_output)
 
 
+def reached_nodes(grid: Grid, edges: Iterable[Edge]) -> frozenset[Node]:
+    """The input node and all that a path along ``edges`` leads to from it."""
+    return frozenset(_closure(grid.input, [(e.source, e.target) for e in edges]))
+
+
 def live_nodes(edges: Collection[Edge]) -> frozenset[Node]:
     """The end points of ``edges``."""
     return frozenset(e.source for e in edges) | frozenset(e.target for e in edges)

@@ -53,6 +53,7 @@ class GridNetwork(nn.Module):
             }
         )
         self.head = CONV[config.spatial_dims](config.channels(0), config.num_classes, 1)
+        self.coarse_heads = nn.ModuleDict()
         self._edges_into: dict[Node, list[Edge]] = {}
         for edge in edge_list:
             self._edges_into.setdefault(edge.target, []).append(edge)
@@ -99,6 +100,15 @@ class GridNetwork(nn.Module):
         """
         self._gate = gate
 
+    def supervise(self, nodes: Iterable[Node]) -> None:
+        """Puts a head on each of these nodes too, for deep supervision; see :meth:`forward`."""
+        for node in nodes:
+            head = CONV[self.config.spatial_dims](
+                self.config.channels(node.level), self.config.num_classes, 1
+            )
+            _initialise(head)
+            self.coarse_heads[module_key(node)] = head
+
     def reach(self) -> dict[Node, Tensor | float]:
         """How far each node is reached from the input, in [0, 1]: r(n) = 1 - prod_e (1 - g_e r(source of e)).
 
@@ -115,10 +125,11 @@ class GridNetwork(nn.Module):
             reach[node] = 1 - missing if edges and node != self.config.grid.output else 1.0
         return reach
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
 
-        The lowest level must hold more than one voxel.
+        The lowest level must hold more than one voxel. In training mode, a supervised network gives a list: these
+        logits, and those of the coarse heads at the resolutions of their nodes.
 
         Raises:
             UserError: if the number of channels or the size does not fit.
@@ -128,7 +139,11 @@ class GridNetwork(nn.Module):
         reach = self.reach()
         for node in self._nodes:
             features[node] = self._node(node, image, features, reach[node])
-        return self.head(features[self.config.grid.output])
+        logits = self.head(features[self.config.grid.output])
+        if not (self.training and self.coarse_heads):
+            return logits
+        maps = {module_key(node): x for node, x in features.items()}
+        return [logits, *(head(maps[key]) for key, head in self.coarse_heads.items())]
 
     def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | float) -> Tensor:
         edges = self._edges_into.get(node, [])

@@ -30,9 +30,12 @@ class NormAct(nn.Sequential):
         """(B, C, *S) to (B, C, *S).
 
         Args:
-            scale: a positive scalar s by which the result is multiplied: since LeakyReLU(s z) = s LeakyReLU(z), it is
-                enough to multiply the norm's weights and biases.
+            scale: a scalar s >= 0 by which the result is multiplied: since LeakyReLU(s z) = s LeakyReLU(z) for s > 0, it
+                is enough to multiply the norm's weights and biases. Not so for s = 0, where the result no longer tells
+                on which side of 0 z was, so that the gradient of s would be wrong.
         """
+        if scale is not None and not scale:
+            return self(x) * scale.to(x.dtype)
         norm = self[0]
         weight, bias = norm.weight, norm.bias
         if scale is not None:

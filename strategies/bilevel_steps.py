@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from torch import Tensor, nn
 
-from search_space.grid import Edge, Grid, Layer
+from search_space.grid import Edge, Grid, Layer, reached_nodes
 
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
@@ -24,7 +25,7 @@ from .pruning import RescueWarning, all_gates, open_edges
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
 
-COMMITMENT_SHARE, FINAL_SHARE = 0.4, 0.2
+COMMITMENT_SHARE, FINAL_SHARE = 0.6, 0.2
 """The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises, and the
 share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
 
@@ -76,6 +77,9 @@ class SparseDartsModule(DartsLightningModule):
         cost_weight: float,
         final_temperature: float,
         commit: bool,
+        sample_edges: bool,
+        sample_operations: bool,
+        seed: int,
         prune_threshold: float,
         warmup_epochs: int,
         gradient_clip_norm: float | None,
@@ -88,6 +92,8 @@ class SparseDartsModule(DartsLightningModule):
         self.cost_weight = cost_weight
         self.final_temperature = final_temperature
         self.commit = commit
+        self.sample_edges, self.sample_operations = sample_edges, sample_operations
+        self.seed = seed
         self.prune_threshold = prune_threshold
         self.gates: dict[str, SigmoidGate] = {}
         self.mixed_layers: dict[str, MixedLayer] = {}
@@ -122,7 +128,7 @@ class SparseDartsModule(DartsLightningModule):
         ]
         if not groups:
             raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
-        return torch.optim.Adam(groups, betas=(0.5, 0.999), weight_decay=0.0)
+        return torch.optim.Adam(groups, betas=(0.9 if self.sample_edges else 0.5, 0.999), weight_decay=0.0)
 
     def regulariser(self) -> Tensor:
         """J over all gates with a live gradient; 0 if no edge is searched."""
@@ -155,7 +161,7 @@ class SparseDartsModule(DartsLightningModule):
             ):  # alpha / T moves no faster as T falls, and no more when operations are chosen
                 group["lr"] *= 0.0 if self._is_committed() else self._temperature()
             self.log(f"learning_rate/{name}", group["lr"])
-        with _fixed(self._weights()):
+        with _fixed(self._weights()), self._drawn_edges(2 * batch_idx):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
             total = loss + self._sparsity_weight() * penalty
@@ -171,7 +177,8 @@ class SparseDartsModule(DartsLightningModule):
         self.log("loss/sparsity", penalty.detach())
 
     def _weight_step(self, batch: Any, batch_idx: int) -> Tensor:
-        with _fixed(self.arch_parameters()):
+        step = 2 * batch_idx + 1
+        with _fixed(self.arch_parameters()), self._drawn_edges(step), self._drawn_operations(step):
             loss = self._loss(batch, 2 * batch_idx + 1)
             self.advance_optimization(loss, batch_idx, self.gradient_clip_val, "norm")
         self.advance_lr_schedulers(batch_idx)
@@ -220,19 +227,66 @@ class SparseDartsModule(DartsLightningModule):
     def _is_committed(self) -> bool:
         return self.commit and self._commitment() == 1.0
 
+    @contextmanager
+    def _drawn_edges(self, step: int) -> Iterator[None]:
+        """Within it, each edge is there with the probability of its gate, and there is a path to the output."""
+        if not self.sample_edges or not self.gates or self._is_committed():
+            yield
+            return
+        gates = torch.stack([gate.gate().detach().cpu() for gate in self.gates.values()])
+        # At least 1/2 with the probability of the gate, and in an order that draws a path to restore as well.
+        drawn = (1 + gates - torch.rand(len(gates), generator=self._generator(step, 0))) / 2
+        self._open(dict(zip(self.gates, drawn.tolist(), strict=True)), 0.5)
+        try:
+            yield
+        finally:
+            for gate in self.gates.values():
+                gate.is_open, gate.leads_to_nothing = None, False
+
+    @contextmanager
+    def _drawn_operations(self, step: int) -> Iterator[None]:
+        """Within it, each candidate of each layer is there with a probability of 1/2, at least one of a layer."""
+        if not self.sample_operations or self._is_committed():
+            yield
+            return
+        generator = self._generator(step, 1)
+        for layer in self.mixed_layers.values():
+            values = torch.rand(len(layer.names), generator=generator)
+            layer.drawn = frozenset(
+                name
+                for name, value in zip(layer.names, values.tolist(), strict=True)
+                if value < max(0.5, values.min().item() + 1e-9)
+            )
+        try:
+            yield
+        finally:
+            for layer in self.mixed_layers.values():
+                layer.drawn = None
+
+    def _generator(self, step: int, draw: int) -> torch.Generator:
+        """A function of the seed, the epoch and the step alone, so that a search that goes on draws the same."""
+        entropy = np.random.SeedSequence((self.seed, self.trainer.current_epoch, step, draw)).generate_state(
+            1
+        )
+        return torch.Generator().manual_seed(int(entropy[0]))
+
+    def _open(self, gates: Mapping[str, float], threshold: float) -> None:
+        """Opens the edges whose gate reaches ``threshold``, and a path to the output; closes the others."""
+        by_edge = {Edge.parse(label): gate for label, gate in gates.items()}
+        space: SearchableSpace = self.model
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
+            there = open_edges(space.grid, all_gates(space.grid, by_edge, space.fixed_edges), threshold)
+        reached = reached_nodes(space.grid, there)
+        for label, gate in self.gates.items():
+            edge = Edge.parse(label)
+            gate.is_open, gate.leads_to_nothing = edge in there, edge.target not in reached
+
     def _open_or_close_edges(self) -> None:
         """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
         if not self._is_committed():
             return
-        space: SearchableSpace = self.model
-        gates = {Edge.parse(label): gate.gate().item() for label, gate in self.gates.items()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
-            there = open_edges(
-                space.grid, all_gates(space.grid, gates, space.fixed_edges), self.prune_threshold
-            )
-        for label, gate in self.gates.items():
-            gate.is_open = Edge.parse(label) in there
+        self._open({label: gate.gate().item() for label, gate in self.gates.items()}, self.prune_threshold)
 
     def on_train_epoch_start(self) -> None:
         for layer in self.mixed_layers.values():

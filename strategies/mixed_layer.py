@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from nni.nas.nn.pytorch import LayerChoice
@@ -51,6 +52,8 @@ class MixedLayer(DifferentiableMixedLayer):
     """T of softmax(alpha / T); as it falls, the sum turns into its leading candidate."""
     chosen: str | None = None
     """The only candidate that is computed, once the search has committed itself; None before."""
+    drawn: frozenset[str] | None = None
+    """The candidates that are there in this step, whose weights are scaled up to 1; None: all."""
 
     def weights(self) -> Tensor:
         """softmax(alpha / T), (K,)."""
@@ -63,17 +66,22 @@ class MixedLayer(DifferentiableMixedLayer):
     def forward(self, x: Tensor) -> Tensor:
         if self.chosen is not None:
             return self[self.chosen](x)
-        weights = self.weights()
-        return self._folded_sum(x, weights) if self.folded else self._plain_sum(x, weights)
+        names, weights = self.names, self.weights()
+        if self.drawn is not None:
+            indices = [index for index, name in enumerate(names) if name in self.drawn]
+            names, weights = [names[index] for index in indices], weights[indices]
+            weights = weights / weights.sum()
+        terms = dict(zip(names, weights.unbind(), strict=True))
+        return self._folded_sum(x, terms) if self.folded else self._plain_sum(x, terms)
 
-    def _plain_sum(self, x: Tensor, weights: Tensor) -> Tensor:
-        terms = [_weighted(self[name], x, weight) for name, weight in zip(self.names, weights, strict=True)]
+    def _plain_sum(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        terms = [_weighted(self[name], x, weight) for name, weight in weights.items()]
         return sum(terms[1:], terms[0])
 
-    def _folded_sum(self, x: Tensor, weights: Tensor) -> Tensor:
+    def _folded_sum(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         groups: dict[tuple[int, tuple[int, ...]], list[tuple[Tensor, Tensor]]] = {}
         others: list[tuple[nn.Module, Tensor]] = []
-        for name, weight in zip(self.names, weights.unbind(), strict=True):
+        for name, weight in weights.items():
             candidate = self[name]
             if isinstance(candidate, LinearCandidate):
                 place = candidate.dilation, candidate.stride

@@ -11,7 +11,7 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.nn.pytorch import LayerChoice
 from nni.nas.oneshot.pytorch.strategy import DARTS, OneShotStrategy, no_default_hook
-from torch import Tensor, nn
+from torch import nn
 
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer
@@ -59,6 +59,9 @@ class SparseDARTS(DARTS):
         cost_weight: float = 0.0,
         final_temperature: float = 1.0,
         commit: bool = False,
+        sample_edges: bool = False,
+        sample_operations: bool = False,
+        seed: int = 0,
         warmup_epochs: int = 0,
         prune_threshold: float = 0.75,
         gradient_clip_norm: float | None = None,
@@ -77,6 +80,9 @@ class SparseDARTS(DARTS):
             "cost_weight": cost_weight,
             "final_temperature": final_temperature,
             "commit": commit,
+            "sample_edges": sample_edges,
+            "sample_operations": sample_operations,
+            "seed": seed,
             "prune_threshold": prune_threshold,
             "warmup_epochs": warmup_epochs,
             "gradient_clip_norm": gradient_clip_norm,
@@ -106,13 +112,12 @@ class SparseDARTS(DARTS):
         model = OneShotStrategy.mutate_model(self, model)
         gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
 
-        def gate(edge: Edge) -> Tensor | None:
-            return gates[str(edge)].factor() if str(edge) in gates else None
-
         if self.folded:
-            model.share_aggregation(gate)
+            model.share_aggregation(
+                lambda edge: gates[str(edge)].summand_factor() if str(edge) in gates else None
+            )
         if gates:
-            model.weigh_nodes(gate)
+            model.weigh_nodes(lambda edge: gates[str(edge)].factor() if str(edge) in gates else None)
         return model
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:

@@ -78,7 +78,7 @@ def _ramp_network(windows: Tensor) -> Tensor:
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_mirroring_cancels_what_depends_on_the_side(spatial_dims: int) -> None:
     windows = torch.rand(2, 1, *(5, 4, 6)[:spatial_dims], generator=torch.Generator().manual_seed(0))
-    mean = mirrored_mean(_ramp_network, spatial_dims)(windows)
+    mean = mirrored_mean(_ramp_network, range(spatial_dims))(windows)
     assert not torch.allclose(_ramp_network(windows), torch.cat([windows, -windows], dim=1), atol=1)
     torch.testing.assert_close(mean, torch.cat([windows, -windows], dim=1), atol=1e-3, rtol=0)
 
@@ -91,7 +91,7 @@ def test_mirroring_is_the_mean_of_all_eight() -> None:
         return torch.full_like(windows, float(len(seen)))
 
     windows = torch.arange(8.0).reshape(1, 1, 2, 2, 2)
-    mean = mirrored_mean(network, 3)(windows)
+    mean = mirrored_mean(network, (0, 1, 2))(windows)
     assert torch.equal(mean, torch.full_like(windows, 4.5))  # of 1 to 8
     assert len({tuple(window.flatten().tolist()) for window in seen}) == 8
 
@@ -146,3 +146,15 @@ def test_a_gpu_takes_several_windows_and_gives_the_same() -> None:
 def test_settings_out_of_range_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         WindowSettings(**values)
+
+
+def test_only_axes_that_were_mirrored_in_training_are_mirrored() -> None:
+    seen: list[Tensor] = []
+
+    def network(windows: Tensor) -> Tensor:
+        seen.append(windows.clone())
+        return windows
+
+    windows = torch.arange(8.0).reshape(1, 1, 2, 2, 2)
+    assert torch.equal(mirrored_mean(network, (1,))(windows), windows)
+    assert len(seen) == 2 and torch.equal(seen[1], windows.flip(3))

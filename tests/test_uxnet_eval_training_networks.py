@@ -138,8 +138,8 @@ def test_deep_supervision_where_it_is_not_offered() -> None:
 
 
 def test_supervised_nodes_leave_out_the_two_coarsest_levels() -> None:
-    assert supervised_nodes(presets.get("unet", 5)) == [Node(3, 1), Node(2, 2)]
-    assert supervised_nodes(presets.get("unet", 3)) == []
+    assert supervised_nodes(5, presets.get("unet", 5).nodes) == [Node(3, 1), Node(2, 2)]
+    assert supervised_nodes(3, presets.get("unet", 3).nodes) == []
 
 
 def test_supervised_network_predicts_as_the_plain_one() -> None:

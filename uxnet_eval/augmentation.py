@@ -117,12 +117,12 @@ def augmentation(plan: Plan) -> Compose:
     Takes the item of :func:`~uxnet_eval.transforms.preprocessing` after :class:`ForegroundVoxels`, gives
     ``image`` (C, *P) and ``label`` (1, *P), float32 and whole. The kinds and ranges are nnU-Net's, the
     probabilities lower where a transform is slow: turning by up to 30 degrees and zooming to 0.7..1.4 (with
-    probability 0.2, on the patch itself), mirroring along each axis (0.5), noise (0.1), blur (0.1),
+    probability 0.2, on the patch itself), mirroring along each of the plan's ``mirror_axes`` (0.5), noise (0.1), blur (0.1),
     brightness, contrast and gamma (0.15 each).
     """
     both = ("image", "label")
     turn = _turn_and_zoom(plan)
-    flips = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(plan.spatial_dims)]
+    flips = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in plan.mirrored]
     return Compose(
         [
             RandomPatch(plan.patch_size, padding_value(plan)),

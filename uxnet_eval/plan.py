@@ -24,6 +24,9 @@ class Plan(StrictConfig):
     """Per level 1.., the stride (1 or 2) along each axis: one level fewer than the grid has."""
     batch_size: int = Field(2, ge=1)
     """Patches per step."""
+    mirror_axes: tuple[int, ...] | None = None
+    """Axes along which patches may be mirrored, in training and prediction; None: all. Leave out an axis whose two ends
+    look different in every scan, such as front and back of a brain structure: what is there then tells the classes apart."""
     normalization: Literal["zscore", "ct"] = "zscore"
     """``zscore``: each image and channel by its own mean and SD over non-zero voxels; ``ct``: clipped to and
     scaled by the fixed numbers of ``intensity``."""
@@ -48,6 +51,10 @@ class Plan(StrictConfig):
                     f"of its strides' product {divisor}; use {self.patch_size[axis] // divisor * divisor or divisor}"
                     f" or {(self.patch_size[axis] // divisor + 1) * divisor}"
                 )
+        if self.mirror_axes is not None and not set(self.mirror_axes) <= set(range(self.spatial_dims)):
+            raise ValueError(
+                f"mirror_axes is {list(self.mirror_axes)}; expected some of {list(range(self.spatial_dims))}"
+            )
         if (self.normalization == "ct") != (self.intensity is not None):
             raise ValueError("intensity belongs to normalization 'ct', and only to it")
         if self.intensity is not None and set(self.intensity) != set(INTENSITY_KEYS):
@@ -59,6 +66,11 @@ class Plan(StrictConfig):
         ):
             raise ValueError(f"intensity is {self.intensity}; expected std above 0 and lower below upper")
         return self
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """The axes along which patches may be mirrored, in order."""
+        return tuple(sorted(set(range(self.spatial_dims) if self.mirror_axes is None else self.mirror_axes)))
 
     @property
     def levels(self) -> int:

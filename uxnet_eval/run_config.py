@@ -63,6 +63,13 @@ class SearchSettings(StrictConfig):
     commit: bool = True
     """In the last 60 % of the epochs after the warm-up, compute the operations and edges that would be derived, alone;
     in the last 20 %, move the weights alone."""
+    sample_edges: bool = True
+    """Before that, draw in every step which edges are there, each with the probability of its gate."""
+    sample_operations: bool = True
+    """Before that, leave out every second operation of a layer, drawn anew in every step of the weights, so that each
+    learns to do without the others."""
+    deep_supervision: bool = True
+    """A loss at coarser levels of the decoder too, as in the training of what is found."""
     gradient_clip_norm: float = Field(12.0, gt=0)
     """Largest norm of the gradient of the network weights; a longer one is shortened."""
     prune_threshold: float = Field(0.75, gt=0, lt=1)

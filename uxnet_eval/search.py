@@ -32,6 +32,7 @@ from .search_progress import SearchProgress
 from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
+from .training.deep_supervision import supervised_nodes
 from .training.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
@@ -101,6 +102,8 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     space_config = config.space_config(dataset.num_channels, dataset.num_classes)
     space = UXNetSpace(space_config)
     space.checkpointed_levels = settings.checkpointed_levels
+    if settings.deep_supervision:
+        space.supervise(supervised_nodes(space_config.levels, space_config.grid.nodes))
     if runtime.channels_last:
         space = space.to(memory_format=channels_last(space_config.spatial_dims))
     data = SearchData(
@@ -121,6 +124,9 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         cost_weight=settings.cost_weight,
         final_temperature=settings.final_temperature,
         commit=settings.commit,
+        sample_edges=settings.sample_edges,
+        sample_operations=settings.sample_operations,
+        seed=settings.seed,
         warmup_epochs=settings.warmup_epochs,
         prune_threshold=settings.prune_threshold,
         gradient_clip_norm=settings.gradient_clip_norm,

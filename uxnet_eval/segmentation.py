@@ -15,6 +15,7 @@ from nni.nas.evaluator.pytorch import LightningModule
 from .inference import foreground_dice, segment
 from .plan import Plan
 from .precision import channels_last
+from .training.deep_supervision import supervised_loss
 
 
 class SegmentationModule(LightningModule):
@@ -47,16 +48,15 @@ class SegmentationModule(LightningModule):
         self.channels_last = channels_last
         self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         if self.channels_last:
             image = image.to(memory_format=channels_last(self.plan.spatial_dims))
         return self.model(image)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        # The losses sum over many voxels: not in bfloat16.
-        logits = self(batch["image"]).float()
-        with torch.autocast(logits.device.type, enabled=False):
-            return self.loss(logits, batch["label"])
+        outputs = self(batch["image"])
+        with torch.autocast(self.device.type, enabled=False):  # sums over many voxels: not in bfloat16
+            return supervised_loss(outputs, batch["label"], self.loss)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Logs ``val_dice``, the mean over cases of the mean Dice of the foreground classes that occur."""

@@ -50,7 +50,10 @@ def predict(
     ],
     mirror: Annotated[
         bool,
-        typer.Option("--mirror", help="Average over all mirror images: better by a little, 8 x the time."),
+        typer.Option(
+            "--mirror",
+            help="Average over all mirror images (the plan's mirror_axes): better by a little, up to 8 x the time.",
+        ),
     ] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each class's probability.")

@@ -61,7 +61,7 @@ class WindowSettings:
     overlap: float | None = None
     """Of neighbouring windows, as a share of the window, in [0, 1); None: as in the training's validation."""
     mirror: bool = False
-    """Whether logits are the mean over all mirror images of a window (8 in 3-D, 4 in 2-D)."""
+    """Whether logits are the mean over all mirror images of a window along the plan's ``mirror_axes`` (8 in 3-D)."""
     batch_size: int = 1
     """Windows computed at once."""
 
@@ -93,7 +93,7 @@ def window_logits(
         settings: overlap, mirroring, batch size.
         note_windows: called after each batch with its number of windows.
     """
-    predict = mirrored_mean(model.network, model.plan.spatial_dims) if settings.mirror else model.network
+    predict = mirrored_mean(model.network, model.plan.mirrored) if settings.mirror else model.network
 
     def predictor(windows: Tensor) -> Tensor:
         with autocast(model.precision, model.device):
@@ -115,10 +115,15 @@ def window_logits(
         )[0]
 
 
-def mirrored_mean(network: Network, spatial_dims: int) -> Network:
-    """The mean of a network's logits over all mirror images of its input, each mirrored back."""
-    axes = range(2, 2 + spatial_dims)
-    subsets = [s for size in range(spatial_dims + 1) for s in itertools.combinations(axes, size)]
+def mirrored_mean(network: Network, mirrored: Sequence[int]) -> Network:
+    """The mean of a network's logits over all mirror images of its input, each mirrored back.
+
+    Args:
+        network: to predict with.
+        mirrored: the spatial axes, from 0, along which it has learned from mirror images.
+    """
+    axes = [2 + axis for axis in mirrored]
+    subsets = [s for size in range(len(axes) + 1) for s in itertools.combinations(axes, size)]
 
     def mean(windows: Tensor) -> Tensor:
         total = network(windows).float()

@@ -11,7 +11,7 @@ from search_space.errors import UserError
 from ..plan import Plan
 from .architecture import Architecture, level_channels
 from .baselines import build_baseline
-from .deep_supervision import SupervisedUXNet, supervised_nodes
+from .deep_supervision import supervised_nodes
 
 
 class FineWidth(SearchSpaceConfig):
@@ -66,13 +66,16 @@ def build_network(
         max_channels=max_channels,
     )
     try:
-        return (SupervisedUXNet if deep_supervision else UXNet)(config, architecture.genotype)
+        network = UXNet(config, architecture.genotype)
     except UserError as error:
         raise UserError(f"{architecture.name}: {error}") from None
+    if deep_supervision:
+        network.supervise(supervised_nodes(plan.levels, architecture.genotype.nodes))
+    return network
 
 
 def offers_deep_supervision(architecture: Architecture, plan: Plan) -> bool:
     """Whether the architecture has coarser outputs that a loss can be put on (DynUNet, U-Net++, the grid)."""
     if architecture.genotype is not None:
-        return bool(supervised_nodes(architecture.genotype))
+        return bool(supervised_nodes(plan.levels, architecture.genotype.nodes))
     return architecture.name == "monai-unet++" or (architecture.name == "dynunet" and plan.levels > 3)
