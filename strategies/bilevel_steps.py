@@ -26,8 +26,8 @@ Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
 
 COMMITMENT_SHARE, FINAL_SHARE = 0.6, 0.2
-"""The share of the epochs after the warm-up in which the temperature falls and a rising sparsity weight rises, and the
-share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
+"""The share of the epochs after the warm-up after which a search commits itself, until when a temperature falls and a
+rising sparsity weight rises, and the share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
 
 
 class SearchableSpace(Protocol):

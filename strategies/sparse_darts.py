@@ -30,15 +30,21 @@ class SparseDARTS(DARTS):
         beta_learning_rate: of the gates.
         alpha_schedule, beta_schedule: ``constant``, or ``cosine`` (to 0 over the epochs after the warm-up).
         sparsity_weight: weight of J (equation 2).
-        sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 40 % of the epochs after the warm-up
+        sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 60 % of the epochs after the warm-up
             (an addition of ours), since J drives a gate on in whatever direction its first steps took.
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
-        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 40 % of the epochs
+        final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
-        commit: after 40 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
+        commit: after 60 % of the epochs after the warm-up, compute what would be derived: of each layer its leading
             operation alone, which stays, and each edge fully or not at all, as ``prune_threshold`` has it; the gates
-            go on learning with the gradient that they would have had (straight-through), but for the last 20 %. Weights
-            then cannot make up for a gate that is half closed, and adapt to the derived network (an addition of ours).
+            go on learning with the gradient that they would have had (straight-through), but for the last 20 %. So
+            weights adapt to the derived network (an addition of ours).
+        sample_edges: until then, draw in every step which edges are there, each with the probability of its gate, with a
+            straight-through gradient. A gate that scales its edge gets no signal once the weights have made up for the
+            scale; the gradient of an edge that is absent tells what it would add (an addition of ours).
+        sample_operations: until then, leave out each candidate with a probability of 1/2 in the steps of the weights, so
+            that each learns to do without the others (an addition of ours).
+        seed: of what is drawn.
         warmup_epochs: the first epochs move the network weights alone.
         prune_threshold: tau, which edges to keep unless :meth:`export` is told otherwise.
         gradient_clip_norm: largest norm of the weights' gradient; None does not clip.

@@ -58,16 +58,16 @@ class SearchSettings(StrictConfig):
     """``rising``: that weight rises from 0 after the warm-up, so that the data speaks before gates are pushed to 0 or 1."""
     cost_weight: float = Field(0.0, ge=0)
     """Weight of the expected cost (multiply-adds, relative to the mean candidate) in the architecture step."""
-    final_temperature: float = Field(0.1, gt=0, le=1)
-    """T of softmax(alpha / T) falls from 1 to this after the warm-up, so that layers decide; 1 leaves it out."""
-    commit: bool = True
-    """In the last 60 % of the epochs after the warm-up, compute the operations and edges that would be derived, alone;
-    in the last 20 %, move the weights alone."""
+    final_temperature: float = Field(1.0, gt=0, le=1)
+    """T of softmax(alpha / T) falls from 1 to this after the warm-up; 1 leaves it out."""
     sample_edges: bool = True
-    """Before that, draw in every step which edges are there, each with the probability of its gate."""
+    """Draw in every step which edges are there, each with the probability of its gate, instead of scaling them by it."""
     sample_operations: bool = True
-    """Before that, leave out every second operation of a layer, drawn anew in every step of the weights, so that each
-    learns to do without the others."""
+    """Leave out a random half of each layer's candidates in every step of the weights, so that each learns to do without
+    the others."""
+    commit: bool = True
+    """In the last 40 % of the epochs after the warm-up, compute the operations and edges that would be derived, alone;
+    in the last 20 %, move the weights alone."""
     deep_supervision: bool = True
     """A loss at coarser levels of the decoder too, as in the training of what is found."""
     gradient_clip_norm: float = Field(12.0, gt=0)
