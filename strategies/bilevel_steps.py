@@ -5,22 +5,20 @@ from __future__ import annotations
 from search_space import nni_first  # noqa: F401  # isort: skip
 
 import math
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from torch import Tensor, nn
 
-from search_space.grid import Edge, Grid, Layer, reached_nodes
+from search_space.grid import Edge, Grid, Layer
 
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
-from .pruning import RescueWarning, all_gates, open_edges
+from .sampling import drawn_edges, drawn_operations, open_or_close, step_generator
 
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
@@ -209,6 +207,10 @@ class SparseDartsModule(DartsLightningModule):
         epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
         return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
 
+    def _warmth(self) -> float:
+        """The share of the warm-up that is done, in [0, 1]: weights learn something before they learn to do without."""
+        return min(1.0, self.trainer.current_epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
+
     def _commitment(self) -> float:
         """From 0, right after the warm-up, to 1."""
         return min(1.0, self._progress() / COMMITMENT_SHARE)
@@ -227,66 +229,29 @@ class SparseDartsModule(DartsLightningModule):
     def _is_committed(self) -> bool:
         return self.commit and self._commitment() == 1.0
 
-    @contextmanager
-    def _drawn_edges(self, step: int) -> Iterator[None]:
-        """Within it, each edge is there with the probability of its gate, and there is a path to the output."""
+    def _drawn_edges(self, step: int) -> AbstractContextManager[None]:
         if not self.sample_edges or not self.gates or self._is_committed():
-            yield
-            return
-        gates = torch.stack([gate.gate().detach().cpu() for gate in self.gates.values()])
-        # At least 1/2 with the probability of the gate, and in an order that draws a path to restore as well.
-        drawn = (1 + gates - torch.rand(len(gates), generator=self._generator(step, 0))) / 2
-        self._open(dict(zip(self.gates, drawn.tolist(), strict=True)), 0.5)
-        try:
-            yield
-        finally:
-            for gate in self.gates.values():
-                gate.is_open, gate.leads_to_nothing = None, False
+            return nullcontext()
+        space, generator = self._space, step_generator(self.seed, self.trainer.current_epoch, step, 0)
+        return drawn_edges(space.grid, self.gates, self._warmth(), space.fixed_edges, generator)
 
-    @contextmanager
-    def _drawn_operations(self, step: int) -> Iterator[None]:
-        """Within it, each candidate of each layer is there with a probability of 1/2, at least one of a layer."""
+    def _drawn_operations(self, step: int) -> AbstractContextManager[None]:
         if not self.sample_operations or self._is_committed():
-            yield
-            return
-        generator = self._generator(step, 1)
-        for layer in self.mixed_layers.values():
-            values = torch.rand(len(layer.names), generator=generator)
-            layer.drawn = frozenset(
-                name
-                for name, value in zip(layer.names, values.tolist(), strict=True)
-                if value < max(0.5, values.min().item() + 1e-9)
-            )
-        try:
-            yield
-        finally:
-            for layer in self.mixed_layers.values():
-                layer.drawn = None
-
-    def _generator(self, step: int, draw: int) -> torch.Generator:
-        """A function of the seed, the epoch and the step alone, so that a search that goes on draws the same."""
-        entropy = np.random.SeedSequence((self.seed, self.trainer.current_epoch, step, draw)).generate_state(
-            1
-        )
-        return torch.Generator().manual_seed(int(entropy[0]))
-
-    def _open(self, gates: Mapping[str, float], threshold: float) -> None:
-        """Opens the edges whose gate reaches ``threshold``, and a path to the output; closes the others."""
-        by_edge = {Edge.parse(label): gate for label, gate in gates.items()}
-        space: SearchableSpace = self.model
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
-            there = open_edges(space.grid, all_gates(space.grid, by_edge, space.fixed_edges), threshold)
-        reached = reached_nodes(space.grid, there)
-        for label, gate in self.gates.items():
-            edge = Edge.parse(label)
-            gate.is_open, gate.leads_to_nothing = edge in there, edge.target not in reached
+            return nullcontext()
+        generator = step_generator(self.seed, self.trainer.current_epoch, step, 1)
+        return drawn_operations(self.mixed_layers, self._warmth(), generator)
 
     def _open_or_close_edges(self) -> None:
         """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
-        if not self._is_committed():
-            return
-        self._open({label: gate.gate().item() for label, gate in self.gates.items()}, self.prune_threshold)
+        if self._is_committed():
+            values = {label: gate.gate().item() for label, gate in self.gates.items()}
+            space = self._space
+            open_or_close(space.grid, self.gates, values, self.prune_threshold, space.fixed_edges)
+
+    @property
+    def _space(self) -> SearchableSpace:
+        space: SearchableSpace = self.model
+        return space
 
     def on_train_epoch_start(self) -> None:
         for layer in self.mixed_layers.values():

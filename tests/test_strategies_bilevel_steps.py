@@ -13,6 +13,7 @@ from torch import Tensor
 
 from search_space import UXNet
 from search_space.grid import Edge, live_edges
+from strategies.sampling import open_or_close
 
 
 def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
@@ -155,6 +156,28 @@ def test_edges_are_drawn_with_the_probability_of_their_gate(monkeypatch: pytest.
     assert all(gate.is_open is None for gate in strategy.module.gates.values())
 
 
+def test_nothing_is_left_out_at_first_and_ever_more_over_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy, _ = prepare(THREE_LEVELS, sample_edges=True, sample_operations=True, warmup_epochs=4)
+    layer = strategy.module.mixed_layers["N0.1/reduction"]
+    shares = {}
+    for epoch in (0, 2, 4, 5):
+        monkeypatch.setattr(
+            type(strategy.module), "trainer", SimpleNamespace(current_epoch=epoch, max_epochs=9)
+        )
+        steps = drawn_edges(strategy, 200)
+        num_operations = 0
+        for step in range(200):
+            with strategy.module._drawn_operations(step):
+                assert layer.drawn
+                num_operations += len(layer.drawn)
+        shares[epoch] = sum(map(len, steps)) / 200 / 11, num_operations / 200 / 3
+    assert shares[0] == (1, 1)
+    # Gates of 1/2 and candidates: kept with probability 3/4 at half time, then 1/2; of three at least one, 1/24 more.
+    assert shares[2] == pytest.approx((0.75, 0.75 + 0.25**3 / 3), abs=0.06)
+    for epoch in (4, 5):
+        assert shares[epoch] == pytest.approx((0.5, 0.5 + 0.5**3 / 3), abs=0.06)
+
+
 def test_a_path_is_drawn_where_the_output_would_be_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy, _ = prepare(THREE_LEVELS, sample_edges=True, beta=-5.0)
     monkeypatch.setattr(type(strategy.module), "trainer", SimpleNamespace(current_epoch=3, max_epochs=9))
@@ -190,7 +213,9 @@ def test_gradient_of_the_only_edge_into_a_node_tells_what_the_node_would_say(fol
     image, target = next(iter(batches(THREE_LEVELS, 2, seed=3)))
 
     def loss_and_gradient(*closed: str) -> tuple[float, float]:
-        strategy.module._open({label: float(label not in closed) for label in strategy.module.gates}, 0.5)
+        gates = strategy.module.gates
+        values = {label: float(label not in closed) for label in gates}
+        open_or_close(strategy.supernet.grid, gates, values, 0.5, ())
         loss = segmentation(strategy.supernet(image), target)
         return loss.item(), torch.autograd.grad(loss, first.beta)[0].item() / (3 / 16)
 
