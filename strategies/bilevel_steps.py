@@ -55,8 +55,8 @@ class NonFiniteLoss(RuntimeError):
 class SparseDartsModule(DartsLightningModule):
     """The two steps of the search on one batch each, in the order architecture, weights.
 
-    The architecture step minimises loss(architecture half) + sparsity_weight * J + cost_weight * expected cost over
-    alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
+    The architecture step minimises loss(architecture half) + sparsity_weight * J + edge_weight * expected edges +
+    cost_weight * expected cost over alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
     weights, with alpha and beta fixed. Neither computes gradients that it would throw away.
 
     Args: see :class:`SparseDARTS`.
@@ -72,6 +72,7 @@ class SparseDartsModule(DartsLightningModule):
         beta_schedule: Schedule,
         sparsity_weight: float,
         sparsity_schedule: SparsitySchedule,
+        edge_weight: float,
         cost_weight: float,
         final_temperature: float,
         commit: bool,
@@ -87,6 +88,7 @@ class SparseDartsModule(DartsLightningModule):
         self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
         self.sparsity_weight = sparsity_weight
         self.sparsity_schedule = sparsity_schedule
+        self.edge_weight = edge_weight
         self.cost_weight = cost_weight
         self.final_temperature = final_temperature
         self.commit = commit
@@ -133,6 +135,11 @@ class SparseDartsModule(DartsLightningModule):
         betas = self.betas()
         return sparsity(torch.stack(betas)) if betas else torch.zeros((), device=self.device)
 
+    def expected_edges(self) -> Tensor:
+        """The expected share of the edges that are there, in [0, 1]; 0 if no edge is searched."""
+        betas = self.betas()
+        return torch.sigmoid(torch.stack(betas)).mean() if betas else torch.zeros((), device=self.device)
+
     def expected_cost(self) -> Tensor:
         """Multiply-adds expected under softmax(alpha) and the gates, relative to those at the start."""
         cost = torch.zeros((), device=self.device)
@@ -162,7 +169,7 @@ class SparseDartsModule(DartsLightningModule):
         with _fixed(self._weights()), self._drawn_edges(2 * batch_idx):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
-            total = loss + self._sparsity_weight() * penalty
+            total = loss + self._sparsity_weight() * penalty + self.edge_weight * self.expected_edges()
             if self.cost_weight > 0:
                 cost = self.expected_cost()
                 total = total + self.cost_weight * cost

@@ -32,6 +32,8 @@ class SparseDARTS(DARTS):
         sparsity_weight: weight of J (equation 2).
         sparsity_schedule: ``constant``, or ``rising`` linearly from 0 over the first 60 % of the epochs after the warm-up
             (an addition of ours), since J drives a gate on in whatever direction its first steps took.
+        edge_weight: weight of the expected share of edges, the mean gate (an L0 penalty as in Louizos et al. 2018; an
+            addition of ours, 0 in the paper): an edge that the others make superfluous has to be worth this / E.
         cost_weight: weight of the expected multiply-adds (an addition of ours; 0 in the paper).
         final_temperature: T of softmax(alpha / T) falls geometrically from 1 to this over the first 60 % of the epochs
             after the warm-up, so that each layer ends as nearly one operation (an addition of ours; 1 in the paper).
@@ -62,6 +64,7 @@ class SparseDARTS(DARTS):
         beta_schedule: Schedule = "constant",
         sparsity_weight: float = 1.0,
         sparsity_schedule: SparsitySchedule = "constant",
+        edge_weight: float = 0.0,
         cost_weight: float = 0.0,
         final_temperature: float = 1.0,
         commit: bool = False,
@@ -83,6 +86,7 @@ class SparseDARTS(DARTS):
             "beta_schedule": beta_schedule,
             "sparsity_weight": sparsity_weight,
             "sparsity_schedule": sparsity_schedule,
+            "edge_weight": edge_weight,
             "cost_weight": cost_weight,
             "final_temperature": final_temperature,
             "commit": commit,

@@ -28,7 +28,7 @@ def test_experiment_is_safe_on_any_machine(name: str) -> None:
     # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
     assert "trialGpuNumber" not in values and values["trainingService"] == {"platform": "local"}
     # Small enough to share a GPU: the trainings of the comparison.
-    assert values["trialConcurrency"] == (2 if name == "hippocampus.compare" else 1)
+    assert values["trialConcurrency"] == (2 if name in ("hippocampus.compare", "hippocampus.select") else 1)
     assert values["trialCodeDirectory"] == ".."
 
 

@@ -56,6 +56,8 @@ class SearchSettings(StrictConfig):
     """Weight of the regulariser J (equation 2) in the architecture step."""
     sparsity_schedule: Literal["constant", "rising"] = "rising"
     """``rising``: that weight rises from 0 after the warm-up, so that the data speaks before gates are pushed to 0 or 1."""
+    edge_weight: float = Field(0.1, ge=0)
+    """Weight of the expected share of edges in the architecture step: what an edge must be worth, times their number."""
     cost_weight: float = Field(0.0, ge=0)
     """Weight of the expected cost (multiply-adds, relative to the mean candidate) in the architecture step."""
     final_temperature: float = Field(1.0, gt=0, le=1)

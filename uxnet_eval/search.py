@@ -121,6 +121,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         beta_learning_rate=settings.beta_learning_rate,
         sparsity_weight=settings.sparsity_weight,
         sparsity_schedule=settings.sparsity_schedule,
+        edge_weight=settings.edge_weight,
         cost_weight=settings.cost_weight,
         final_temperature=settings.final_temperature,
         commit=settings.commit,
