@@ -275,6 +275,14 @@ def test_cost_weight_prefers_cheap_candidates() -> None:
     assert set(free.gates().values()) == {0.5}
 
 
+def test_an_edge_that_is_worth_nothing_costs_its_share() -> None:
+    """The gradient of edge_weight times the mean of 11 gates, at gates of 3/4, is edge_weight * 3/16 / 11."""
+    settings = {"loss": nothing, "beta": OPEN, "num_images": 2, "sparsity_weight": 0.0}
+    (step,) = search(THREE_LEVELS, edge_weight=2.0, **settings).steps("architecture")
+    gradients = torch.stack(step.gradients["beta"])
+    assert gradients.tolist() == pytest.approx([2.0 * 3 / 16 / 11] * 11)
+
+
 def test_expected_cost_starts_at_one_and_follows_the_choices() -> None:
     strategy, _ = prepare(THREE_LEVELS, cost_weight=1.0)
     assert strategy.module.expected_cost().item() == pytest.approx(1.0)
