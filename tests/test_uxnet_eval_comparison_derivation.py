@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from search_space import Genotype, presets
 from search_space.errors import UserError
+from search_space.presets import default_operation
 from uxnet_eval import cli
 from uxnet_eval.comparison.derivation import architecture_choice, derive_genotypes
 from uxnet_eval.export import export_genotype
+from uxnet_eval.training.controls import control_genotype
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,17 @@ def test_trials_of_an_experiment(tmp_path: Path) -> None:
     assert list(found) == ["trial-0-tau-0.5", "trial-1-tau-0.5"]
     assert found["trial-1-tau-0.5"].provenance["trial_id"] == "bbbbb"
     assert "trial-2 (ccccc): RUNNING, the search is not finished; left out" in notes
+
+
+def test_edges_with_the_operations_of_the_unet(tmp_path: Path) -> None:
+    found, _ = derive_genotypes([str(open_gates(tmp_path / "run", 0.8))], [0.5], unet_operations=True)
+    searched, plain = found["run-tau-0.5"], found["run-tau-0.5-unet-operations"]
+    assert plain.edges == searched.edges and plain.operations != searched.operations
+    assert plain.operations == {layer: default_operation(layer) for layer in searched.layers}
+    assert plain.provenance["gates"] == searched.provenance["gates"]
+    # Its controls have the U-Net's operations too, though its provenance still tells the searched ones.
+    assert control_genotype("all-edges", plain, 3) == presets.get("full", searched.levels)
+    assert set(control_genotype("random:0", plain, 3).operations.values()) <= set(plain.operations.values())
 
 
 def test_sources_without_a_search(tmp_path: Path) -> None:

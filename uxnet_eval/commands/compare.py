@@ -78,6 +78,13 @@ def derive(
         list[float] | None,
         typer.Option(help="May be repeated; unless given, 0.5, 0.6, 0.75 and 0.9."),
     ] = None,
+    unet_operations: Annotated[
+        bool,
+        typer.Option(
+            "--unet-operations",
+            help="Each genotype's edges with the U-Net's operations as well, to learn what the searched ones are worth.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite genotypes that exist.")] = False,
 ) -> None:
     """Write the different genotypes of all searches at several thresholds, to choose among them by training.
@@ -88,7 +95,9 @@ def derive(
     """
     from ..comparison.derivation import THRESHOLDS, architecture_choice, derive_genotypes, write_genotypes
 
-    genotypes, notes = derive_genotypes(sources, prune_threshold or THRESHOLDS)
+    genotypes, notes = derive_genotypes(
+        sources, prune_threshold or THRESHOLDS, unet_operations=unet_operations
+    )
     paths = write_genotypes(genotypes, output, force=force)
     for note in notes:
         typer.echo(f"note: {note}", err=True)

@@ -14,18 +14,21 @@ from search_space.genotype import Genotype
 
 from ..experiments import find_experiment, read_experiment
 from ..search_record import FILE_NAME, SearchRecord
+from ..training.controls import with_unet_operations
 
 THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
 
 
 def derive_genotypes(
-    sources: Sequence[str], thresholds: Sequence[float] = THRESHOLDS
+    sources: Sequence[str], thresholds: Sequence[float] = THRESHOLDS, *, unet_operations: bool = False
 ) -> tuple[dict[str, Genotype], list[str]]:
     """The genotypes of all searches at all thresholds, each different one once.
 
     Args:
         sources: each an NNI experiment's id or folder, or the output folder of a search.
         thresholds: tau, each in (0, 1).
+        unet_operations: each genotype's edges with the U-Net's operations as well, so that the choice can tell what the
+            searched operations are worth.
 
     Returns:
         The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record and each genotype that
@@ -49,13 +52,17 @@ def derive_genotypes(
                 warnings.simplefilter("always")
                 genotype = record.genotype(threshold, provenance)
             notes += [f"{name}: {warning.message}" for warning in caught]
-            twin = next((other for other, known in found.items() if known == genotype), None)
-            if twin is not None:
-                notes.append(f"{name}: the same as {twin}; left out")
-            elif name in found:
-                raise UserError(f"{search}: two searches have this name; derive from them one at a time")
-            else:
-                found[name] = genotype
+            variants = {name: genotype}
+            if unet_operations:
+                variants[f"{name}-unet-operations"] = with_unet_operations(genotype)
+            for variant, candidate in variants.items():
+                twin = next((other for other, known in found.items() if known == candidate), None)
+                if twin is not None:
+                    notes.append(f"{variant}: the same as {twin}; left out")
+                elif variant in found:
+                    raise UserError(f"{search}: two searches have this name; derive from them one at a time")
+                else:
+                    found[variant] = candidate
     return found, notes
 
 

@@ -33,6 +33,8 @@ CONTROLS = {
     "searched-operations": "the U-Net's edges, the searched operations",
     RANDOM_PREFIX + "SEED": "a random genotype with as many edges as the searched one",
 }
+UNET_OPERATIONS = "unet"
+"""In a genotype's provenance: its operations are the U-Net's, whatever was searched."""
 MAX_DRAWS = 100_000
 
 
@@ -64,13 +66,25 @@ def control_genotype(name: str, searched: Genotype, spatial_dims: int) -> Genoty
         return random_genotype(searched, int(name.removeprefix(RANDOM_PREFIX)), spatial_dims)
     levels, provenance = searched.levels, {"control": name}
     if name == "searched-edges":
-        operations = {layer: default_operation(layer) for layer in searched.layers}
-        return Genotype.from_choices(levels, searched.edges, operations, provenance)
+        return with_unet_operations(searched, provenance)
     operations = searched_operations(searched)
     if name == "all-edges":
         return Genotype.from_choices(levels, Grid(levels).edges, operations, provenance)
     operations |= _handed_on(levels)
     return Genotype.from_choices(levels, unet_edges(levels), operations, provenance)
+
+
+def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
+    """The searched edges with the U-Net's operations.
+
+    Args:
+        searched: the genotype.
+        provenance: None: that of the genotype, with a word on its operations.
+    """
+    if provenance is None:
+        provenance = {**searched.provenance, "operations": UNET_OPERATIONS}
+    operations = {layer: default_operation(layer) for layer in searched.layers}
+    return Genotype.from_choices(searched.levels, searched.edges, operations, provenance)
 
 
 def searched_operations(searched: Genotype) -> dict[Layer, str]:
@@ -79,7 +93,7 @@ def searched_operations(searched: Genotype) -> dict[Layer, str]:
     Of a removed layer it is the one with the largest weight in the genotype's provenance; if that says nothing,
     the U-Net's, with a warning that names the layers.
     """
-    weights = searched.provenance.get("alphas")
+    weights = searched.provenance.get("alphas") if _space(searched).get("search_blocks", True) else None
     known = {
         parse_layer(layer): max(row, key=row.__getitem__) for layer, row in (weights or {}).items() if row
     }
@@ -136,4 +150,9 @@ def _handed_on(levels: int) -> dict[Layer, str]:
 def _space(searched: Genotype) -> dict[str, Any]:
     """The settings of the space that the genotype was searched in; empty if it does not say."""
     space = searched.provenance.get("space")
-    return space if isinstance(space, dict) else {}
+    space = space if isinstance(space, dict) else {}
+    return (
+        space | {"search_blocks": False}
+        if searched.provenance.get("operations") == UNET_OPERATIONS
+        else space
+    )
