@@ -250,3 +250,17 @@ def test_network_computes_where_nni_is_not_installed(tmp_path: Path) -> None:
         timeout=120,
     )
     assert (run.stdout.strip(), run.stderr) == ("(1, 2, 4, 4, 4)", "")
+
+
+def test_a_supervised_network_gives_coarse_logits_in_training_alone() -> None:
+    config = SearchSpaceConfig(spatial_dims=2, levels=4, base_channels=2, num_classes=3)
+    network = UXNet(config, presets.get("full", 4))
+    image = torch.randn(1, 1, 32, 16)
+    plain = network.eval()(image)
+    network.supervise([Node(2, 1), Node(1, 2)])
+    assert torch.equal(network.eval()(image), plain)
+    logits, *coarse = network.train()(image)
+    assert torch.equal(logits, plain)
+    assert [tuple(each.shape) for each in coarse] == [(1, 3, 16, 8), (1, 3, 8, 4)]
+    sum(each.sum() for each in coarse).backward()
+    assert network.head.weight.grad is None  # each output has a head of its own

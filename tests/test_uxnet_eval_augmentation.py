@@ -192,3 +192,28 @@ def test_plain_tensors_drop_the_metadata_only() -> None:
     tensor = torch.randn(1, 4)
     result = PlainTensors(("a",))({"a": MetaTensor(tensor), "b": 1})
     assert type(result["a"]) is torch.Tensor and torch.equal(result["a"], tensor) and result["b"] == 1
+
+
+@pytest.mark.parametrize("mirror_axes", [None, (), (0,), (2,)])
+def test_only_the_axes_of_the_plan_are_mirrored(mirror_axes: tuple[int, ...] | None) -> None:
+    # The image rises along every axis; turned by 30 degrees at most, it still does, unless it is mirrored.
+    ramps = torch.stack(torch.meshgrid(*[torch.arange(16.0)] * 3, indexing="ij"))
+    item = item_of(ramps, blob(16, 16, 16), 2)
+    transform = augmentation(plan_for((16, 16, 16), mirror_axes=mirror_axes))
+    mirrored = set()
+    for seed in range(30):
+        transform.set_random_state(seed=seed)
+        image = transform(item)["image"]
+        mirrored |= {
+            axis
+            for axis in range(3)
+            if image[axis].movedim(axis, 0)[-1].mean() < image[axis].movedim(axis, 0)[0].mean()
+        }
+    assert mirrored == ({0, 1, 2} if mirror_axes is None else set(mirror_axes))
+
+
+def test_a_plan_mirrors_axes_that_exist() -> None:
+    assert plan_for((8, 8)).mirrored == (0, 1)
+    assert plan_for((8, 8), mirror_axes=(1,)).mirrored == (1,)
+    with pytest.raises(ValueError, match=r"mirror_axes is \[2\]; expected some of \[0, 1\]"):
+        plan_for((8, 8), mirror_axes=(2,))
