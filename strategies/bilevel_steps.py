@@ -128,7 +128,9 @@ class SparseDartsModule(DartsLightningModule):
         ]
         if not groups:
             raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
-        return torch.optim.Adam(groups, betas=(0.9 if self.sample_edges else 0.5, 0.999), weight_decay=0.0)
+        # The first is that of NNI's DARTS; a gradient of drawn edges is noisier, and averaged over more steps.
+        first_beta = 0.9 if self.sample_edges else 0.5
+        return torch.optim.Adam(groups, betas=(first_beta, 0.999), weight_decay=0.0)
 
     def regulariser(self) -> Tensor:
         """J over all gates with a live gradient; 0 if no edge is searched."""
