@@ -58,7 +58,9 @@ def compare(
     comparison = compare_trainings(find_trainings(sources), first=first, each_random=each_random)
     written = write_comparison(comparison, output)
     console = Console()
-    console.print(terminal_table(comparison), width=None if console.is_terminal else PIPED_WIDTH)
+    if not console.is_terminal:
+        console = Console(width=PIPED_WIDTH)  # printing never gets wider than the console
+    console.print(terminal_table(comparison))
     for sentence in explanation(comparison):
         typer.echo(sentence)
     for note in comparison.notes:
