@@ -73,6 +73,14 @@ def test_output_holds_everything_that_later_commands_need(finished):
     assert kept[0] and kept[1]
 
 
+@pytest.mark.parametrize("validate_every", [2, 5])
+def test_the_last_epoch_ends_with_a_validation(tmp_path, demo_set, validate_every):
+    folder = run_search(write_config(tmp_path, demo_set, validate_every=validate_every))
+    record = SearchRecord.load(folder)
+    assert [entry["epoch"] for entry in record.history] == ([1, 2] if validate_every == 2 else [2])
+    assert json.loads((folder / "result.json").read_text())["default"] == record.history[-1]["default"]
+
+
 def test_exported_genotype_builds_a_network_that_trains(finished):
     genotype = Genotype.load(finished / "genotype.json")
     config = RunConfig.load(finished / "run.yml").space_config(in_channels=1, num_classes=4)

@@ -33,6 +33,7 @@ from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
 from .training.deep_supervision import supervised_nodes
+from .training.epochs import Validations
 from .training.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
@@ -152,12 +153,12 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
         precision=precision,
-        check_val_every_n_epoch=settings.validate_every,
         num_sanity_val_steps=0,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
+            Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch),
             # Last, so that what the others keep in it is up to date.
