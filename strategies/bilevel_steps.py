@@ -231,9 +231,13 @@ class SparseDartsModule(DartsLightningModule):
         return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
 
     def _searches(self) -> bool:
-        """Whether there are architecture steps: after the warm-up, and before the last epochs of a committed search."""
+        """Whether there are architecture steps: after the warm-up, and before the last epochs of a committed search.
+
+        With fixed edges nothing is left to learn as soon as the operations are chosen.
+        """
         is_final = self.commit and self._progress() >= 1 - FINAL_SHARE
-        return self.trainer.current_epoch >= self.warmup_epochs and not is_final
+        is_decided = self._is_committed() and not self.gates
+        return self.trainer.current_epoch >= self.warmup_epochs and not is_final and not is_decided
 
     def _is_committed(self) -> bool:
         return self.commit and self._commitment() == 1.0

@@ -301,7 +301,7 @@ def test_expected_cost_starts_at_one_and_follows_the_choices() -> None:
 @pytest.mark.parametrize(("blocks", "edges"), [(True, False), (False, True)])
 def test_either_half_can_be_searched_alone(blocks: bool, edges: bool) -> None:
     config = THREE_LEVELS.model_copy(update={"search_blocks": blocks, "search_edges": edges})
-    strategy = search(config, epochs=1, cost_weight=0.1)
+    strategy = search(config, epochs=5, commit=True)
     assert (len(strategy.alphas()) > 0, len(strategy.gates()) > 0) == (blocks, edges)
     genotype = strategy.export(0.5)
     UXNet(config, genotype)(torch.zeros(1, 1, 8, 8))

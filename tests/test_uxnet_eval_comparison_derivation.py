@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from search_space import Genotype, presets
 from search_space.errors import UserError
-from search_space.presets import default_operation
+from search_space.presets import default_operation, unet_edges
 from uxnet_eval import cli
 from uxnet_eval.comparison.derivation import architecture_choice, derive_genotypes
 from uxnet_eval.export import export_genotype
@@ -70,6 +70,16 @@ def test_edges_with_the_operations_of_the_unet(tmp_path: Path) -> None:
     # Its controls have the U-Net's operations too, though its provenance still tells the searched ones.
     assert control_genotype("all-edges", plain, 3) == presets.get("full", searched.levels)
     assert set(control_genotype("random:0", plain, 3).operations.values()) <= set(plain.operations.values())
+
+
+def test_operations_on_the_edges_of_the_unet(tmp_path: Path) -> None:
+    found, _ = derive_genotypes([str(open_gates(tmp_path / "run", 0.8))], [0.5], unet_edges=True)
+    searched, plain = found["run-tau-0.5"], found["run-tau-0.5-unet-edges"]
+    assert plain == control_genotype("searched-operations", searched, 3)
+    assert set(plain.edges) == unet_edges(plain.levels) and plain.provenance["gates"]
+    # Its controls have the U-Net's edges too; with the U-Net's operations as well, it is the U-Net.
+    assert set(control_genotype("random:0", plain, 3).edges) == unet_edges(plain.levels)
+    assert control_genotype("searched-edges", plain, 3) == presets.get("unet", plain.levels)
 
 
 def test_sources_without_a_search(tmp_path: Path) -> None:

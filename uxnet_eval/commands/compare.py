@@ -87,6 +87,13 @@ def derive(
             help="Each genotype's edges with the U-Net's operations as well, to learn what the searched ones are worth.",
         ),
     ] = False,
+    unet_edges: Annotated[
+        bool,
+        typer.Option(
+            "--unet-edges",
+            help="The U-Net's edges with each genotype's operations as well, to learn what the searched edges are worth.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite genotypes that exist.")] = False,
 ) -> None:
     """Write the different genotypes of all searches at several thresholds, to choose among them by training.
@@ -98,7 +105,10 @@ def derive(
     from ..comparison.derivation import THRESHOLDS, architecture_choice, derive_genotypes, write_genotypes
 
     genotypes, notes = derive_genotypes(
-        sources, prune_threshold or THRESHOLDS, unet_operations=unet_operations
+        sources,
+        prune_threshold or THRESHOLDS,
+        unet_operations=unet_operations,
+        unet_edges=unet_edges,
     )
     paths = write_genotypes(genotypes, output, force=force)
     for note in notes:

@@ -14,13 +14,17 @@ from search_space.genotype import Genotype
 
 from ..experiments import find_experiment, read_experiment
 from ..search_record import FILE_NAME, SearchRecord
-from ..training.controls import with_unet_operations
+from ..training.controls import with_unet_edges, with_unet_operations
 
 THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
 
 
 def derive_genotypes(
-    sources: Sequence[str], thresholds: Sequence[float] = THRESHOLDS, *, unet_operations: bool = False
+    sources: Sequence[str],
+    thresholds: Sequence[float] = THRESHOLDS,
+    *,
+    unet_operations: bool = False,
+    unet_edges: bool = False,
 ) -> tuple[dict[str, Genotype], list[str]]:
     """The genotypes of all searches at all thresholds, each different one once.
 
@@ -29,6 +33,7 @@ def derive_genotypes(
         thresholds: tau, each in (0, 1).
         unet_operations: each genotype's edges with the U-Net's operations as well, so that the choice can tell what the
             searched operations are worth.
+        unet_edges: the U-Net's edges with each genotype's operations as well, for what the searched edges are worth.
 
     Returns:
         The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record and each genotype that
@@ -55,6 +60,8 @@ def derive_genotypes(
             variants = {name: genotype}
             if unet_operations:
                 variants[f"{name}-unet-operations"] = with_unet_operations(genotype)
+            if unet_edges:
+                variants[f"{name}-unet-edges"] = with_unet_edges(genotype)
             for variant, candidate in variants.items():
                 twin = next((other for other, known in found.items() if known == candidate), None)
                 if twin is not None:

@@ -33,8 +33,8 @@ CONTROLS = {
     "searched-operations": "the U-Net's edges, the searched operations",
     RANDOM_PREFIX + "SEED": "a random genotype with as many edges as the searched one",
 }
-UNET_OPERATIONS = "unet"
-"""In a genotype's provenance: its operations are the U-Net's, whatever was searched."""
+UNET = "unet"
+"""Under "operations" or "edges" of a genotype's provenance: these are the U-Net's, whatever was searched."""
 MAX_DRAWS = 100_000
 
 
@@ -64,27 +64,43 @@ def control_genotype(name: str, searched: Genotype, spatial_dims: int) -> Genoty
         return searched
     if name.startswith(RANDOM_PREFIX):
         return random_genotype(searched, int(name.removeprefix(RANDOM_PREFIX)), spatial_dims)
-    levels, provenance = searched.levels, {"control": name}
+    provenance = {"control": name}
     if name == "searched-edges":
         return with_unet_operations(searched, provenance)
-    operations = searched_operations(searched)
-    if name == "all-edges":
-        return Genotype.from_choices(levels, Grid(levels).edges, operations, provenance)
-    operations |= _handed_on(levels)
-    return Genotype.from_choices(levels, unet_edges(levels), operations, provenance)
+    if name == "searched-operations":
+        return with_unet_edges(searched, provenance)
+    edges = Grid(searched.levels).edges
+    return Genotype.from_choices(searched.levels, edges, searched_operations(searched), provenance)
 
 
 def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
-    """The searched edges with the U-Net's operations.
+    """The searched edges with the U-Net's operations; what only hands a skip on stays.
 
     Args:
         searched: the genotype.
         provenance: None: that of the genotype, with a word on its operations.
     """
     if provenance is None:
-        provenance = {**searched.provenance, "operations": UNET_OPERATIONS}
-    operations = {layer: default_operation(layer) for layer in searched.layers}
+        provenance = {**searched.provenance, "operations": UNET}
+    operations = {
+        layer: name if name == "identity" else default_operation(layer)
+        for layer, name in searched.operations.items()
+    }
     return Genotype.from_choices(searched.levels, searched.edges, operations, provenance)
+
+
+def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
+    """The U-Net's edges with the searched operations; nodes that in the U-Net only hand a skip on do so here.
+
+    Args:
+        searched: the genotype.
+        provenance: None: that of the genotype, with a word on its edges.
+    """
+    if provenance is None:
+        provenance = {**searched.provenance, "edges": UNET}
+    levels = searched.levels
+    operations = searched_operations(searched) | _handed_on(levels)
+    return Genotype.from_choices(levels, unet_edges(levels), operations, provenance)
 
 
 def searched_operations(searched: Genotype) -> dict[Layer, str]:
@@ -150,9 +166,8 @@ def _handed_on(levels: int) -> dict[Layer, str]:
 def _space(searched: Genotype) -> dict[str, Any]:
     """The settings of the space that the genotype was searched in; empty if it does not say."""
     space = searched.provenance.get("space")
-    space = space if isinstance(space, dict) else {}
-    return (
-        space | {"search_blocks": False}
-        if searched.provenance.get("operations") == UNET_OPERATIONS
-        else space
-    )
+    space = dict(space) if isinstance(space, dict) else {}
+    for setting, part in (("search_blocks", "operations"), ("search_edges", "edges")):
+        if searched.provenance.get(part) == UNET:
+            space[setting] = False
+    return space
