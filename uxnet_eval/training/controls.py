@@ -12,6 +12,7 @@ All are derived from the searched genotype alone, without tensors:
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -70,7 +71,7 @@ def control_genotype(name: str, searched: Genotype, spatial_dims: int) -> Genoty
     if name == "searched-operations":
         return with_unet_edges(searched, provenance)
     edges = Grid(searched.levels).edges
-    return Genotype.from_choices(searched.levels, edges, searched_operations(searched), provenance)
+    return Genotype.from_choices(searched.levels, edges, searched_operations(searched, edges), provenance)
 
 
 def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
@@ -98,13 +99,13 @@ def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None
     """
     if provenance is None:
         provenance = {**searched.provenance, "edges": UNET}
-    levels = searched.levels
-    operations = searched_operations(searched) | _handed_on(levels)
-    return Genotype.from_choices(levels, unet_edges(levels), operations, provenance)
+    levels, edges = searched.levels, unet_edges(searched.levels)
+    operations = searched_operations(searched, edges) | _handed_on(levels)
+    return Genotype.from_choices(levels, edges, operations, provenance)
 
 
-def searched_operations(searched: Genotype) -> dict[Layer, str]:
-    """The operation that the search prefers for every layer of the grid, also for layers that pruning removed.
+def searched_operations(searched: Genotype, edges: Collection[Edge]) -> dict[Layer, str]:
+    """The operation that the search prefers for every layer that ``edges`` need, also for those that pruning removed.
 
     Of a removed layer it is the one with the largest weight in the genotype's provenance; if that says nothing,
     the U-Net's, with a warning that names the layers.
@@ -114,13 +115,15 @@ def searched_operations(searched: Genotype) -> dict[Layer, str]:
         parse_layer(layer): max(row, key=row.__getitem__) for layer, row in (weights or {}).items() if row
     }
     known |= searched.operations
-    missing = [layer for layer in searched.grid.layers if layer not in known]
+    expanded = {edge.target for edge in edges if edge.is_coarse}
+    layers = [x for x in searched.grid.layers if x.kind != "expansion" or x.node in expanded]
+    missing = [layer for layer in layers if layer not in known]
     if missing and _space(searched).get("search_blocks", True):
         logger.warning(
             "the genotype does not say what was found for %s; the U-Net's operation is taken there",
             ", ".join(map(str, missing)),
         )
-    return {layer: known.get(layer) or default_operation(layer) for layer in searched.grid.layers}
+    return {layer: known.get(layer) or default_operation(layer) for layer in layers}
 
 
 def random_genotype(searched: Genotype, seed: int, spatial_dims: int) -> Genotype:
