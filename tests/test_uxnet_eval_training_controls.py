@@ -78,9 +78,16 @@ def test_layers_that_the_genotype_says_nothing_about_are_named(caplog: pytest.Lo
         genotype = control_genotype("all-edges", searched(alphas={}), 3)
     assert by_name(genotype)["N0.1/normal"] == "2xconv3" and by_name(genotype)["N0.0/normal"] == "conv5"
     assert "does not say what was found for N0.1/reduction, N0.1/normal" in caplog.text
-    caplog.clear()
-    control_genotype("searched-operations", presets.get("unet", 3), 3)
-    assert not caplog.text  # the U-Net's edges need no more layers
+
+
+def test_a_search_on_the_edges_of_the_unet(caplog: pytest.LogCaptureFixture) -> None:
+    unet = presets.get("unet", 3)
+    with caplog.at_level(logging.WARNING):
+        assert control_genotype("searched-operations", unet, 3) == unet
+    assert not caplog.text  # it has an operation for every layer that these edges need
+    with caplog.at_level(logging.WARNING):
+        assert control_genotype("all-edges", unet, 3) == presets.get("full", 3)
+    assert "N1.0/expansion, N1.0/normal; the U-Net's operation is taken" in caplog.text
 
 
 def test_random_genotypes_are_live_of_the_same_size_and_repeatable() -> None:

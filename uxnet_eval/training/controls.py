@@ -99,24 +99,30 @@ def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None
     """
     if provenance is None:
         provenance = {**searched.provenance, "edges": UNET}
-    levels, edges = searched.levels, unet_edges(searched.levels)
-    operations = searched_operations(searched, edges) | _handed_on(levels)
+    levels, edges, handed_on = searched.levels, unet_edges(searched.levels), _handed_on(searched.levels)
+    operations = searched_operations(searched, edges, handed_on) | handed_on
     return Genotype.from_choices(levels, edges, operations, provenance)
 
 
-def searched_operations(searched: Genotype, edges: Collection[Edge]) -> dict[Layer, str]:
-    """The operation that the search prefers for every layer that ``edges`` need, also for those that pruning removed.
+def searched_operations(
+    searched: Genotype, edges: Collection[Edge], besides: Collection[Layer] = ()
+) -> dict[Layer, str]:
+    """The operation that the search prefers for every layer that ``edges`` need ``besides`` those given.
 
-    Of a removed layer it is the one with the largest weight in the genotype's provenance; if that says nothing,
-    the U-Net's, with a warning that names the layers.
+    Of a removed layer, or one that only hands a skip on, it is the one with the largest weight in the genotype's
+    provenance; if that says nothing, the U-Net's, with a warning that names the layers.
     """
     weights = searched.provenance.get("alphas") if _space(searched).get("search_blocks", True) else None
     known = {
         parse_layer(layer): max(row, key=row.__getitem__) for layer, row in (weights or {}).items() if row
     }
-    known |= searched.operations
+    known |= {layer: name for layer, name in searched.operations.items() if name != "identity"}
     expanded = {edge.target for edge in edges if edge.is_coarse}
-    layers = [x for x in searched.grid.layers if x.kind != "expansion" or x.node in expanded]
+    layers = [
+        layer
+        for layer in searched.grid.layers
+        if (layer.kind != "expansion" or layer.node in expanded) and layer not in besides
+    ]
     missing = [layer for layer in layers if layer not in known]
     if missing and _space(searched).get("search_blocks", True):
         logger.warning(
