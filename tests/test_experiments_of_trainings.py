@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from search_space import Genotype
+from search_space.presets import unet_edges
 from uxnet_eval.nni_guards import check_experiment_config
 from uxnet_eval.nni_guards.trial_run import check_search_space
 from uxnet_eval.run_config import RunConfig
 from uxnet_eval.training.config import TrainConfig
+from uxnet_eval.training.controls import control_genotype
 from uxnet_eval.training.width import TOLERANCE
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +47,15 @@ def test_the_comparison_holds_every_control_at_equal_budget() -> None:
     assert set(space) == {"architecture", "fold", "seed"}  # so that steps and parameters are the same for all
     names = space["architecture"]["_value"]
     assert {"searched", "preset:unet", "preset:unet++", "dynunet", "all-edges"} <= set(names)
-    assert {"searched-edges", "searched-operations", "random:0", "random:1", "random:2"} <= set(names)
+    assert {"random:0", "random:1", "random:2"} <= set(names)
     assert len(space["seed"]["_value"]) >= 2
     run = TrainConfig.load(ROOT / "experiments" / "hippocampus.compare.run.yml")
     assert run.network.parameters is not None and run.train.patience is None
+    # The searched genotype has the U-Net's edges, so its parts are compared in one whose edges were searched as well.
+    assert run.network.genotype is not None
+    assert set(Genotype.load(ROOT / run.network.genotype).edges) == unet_edges(4)
+    both, *parts = (Genotype.load(ROOT / name) for name in names if "both-seed-0" in name)
+    assert parts == [control_genotype(name, both, 3) for name in ("searched-edges", "searched-operations")]
 
 
 @pytest.mark.parametrize("name", ["hippocampus.compare", "hippocampus.select"])
