@@ -11,7 +11,7 @@ import torch
 
 from .ledger import Ledger
 
-LONG_STEP_S = 10.0
+LONG_STEP_S = 60.0
 """A first step that takes longer than this counts: what it sets up once is small beside it."""
 ENOUGH_S = 3.0
 MAX_STEPS = 5
