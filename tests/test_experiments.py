@@ -46,7 +46,8 @@ def test_every_value_of_the_search_space_is_allowed(name: str) -> None:
         num_choices *= len(choice["_value"])
         for value in choice["_value"]:
             changed = run.override({parameter: value})
-            assert getattr(changed.search, parameter) == value
+            section = changed.space if parameter in type(changed.space).model_fields else changed.search
+            assert getattr(section, parameter) == value
     assert experiment["maxTrialNumber"] <= num_choices
 
 
