@@ -189,9 +189,11 @@ def test_unknown_key_of_a_run_configuration_is_named(tmp_path, demo_set):
         run_search(path)
 
 
-def test_two_dimensional_search_with_the_edges_of_the_unet(tmp_path, demo_set_2d):
+def test_two_dimensional_search_with_the_edges_of_the_unet(tmp_path, demo_set_2d, caplog):
     path = write_config(tmp_path, demo_set_2d, spatial_dims=2, epochs=2)
-    output = run_search(path, overrides={"search_edges": False})
+    with caplog.at_level("INFO"):
+        output = run_search(path, overrides={"search_edges": False})
+    assert "7 of 11 edges (fixed)" in caplog.text and "gates decided" not in caplog.text
     record = SearchRecord.load(output)
     assert not record.gates and len(record.fixed_edges) == 7  # 2 down, 3 handed on, 2 up
     assert len(Genotype.load(output / "genotype.json").edges) == 7

@@ -107,13 +107,13 @@ class SearchReporter(pl.Callback):
         self._write_pictures(epoch, cases)
         report_intermediate({**scores, **named(gates)})
         logger.info(
-            "epoch %d: Dice %.3f, derived %.3f, %d of %d edges kept, %.0f %% of the gates decided",
+            "epoch %d: Dice %.3f, derived %.3f, %d of %d edges %s",
             epoch + 1,
             scores["default"],
             scores["derived_dice"],
             len(genotype.edges),
             len(self.space.grid.edges),
-            100 * decided_share(gates.values()),
+            f"kept, {decided_share(gates.values()):.0%} of the gates decided" if gates else "(fixed)",
         )
 
     def finish(self) -> dict[str, float]:
