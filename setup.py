@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"]
 
@@ -14,18 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     author="UXNet search contributors",
     license="MIT",
-    packages=[
-        "search_space",
-        "strategies",
-        "uxnet_eval",
-        "uxnet_eval.commands",
-        "uxnet_eval.comparison",
-        "uxnet_eval.drawing",
-        "uxnet_eval.nni_guards",
-        "uxnet_eval.report",
-        "uxnet_eval.prediction",
-        "uxnet_eval.training",
-    ],
+    packages=find_packages(include=["search_space*", "strategies*", "uxnet_eval*"]),
     package_data={
         "uxnet_eval": ["*.js"],
         "uxnet_eval.nni_guards": ["*.js"],
