@@ -23,7 +23,7 @@ from nni.nas.space import RawFormatModelSpace
 from torch import Tensor
 
 from search_space import SearchSpaceConfig, UXNetSpace
-from search_space.convolution import plain_operations
+from search_space.kernels.convolution import plain_operations
 from strategies import SparseDARTS
 from uxnet_eval.plan import Plan
 from uxnet_eval.precision import channels_last

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .convolution import CONV_FUNCTION
 from .grid import Edge, Node
+from .kernels.convolution import CONV_FUNCTION
 from .layers import Convolution
 from .resampling import max_pool, upsample
 

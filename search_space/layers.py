@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .convolution import CONV_FUNCTION, SAME_CONV
+from .kernels.convolution import CONV_FUNCTION, SAME_CONV
 from .normalization import NormAct
 from .operations import KINDS, legal_operations
 from .resampling import max_pool, upsample

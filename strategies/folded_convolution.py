@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from search_space.convolution import (
+from search_space.kernels.convolution import (
     CONV_FUNCTION,
     in_working_precision,
     is_eager_on_cpu,

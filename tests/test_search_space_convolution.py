@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search_space import convolution
-from search_space.convolution import (
+from search_space.kernels import convolution
+from search_space.kernels.convolution import (
     CHANNELS_LAST,
     CONV_FUNCTION,
     kernel_gradient,

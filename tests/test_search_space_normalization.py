@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from search_space.convolution import CHANNELS_LAST, plain_operations
+from search_space.kernels.convolution import CHANNELS_LAST, plain_operations
 from search_space.normalization import NormAct
 
 

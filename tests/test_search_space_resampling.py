@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from search_space.convolution import CHANNELS_LAST
+from search_space.kernels.convolution import CHANNELS_LAST
 from search_space.resampling import LINEAR_MODE, max_pool, upsample
 
 CASES = [

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_space import convolution
 from search_space.config import SearchSpaceConfig
-from search_space.convolution import CHANNELS_LAST, plain_operations
+from search_space.kernels import convolution
+from search_space.kernels.convolution import CHANNELS_LAST, plain_operations
 from search_space.operations import default_candidates
 from search_space.space import UXNetSpace
 from strategies.mixed_layer import MixedLayer

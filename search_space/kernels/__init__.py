@@ -1,0 +1,1 @@
+"""Fast kernels behind the operations: the same functions as PyTorch's, tested against them."""
