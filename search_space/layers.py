@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .kernels.convolution import CONV_FUNCTION, SAME_CONV
-from .normalization import NormAct
+from .kernels.normalization import NormAct
 from .operations import KINDS, legal_operations
 from .resampling import max_pool, upsample
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from search_space.kernels.convolution import CHANNELS_LAST, plain_operations
-from search_space.normalization import NormAct
+from search_space.kernels.normalization import NormAct
 
 
 @pytest.mark.parametrize("size", [(5, 6), (2, 1), (3, 4, 5)])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from .kernels.convolution import is_eager_on_cpu
+from .convolution import is_eager_on_cpu
 
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 SLOPE = 0.01
