@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .grid import Edge, Node
 from .kernels.convolution import CONV_FUNCTION
+from .kernels.resampling import max_pool, upsample
 from .layers import Convolution
-from .resampling import max_pool, upsample
 
 
 class Align(nn.Module):

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from .kernels.convolution import CONV_FUNCTION, SAME_CONV
 from .kernels.normalization import NormAct
+from .kernels.resampling import max_pool, upsample
 from .operations import KINDS, legal_operations
-from .resampling import max_pool, upsample
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from search_space.kernels.convolution import CHANNELS_LAST
-from search_space.resampling import LINEAR_MODE, max_pool, upsample
+from search_space.kernels.resampling import LINEAR_MODE, max_pool, upsample
 
 CASES = [
     ((3, 4), (2, 2)),

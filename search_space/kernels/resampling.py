@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from .kernels.convolution import CHANNELS_LAST, is_eager_on_cpu
+from .convolution import CHANNELS_LAST, is_eager_on_cpu
 
 MAX_POOL = {2: F.max_pool2d, 3: F.max_pool3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
