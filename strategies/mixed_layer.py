@@ -14,7 +14,7 @@ from nni.nas.nn.pytorch import LayerChoice
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer
 from torch import Tensor, nn
 
-from .folded_convolution import folded_convolution
+from .folding.folded_convolution import folded_convolution
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from search_space.layers import build_operation
 from search_space.operations import default_candidates
-from strategies import folded_convolution
+from strategies.folding import folded_convolution
 from strategies.folding.kernel_sum import add_kernels
 from strategies.mixed_layer import LinearCandidate, MixedLayer, ScaledCandidate
 from strategies.sparse_darts import SparseDARTS

@@ -20,7 +20,7 @@ from search_space.kernels.convolution import (
     same_convolution,
 )
 
-from .folding.kernel_sum import add_kernels, middle
+from .kernel_sum import add_kernels, middle
 
 
 def folded_convolution(
