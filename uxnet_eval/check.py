@@ -10,7 +10,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .image_file import read_file, times
+from .dataset.image_file import read_file, times
 from .msd import Case, Dataset, image_with_faults, label_with_faults, read_dataset
 
 MIN_CASES = 3

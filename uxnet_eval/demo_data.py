@@ -14,7 +14,7 @@ import numpy as np
 from search_space.errors import UserError
 
 from .check import MIN_CASES
-from .image_file import times
+from .dataset.image_file import times
 from .msd import read_dataset
 from .phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan
 

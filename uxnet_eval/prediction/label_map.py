@@ -18,7 +18,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from ..image_file import NIFTI_SUFFIXES
+from ..dataset.image_file import NIFTI_SUFFIXES
 
 SUFFIX = ".nii.gz"
 
