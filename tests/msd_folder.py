@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from uxnet_eval.msd import Dataset, read_dataset
+from uxnet_eval.dataset.msd import Dataset, read_dataset
 
 
 def write_msd_folder(

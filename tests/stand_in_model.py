@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from uxnet_eval.msd import Dataset
+from uxnet_eval.dataset.msd import Dataset
 from uxnet_eval.plan import Plan
 
 

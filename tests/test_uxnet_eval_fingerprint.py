@@ -9,8 +9,8 @@ import pytest
 from msd_folder import write_msd_folder
 
 from search_space.errors import UserError
+from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.fingerprint import Fingerprint, measure
-from uxnet_eval.msd import read_dataset
 
 
 def test_two_cases_by_hand(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from search_space.errors import UserError
-from uxnet_eval.msd import Case, Dataset, case_id_of, load_image, load_label, read_dataset
+from uxnet_eval.dataset.msd import Case, Dataset, case_id_of, load_image, load_label, read_dataset
 
 CASE = "demo_003"
 

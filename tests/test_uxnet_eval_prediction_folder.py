@@ -21,8 +21,8 @@ import pytest
 from stand_in_model import StandInModel, raw_plan, threshold_network
 
 from search_space.errors import UserError
+from uxnet_eval.dataset.msd import load_image, load_label, read_dataset
 from uxnet_eval.evaluate import evaluate_folders
-from uxnet_eval.msd import load_image, load_label, read_dataset
 from uxnet_eval.prediction import label_map
 from uxnet_eval.prediction.case_prediction import predict_case
 from uxnet_eval.prediction.folder_prediction import PredictionOutcome, predict_folder, refuse_output

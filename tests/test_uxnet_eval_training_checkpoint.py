@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from search_space.errors import UserError
-from uxnet_eval.msd import Dataset
+from uxnet_eval.dataset.msd import Dataset
 from uxnet_eval.plan import Plan
 from uxnet_eval.training import checkpoint
 from uxnet_eval.training.architecture import find_architecture

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from search_space.errors import UserError
 
 from .check import too_few_cases
-from .msd import Case, Dataset
+from .dataset.msd import Case, Dataset
 from .patch_stream import PatchStream
 from .plan import Plan
 from .prepared_cases import PreparedCases, fits_memory, too_large

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from search_space.errors import UserError
 
+from .dataset.msd import read_dataset
 from .demo_data import make_demo_data
 from .drawing import draw_genotype_file
 from .experiment_progress import report_url, wait_until_done
 from .experiments import find_experiment
 from .export import export_genotype
 from .launch import launch, stop
-from .msd import read_dataset
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings

@@ -15,7 +15,7 @@ from search_space.errors import UserError
 
 from .check import MIN_CASES
 from .dataset.image_file import times
-from .msd import read_dataset
+from .dataset.msd import read_dataset
 from .phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan
 
 MIN_SIZE_VOXELS = 8

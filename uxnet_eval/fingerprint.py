@@ -10,7 +10,7 @@ from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
 from .case_grid import case_grid, ras_spacing_mm
-from .msd import Dataset
+from .dataset.msd import Dataset
 from .transforms import load_arrays
 
 SAMPLED_VOXELS = 10_000

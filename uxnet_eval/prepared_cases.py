@@ -20,7 +20,7 @@ from search_space.errors import UserError
 
 from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
-from .msd import Case, Dataset
+from .dataset.msd import Case, Dataset
 from .plan import Plan
 from .transforms import plain_errors, preprocessing
 

@@ -23,7 +23,7 @@ from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
 from .data import SearchData, split_cases
-from .msd import Dataset, read_dataset
+from .dataset.msd import Dataset, read_dataset
 from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from .precision import channels_last, resolve_device, resolve_precision
 from .run_config import RunConfig, find_dataset

@@ -19,7 +19,7 @@ from search_space.errors import UserError
 from .augmentation import augmentation
 from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 from .check import grid_mismatch
-from .msd import Case, Dataset, load_image, load_label
+from .dataset.msd import Case, Dataset, load_image, load_label
 from .plan import Plan
 
 __all__ = [
@@ -81,7 +81,7 @@ def prepare_image(
 
 
 class LoadCase(Transform):
-    """Reads a :class:`Case` through :mod:`uxnet_eval.msd` and orients it to RAS.
+    """Reads a :class:`Case` through :mod:`uxnet_eval.dataset.msd` and orients it to RAS.
 
     Raises:
         UserError: begins with the case id, if a file is at fault or image and label have different grids.

@@ -51,7 +51,8 @@ def plan(
     Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
     """
     refuse_existing(output, force)
-    from .. import fingerprint, msd, planning
+    from .. import fingerprint, planning
+    from ..dataset import msd
     from ..run_config import find_dataset
 
     folder = find_dataset(data)

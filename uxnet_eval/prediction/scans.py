@@ -17,7 +17,7 @@ from search_space.errors import UserError, nearest
 
 from ..check import GRID_TOLERANCE, largest_shift_voxels
 from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file, times
-from ..msd import Dataset, case_id_of, read_dataset
+from ..dataset.msd import Dataset, case_id_of, read_dataset
 
 _CHANNEL_NUMBER = re.compile(r"(.+)_(\d{4})")
 

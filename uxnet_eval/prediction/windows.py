@@ -15,7 +15,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 
-from ..msd import Dataset
+from ..dataset.msd import Dataset
 from ..plan import Plan
 from ..precision import autocast
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
-from ..msd import Dataset
+from ..dataset.msd import Dataset
 from ..plan import Plan
 from ..precision import channels_last, resolve_device, resolve_precision
 from .architecture import Architecture

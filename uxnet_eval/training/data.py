@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Subset
 
 from ..data import whole_case_loader
-from ..msd import Case, Dataset
+from ..dataset.msd import Case, Dataset
 from ..patch_stream import PatchStream
 from ..prepared_cases import PreparedCases, fits_memory
 from .config import TrainConfig

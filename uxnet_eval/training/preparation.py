@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
-from ..msd import Case, Dataset, read_dataset
+from ..dataset.msd import Case, Dataset, read_dataset
 from ..precision import channels_last
 from ..run_config import find_dataset
 from .architecture import Architecture, find_architecture

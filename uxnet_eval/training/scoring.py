@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from nibabel.affines import voxel_sizes
 
+from ..dataset.msd import Dataset, load_image, load_label
 from ..evaluate import Evaluation
 from ..metrics import EMPTY_POLICY
-from ..msd import Dataset, load_image, load_label
 from ..prediction import predict_prepared
 from ..prepared_cases import PreparedCases
 from ..report.live import ValidationCases

@@ -16,7 +16,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, times
+from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, times
 
 WHOLE_TOLERANCE = 1e-4
 """A stored label value this close to a whole number counts as whole (header scaling leaves rounding errors)."""
