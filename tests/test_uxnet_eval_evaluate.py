@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from search_space.errors import UserError
 from uxnet_eval import cli, evaluate
+from uxnet_eval.dataset.label_folder import parse_labels
 from uxnet_eval.dataset.msd import load_label, read_dataset
 from uxnet_eval.evaluate import (
     evaluate_folders,
@@ -27,7 +28,6 @@ from uxnet_eval.evaluate import (
     summarise,
     write_evaluation,
 )
-from uxnet_eval.label_folder import parse_labels
 from uxnet_eval.scores import COLUMNS
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])

@@ -23,8 +23,8 @@ from rich.table import Table
 
 from search_space.errors import UserError
 
+from .dataset.label_folder import dataset_of_labels, label_files, match_cases, prediction_mismatch, read_label
 from .dataset.msd import Dataset
-from .label_folder import dataset_of_labels, label_files, match_cases, prediction_mismatch, read_label
 from .metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
 from .scores import read_cases, score_cases, summarise
 

@@ -62,8 +62,8 @@ def evaluate(
     if dataset is not None and label:
         raise typer.BadParameter("--label is for --references; a data set names its classes itself")
     from .. import evaluate as evaluation
+    from ..dataset.label_folder import parse_labels
     from ..dataset.msd import read_dataset
-    from ..label_folder import parse_labels
     from ..run_config import find_dataset
 
     evaluation.refuse_output(output, force)
