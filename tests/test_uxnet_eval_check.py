@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from search_space.errors import UserError
-from uxnet_eval.check import MIN_CASES, Fault, check_dataset, grid_mismatch
+from uxnet_eval.dataset.check import MIN_CASES, Fault, check_dataset, grid_mismatch
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from search_space.errors import UserError
 
-from .check import too_few_cases
+from .dataset.check import too_few_cases
 from .dataset.msd import Case, Dataset
 from .patch_stream import PatchStream
 from .plan import Plan

@@ -13,7 +13,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .check import MIN_CASES
+from .dataset.check import MIN_CASES
 from .dataset.image_file import times
 from .dataset.msd import read_dataset
 from .phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan

@@ -18,7 +18,7 @@ def check(data: Data) -> None:
 
     Example: uxnet check data/Task04_Hippocampus
     """
-    from ..check import check_dataset
+    from ..dataset.check import check_dataset
     from ..run_config import find_dataset
 
     folder = find_dataset(data)

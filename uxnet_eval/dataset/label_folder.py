@@ -12,7 +12,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from ..check import GRID_TOLERANCE, largest_shift_voxels
+from .check import GRID_TOLERANCE, largest_shift_voxels
 from .image_file import NIFTI_SUFFIXES, first_of, read_file, times
 from .msd import WHOLE_TOLERANCE, Case, Dataset, case_id_of, label_with_faults
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from search_space.errors import UserError, nearest
 
-from ..check import GRID_TOLERANCE, largest_shift_voxels
+from ..dataset.check import GRID_TOLERANCE, largest_shift_voxels
 from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file, times
 from ..dataset.msd import Dataset, case_id_of, read_dataset
 

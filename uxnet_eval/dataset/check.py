@@ -10,8 +10,8 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .dataset.image_file import read_file, times
-from .dataset.msd import Case, Dataset, image_with_faults, label_with_faults, read_dataset
+from .image_file import read_file, times
+from .msd import Case, Dataset, image_with_faults, label_with_faults, read_dataset
 
 MIN_CASES = 3
 """A search needs a validation case and one training case for each of its two halves."""
