@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from uxnet_eval.demo_data import make_demo_data
+from uxnet_eval.dataset.demo_data import make_demo_data
 
 # The tensors of the tests are small: more threads wait for each other longer than they compute.
 torch.set_num_threads(min(2, os.cpu_count() or 1))

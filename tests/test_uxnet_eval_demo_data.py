@@ -11,10 +11,10 @@ import pytest
 from scipy import ndimage
 
 from search_space.errors import UserError
-from uxnet_eval import demo_data
+from uxnet_eval.dataset import demo_data
 from uxnet_eval.dataset.check import check_dataset
+from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.msd import load_image, load_label, read_dataset
-from uxnet_eval.demo_data import make_demo_data
 
 SMALL: dict[str, Any] = {"num_cases": 3, "size_voxels": (20, 20, 12)}
 

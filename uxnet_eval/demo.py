@@ -11,8 +11,8 @@ from rich.table import Table
 
 from search_space.errors import UserError
 
+from .dataset.demo_data import make_demo_data
 from .dataset.msd import read_dataset
-from .demo_data import make_demo_data
 from .drawing import draw_genotype_file
 from .experiment_progress import report_url, wait_until_done
 from .experiments import find_experiment

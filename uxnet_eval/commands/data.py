@@ -77,7 +77,7 @@ def demo_data(
 
     Example: uxnet demo-data demo/data --cases 24
     """
-    from ..demo_data import make_demo_data
+    from ..dataset.demo_data import make_demo_data
 
     make_demo_data(
         folder, num_cases=cases, spatial_dims=dims, num_channels=channels, anisotropic=anisotropic, seed=seed
