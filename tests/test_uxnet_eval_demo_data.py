@@ -98,7 +98,7 @@ def test_doubles_of_every_organ_lie_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its doubles the same scan has another image and the same label."""
-    from uxnet_eval import phantom
+    from uxnet_eval.dataset import phantom
 
     settings: dict[str, Any] = {"num_cases": 3, "spatial_dims": 2}
     dataset = read_dataset(make_demo_data(tmp_path / "with", **settings))

@@ -13,10 +13,10 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from ..phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan
 from .check import MIN_CASES
 from .image_file import times
 from .msd import read_dataset
+from .phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan
 
 MIN_SIZE_VOXELS = 8
 """Below this an axis is too short for three organs."""
