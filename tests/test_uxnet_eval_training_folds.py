@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search_space.errors import UserError
+from uxnet_eval.dataset.folds import make_folds, split_fold, store_folds
 from uxnet_eval.dataset.msd import Case, Dataset
-from uxnet_eval.training.folds import make_folds, split_fold, store_folds
 
 IDS = [f"case_{i:02d}" for i in range(13)]
 

@@ -23,6 +23,7 @@ from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
 from .data import SearchData, split_cases
+from .dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from .dataset.msd import Dataset, read_dataset
 from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from .precision import channels_last, resolve_device, resolve_precision
@@ -34,7 +35,6 @@ from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
 from .training.deep_supervision import supervised_nodes
 from .training.epochs import Validations
-from .training.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip

@@ -11,9 +11,9 @@ from typing_extensions import Self
 
 from search_space.strict import StrictConfig
 
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED
 from ..run_config import RunConfig, RunFile, RuntimeSettings
 from .architecture import check_architecture, find_architecture
-from .folds import NUM_FOLDS, SPLIT_SEED
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")
 DEFAULT_BASE_CHANNELS = 16

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
+from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
 from ..precision import channels_last
 from ..run_config import find_dataset
@@ -15,7 +16,6 @@ from .architecture import Architecture, find_architecture
 from .checkpoint import save_model
 from .config import TrainConfig
 from .cost import Cost, network_cost
-from .folds import split_fold
 from .module import TrainModule
 from .networks import build_network, offers_deep_supervision
 from .width import choose_base_channels, shapes_alone

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from search_space import Genotype
 from search_space.errors import UserError
 
+from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..precision import resolve_device, resolve_precision
@@ -38,7 +39,6 @@ from .checkpoint import load_model, read_tensors
 from .config import TrainConfig
 from .data import TrainData
 from .epochs import EpochSeeds, Validations
-from .folds import store_folds
 from .module import Diverged, TrainModule
 from .preparation import Training, prepare
 from .reporting import TrainReporter

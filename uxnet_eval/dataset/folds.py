@@ -11,7 +11,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from ..dataset.msd import Case, Dataset
+from .msd import Case, Dataset
 
 FOLDS_NAME = "folds.json"
 NUM_FOLDS, SPLIT_SEED = 5, 0
