@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from uxnet_eval.plan import Plan
+from uxnet_eval.config.plan import Plan
 
 from .device import load_average
 from .isolation import isolated

@@ -12,8 +12,8 @@ import torch
 from monai.losses import DiceCELoss
 from torch import nn
 
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import Dataset
-from uxnet_eval.plan import Plan
 from uxnet_eval.precision import autocast, channels_last
 from uxnet_eval.prediction.windows import WindowSettings, window_logits
 from uxnet_eval.training.architecture import find_architecture

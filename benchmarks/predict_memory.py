@@ -32,8 +32,8 @@ def measure(
     import torch
 
     from search_space import SearchSpaceConfig, UXNet, presets
+    from uxnet_eval.config.plan import Plan
     from uxnet_eval.dataset.msd import Dataset, read_dataset
-    from uxnet_eval.plan import Plan
     from uxnet_eval.prediction.folder_prediction import predict_folder
     from uxnet_eval.prediction.scans import Scan
     from uxnet_eval.prediction.windows import WindowSettings

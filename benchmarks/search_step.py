@@ -25,7 +25,7 @@ from torch import Tensor
 from search_space import SearchSpaceConfig, UXNetSpace
 from search_space.kernels.convolution import plain_operations
 from strategies import SparseDARTS
-from uxnet_eval.plan import Plan
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.precision import channels_last
 from uxnet_eval.segmentation import SegmentationModule
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import Dataset
-from uxnet_eval.plan import Plan
 
 
 @dataclass

@@ -15,7 +15,7 @@ from uxnet_eval.augmentation import (
     RandomPatch,
     augmentation,
 )
-from uxnet_eval.plan import Plan
+from uxnet_eval.config.plan import Plan
 
 
 def plan_for(

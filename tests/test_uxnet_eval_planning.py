@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from search_space.errors import UserError
 from uxnet_eval import planning
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
-from uxnet_eval.plan import Plan
 from uxnet_eval.planning import (
     make_plan,
     pooling_strides,

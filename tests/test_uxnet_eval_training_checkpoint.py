@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from search_space.errors import UserError
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import Dataset
-from uxnet_eval.plan import Plan
 from uxnet_eval.training import checkpoint
 from uxnet_eval.training.architecture import find_architecture
 from uxnet_eval.training.checkpoint import load_model, save_model

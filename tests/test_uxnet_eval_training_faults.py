@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from search_space.errors import UserError
-from uxnet_eval.plan import Plan
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.training import train
 from uxnet_eval.training.config import TrainSettings
 from uxnet_eval.training.module import Diverged, TrainModule

@@ -12,7 +12,7 @@ from torch import nn
 from search_space import UXNet, presets
 from search_space.errors import UserError
 from search_space.grid import Node
-from uxnet_eval.plan import Plan
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.training.architecture import (
     BASELINES,
     Architecture,

@@ -18,7 +18,7 @@ import torch
 from monai.transforms import Compose
 
 from .augmentation import augmentation
-from .plan import Plan
+from .config.plan import Plan
 
 Batch = dict[str, torch.Tensor]
 

@@ -15,8 +15,8 @@ import torch
 from search_space import SearchSpaceConfig
 from search_space.errors import UserError
 
+from .config.plan import Plan
 from .fingerprint import Fingerprint
-from .plan import Plan
 from .run_config_file import commented_yaml, write_run_config
 
 __all__ = [

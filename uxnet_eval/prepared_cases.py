@@ -20,8 +20,8 @@ from search_space.errors import UserError
 
 from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
+from .config.plan import Plan
 from .dataset.msd import Case, Dataset
-from .plan import Plan
 from .transforms import plain_errors, preprocessing
 
 CACHE_VERSION = 1

@@ -16,7 +16,7 @@ from search_space import SearchSpaceConfig
 from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
-from .plan import Plan
+from .config.plan import Plan
 from .run_config import RunConfig, SpaceSettings
 
 WIDTH = 110

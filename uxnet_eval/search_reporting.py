@@ -22,9 +22,9 @@ from strategies.gates import decided_share
 from strategies.pruning import RescueWarning
 from strategies.sparse_darts import SparseDARTS
 
+from .config.plan import Plan
 from .inference import foreground_dice, segment
 from .nni_guards import report_final, report_intermediate, resume_intermediate_sequence
-from .plan import Plan
 from .precision import autocast
 from .report.live import LiveReport, ValidationCases, architecture_picture
 from .run_folder import RESULT_NAME

@@ -12,8 +12,8 @@ from torch import Tensor
 from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
 
+from .config.plan import Plan
 from .inference import foreground_dice, segment
-from .plan import Plan
 from .precision import channels_last
 from .training.deep_supervision import supervised_loss
 

@@ -18,9 +18,9 @@ from search_space.errors import UserError
 
 from .augmentation import augmentation
 from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
+from .config.plan import Plan
 from .dataset.check import grid_mismatch
 from .dataset.msd import Case, Dataset, load_image, load_label
-from .plan import Plan
 
 __all__ = [
     "CaseGrid",

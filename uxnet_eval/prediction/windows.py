@@ -15,8 +15,8 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 
+from ..config.plan import Plan
 from ..dataset.msd import Dataset
-from ..plan import Plan
 from ..precision import autocast
 
 Network = Callable[[Tensor], Tensor]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
-from ..plan import Plan
+from ..config.plan import Plan
 from .architecture import level_channels
 
 ANISOTROPY = 2.0

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
+from ..config.plan import Plan
 from ..dataset.msd import Dataset
-from ..plan import Plan
 from ..precision import channels_last, resolve_device, resolve_precision
 from .architecture import Architecture
 from .config import TrainConfig

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_space.errors import UserError
 
-from ..plan import Plan
+from ..config.plan import Plan
 
 
 class Cost(NamedTuple):

@@ -13,8 +13,8 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
+from ..config.plan import Plan
 from ..inference import foreground_dice, segment
-from ..plan import Plan
 from ..precision import channels_last
 from .config import TrainSettings
 from .deep_supervision import supervised_loss

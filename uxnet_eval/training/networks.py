@@ -8,7 +8,7 @@ from torch import nn
 from search_space import SearchSpaceConfig, UXNet
 from search_space.errors import UserError
 
-from ..plan import Plan
+from ..config.plan import Plan
 from .architecture import Architecture, level_channels
 from .baselines import build_baseline
 from .deep_supervision import supervised_nodes

@@ -10,7 +10,7 @@ from torch import nn
 
 from search_space.errors import UserError
 
-from ..plan import Plan
+from ..config.plan import Plan
 from .architecture import Architecture
 from .config import DEFAULT_BASE_CHANNELS, NetworkSettings
 from .cost import network_cost

@@ -1,0 +1,1 @@
+"""Run configurations: typed models, their YAML files and overrides."""
