@@ -19,7 +19,7 @@ import uxnet_eval
 from search_space import Genotype, presets
 from search_space.errors import UserError
 from uxnet_eval import cli
-from uxnet_eval.overrides import parse_overrides
+from uxnet_eval.config.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (

@@ -27,7 +27,7 @@ def search(
 
     Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
     """
-    from ..overrides import parse_overrides
+    from ..config.overrides import parse_overrides
     from ..search import run_search
 
     folder = run_search(config, output=output, overrides=parse_overrides(settings or []))

@@ -38,7 +38,7 @@ def train(
 
     Example: uxnet train --config experiments/hippocampus.train.run.yml --architecture genotype.json --output runs/trained
     """
-    from ..overrides import parse_overrides
+    from ..config.overrides import parse_overrides
     from ..training.train import run_training
 
     folder = run_training(
