@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from uxnet_eval.run_config import RunConfig
+from uxnet_eval.config.search import RunConfig
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("brain", "demo", "heart", "hippocampus", "prostate")

@@ -77,7 +77,7 @@ def test_loaded_packages_notices() -> None:
         "import search_space.grid, search_space.operations, search_space.genotype, search_space.presets",
         "from search_space import Genotype, SearchSpaceConfig, presets; presets.get('unet')",
         "import strategies.pruning",
-        "import uxnet_eval.run_config",
+        "import uxnet_eval.config.search",
         "import uxnet_eval.cli",  # uxnet --help answers at once
     ],
 )

@@ -123,7 +123,7 @@ def test_user_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
 
 def test_surprise_keeps_its_traceback() -> None:
     run = uxnet(
-        "check", "DATA", prelude="import uxnet_eval.run_config as r; r.find_dataset = lambda data: 1 / 0"
+        "check", "DATA", prelude="import uxnet_eval.config.search as r; r.find_dataset = lambda data: 1 / 0"
     )
     assert run.returncode == 1
     assert "Traceback (most recent call last)" in run.stderr
@@ -139,7 +139,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 def test_interrupt_is_one_line_and_exit_code_130() -> None:
     prelude = (
-        "import os, signal\nimport uxnet_eval.run_config as r\n"
+        "import os, signal\nimport uxnet_eval.config.search as r\n"
         "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
     )
     run = uxnet("check", "DATA", prelude=prelude)
@@ -150,7 +150,7 @@ def test_interrupt_is_one_line_and_exit_code_130() -> None:
 def test_interrupted_trial_dies_of_the_signal() -> None:
     """NNI takes every exit code but 0 for a failure, and a signal for what it is."""
     prelude = (
-        "import os, signal\nimport uxnet_eval.run_config as r\n"
+        "import os, signal\nimport uxnet_eval.config.search as r\n"
         "os.environ |= {'NNI_PLATFORM': 'local', 'NNI_TRIAL_JOB_ID': 'abcde'}\n"
         "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
     )

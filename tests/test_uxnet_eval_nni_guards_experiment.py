@@ -11,8 +11,8 @@ import yaml
 
 from search_space.errors import UserError
 from uxnet_eval import nni_guards
+from uxnet_eval.config.search import RunConfig
 from uxnet_eval.nni_guards import experiment_config
-from uxnet_eval.run_config import RunConfig
 
 
 @pytest.mark.parametrize(

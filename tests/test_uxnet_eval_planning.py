@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from search_space.errors import UserError
 from uxnet_eval import planning
 from uxnet_eval.config.plan import Plan
+from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
 from uxnet_eval.planning import (
@@ -22,7 +23,6 @@ from uxnet_eval.planning import (
     target_spacing_mm,
     write_run_config,
 )
-from uxnet_eval.run_config import RunConfig
 
 ALL, IN_PLANE = (2, 2, 2), (2, 2, 1)
 

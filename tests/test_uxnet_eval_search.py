@@ -12,9 +12,9 @@ import yaml
 
 from search_space import Genotype, UserError, UXNet
 from strategies.bilevel_steps import SparseDartsModule
+from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
-from uxnet_eval.run_config import RunConfig
 from uxnet_eval.search import run_search
 from uxnet_eval.search_record import SearchRecord
 

@@ -22,12 +22,12 @@ from search_space.errors import UserError
 from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
+from .config.search import RunConfig, find_dataset
 from .data import SearchData, split_cases
 from .dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from .dataset.msd import Dataset, read_dataset
 from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from .precision import channels_last, resolve_device, resolve_precision
-from .run_config import RunConfig, find_dataset
 from .run_folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from .search_progress import SearchProgress
 from .search_record import SearchRecord, named

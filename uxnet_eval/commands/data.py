@@ -18,8 +18,8 @@ def check(data: Data) -> None:
 
     Example: uxnet check data/Task04_Hippocampus
     """
+    from ..config.search import find_dataset
     from ..dataset.check import check_dataset
-    from ..run_config import find_dataset
 
     folder = find_dataset(data)
     with progress_bar("checking the cases") as progress:
@@ -52,8 +52,8 @@ def plan(
     """
     refuse_existing(output, force)
     from .. import fingerprint, planning
+    from ..config.search import find_dataset
     from ..dataset import msd
-    from ..run_config import find_dataset
 
     folder = find_dataset(data)
     with progress_bar("reading the cases") as progress:

@@ -16,8 +16,8 @@ from search_space import SearchSpaceConfig
 from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
-from ..run_config import RunConfig, SpaceSettings
 from .plan import Plan
+from .search import RunConfig, SpaceSettings
 
 WIDTH = 110
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_space.errors import UserError
 
-from ..run_config import RunConfig, RunFile
+from ..config.search import RunConfig, RunFile
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig

@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from search_space.strict import StrictConfig
 
+from ..config.search import RunConfig, RunFile, RuntimeSettings
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED
-from ..run_config import RunConfig, RunFile, RuntimeSettings
 from .architecture import check_architecture, find_architecture
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
+from ..config.search import find_dataset
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
 from ..precision import channels_last
-from ..run_config import find_dataset
 from .architecture import Architecture, find_architecture
 from .checkpoint import save_model
 from .config import TrainConfig

@@ -19,8 +19,8 @@ from search_space import SearchSpaceConfig
 from search_space.errors import UserError, nearest
 from search_space.strict import StrictConfig
 
-from .config.plan import Plan
-from .dataset.folds import NUM_FOLDS
+from ..dataset.folds import NUM_FOLDS
+from .plan import Plan
 
 
 class SpaceSettings(StrictConfig):
