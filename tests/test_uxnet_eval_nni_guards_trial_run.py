@@ -9,8 +9,8 @@ import pytest
 
 from search_space import presets
 from search_space.errors import UserError
+from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.nni_guards.trial_run import TrialRun, check_named_files, check_search_space
-from uxnet_eval.training.config import TrainConfig
 
 PLAN = {
     "spacing_mm": (1, 1, 1),

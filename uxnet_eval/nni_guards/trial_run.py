@@ -160,7 +160,7 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
 def _run_file(trains: bool) -> type[RunFile]:
     if not trains:
         return RunConfig
-    from ..training.config import TrainConfig  # deferred: it imports these guards
+    from ..config.training import TrainConfig  # deferred: it imports these guards
 
     return TrainConfig
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from search_space.errors import UserError
 
 from ..config.plan import Plan
+from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
 from ..precision import channels_last, resolve_device, resolve_precision
 from .architecture import Architecture
-from .config import TrainConfig
 from .networks import build_network
 
 FORMAT = "uxnet-model"

@@ -14,9 +14,9 @@ from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from ..config.plan import Plan
+from ..config.training import TrainSettings
 from ..inference import foreground_dice, segment
 from ..precision import channels_last
-from .config import TrainSettings
 from .deep_supervision import supervised_loss
 from .weight_average import WeightAverage
 

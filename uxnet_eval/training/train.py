@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from search_space import Genotype
 from search_space.errors import UserError
 
+from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
@@ -36,7 +37,6 @@ from ..search_progress import SearchProgress
 from ..search_record import write_json
 from .architecture import Architecture
 from .checkpoint import load_model, read_tensors
-from .config import TrainConfig
 from .data import TrainData
 from .epochs import EpochSeeds, Validations
 from .module import Diverged, TrainModule

@@ -11,8 +11,8 @@ from torch import nn
 from search_space.errors import UserError
 
 from ..config.plan import Plan
+from ..config.training import DEFAULT_BASE_CHANNELS, NetworkSettings
 from .architecture import Architecture
-from .config import DEFAULT_BASE_CHANNELS, NetworkSettings
 from .cost import network_cost
 from .networks import build_network
 

@@ -11,9 +11,9 @@ from typing_extensions import Self
 
 from search_space.strict import StrictConfig
 
-from ..config.search import RunConfig, RunFile, RuntimeSettings
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED
-from .architecture import check_architecture, find_architecture
+from ..training.architecture import check_architecture, find_architecture
+from .search import RunConfig, RunFile, RuntimeSettings
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")
 DEFAULT_BASE_CHANNELS = 16
