@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from search_space.errors import UserError
+from uxnet_eval.architectures.architecture import find_architecture
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.msd import Dataset
 from uxnet_eval.training import checkpoint
-from uxnet_eval.training.architecture import find_architecture
 from uxnet_eval.training.checkpoint import load_model, save_model
 from uxnet_eval.training.networks import build_network
 

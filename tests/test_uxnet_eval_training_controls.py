@@ -12,8 +12,8 @@ from search_space import Genotype, presets
 from search_space.errors import UserError
 from search_space.grid import Edge, Grid
 from search_space.operations import default_candidates
+from uxnet_eval.architectures.architecture import check_architecture, find_architecture
 from uxnet_eval.config.training import TrainConfig
-from uxnet_eval.training.architecture import check_architecture, find_architecture
 from uxnet_eval.training.controls import control_genotype, random_genotype
 
 # On the grid of 3 levels: N0.0 straight through stage 1 to the output; the other levels are pruned.

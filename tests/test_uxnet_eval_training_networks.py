@@ -12,15 +12,15 @@ from torch import nn
 from search_space import UXNet, presets
 from search_space.errors import UserError
 from search_space.grid import Node
-from uxnet_eval.config.plan import Plan
-from uxnet_eval.config.training import NetworkSettings, TrainSettings
-from uxnet_eval.training.architecture import (
+from uxnet_eval.architectures.architecture import (
     BASELINES,
     Architecture,
     check_architecture,
     find_architecture,
     level_channels,
 )
+from uxnet_eval.config.plan import Plan
+from uxnet_eval.config.training import NetworkSettings, TrainSettings
 from uxnet_eval.training.baselines import nnunet_kernels
 from uxnet_eval.training.cost import Cost, network_cost
 from uxnet_eval.training.deep_supervision import supervised_loss, supervised_nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..training.architecture import PRESET_PREFIX
+from ..architectures.architecture import PRESET_PREFIX
 from ..training.controls import RANDOM_PREFIX
 from .trainings import Training
 

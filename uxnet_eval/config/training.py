@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from search_space.strict import StrictConfig
 
+from ..architectures.architecture import check_architecture, find_architecture
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED
-from ..training.architecture import check_architecture, find_architecture
 from .search import RunConfig, RunFile, RuntimeSettings
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")

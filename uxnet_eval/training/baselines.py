@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
+from ..architectures.architecture import level_channels
 from ..config.plan import Plan
-from .architecture import level_channels
 
 ANISOTROPY = 2.0
 """nnU-Net's kernels do not reach along an axis whose voxels are more than this times as long as the shortest."""
@@ -35,7 +35,7 @@ def build_baseline(
     max_channels: int,
     deep_supervision: bool = False,
 ) -> nn.Module:
-    """The baseline ``name`` of :data:`uxnet_eval.training.architecture.BASELINES`.
+    """The baseline ``name`` of :data:`uxnet_eval.architectures.architecture.BASELINES`.
 
     ``dynunet`` and ``u-resnet`` take the plan's strides. The others halve every axis at every level:
     ``segresnet`` and ``dints`` as often as the plan has strides, ``monai-unet++`` four times.

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from search_space.errors import UserError
 
+from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
 from ..precision import channels_last, resolve_device, resolve_precision
-from .architecture import Architecture
 from .networks import build_network
 
 FORMAT = "uxnet-model"

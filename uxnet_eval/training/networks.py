@@ -8,8 +8,8 @@ from torch import nn
 from search_space import SearchSpaceConfig, UXNet
 from search_space.errors import UserError
 
+from ..architectures.architecture import Architecture, level_channels
 from ..config.plan import Plan
-from .architecture import Architecture, level_channels
 from .baselines import build_baseline
 from .deep_supervision import supervised_nodes
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
+from ..architectures.architecture import Architecture, find_architecture
 from ..config.search import find_dataset
 from ..config.training import TrainConfig
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
 from ..precision import channels_last
-from .architecture import Architecture, find_architecture
 from .checkpoint import save_model
 from .cost import Cost, network_cost
 from .module import TrainModule

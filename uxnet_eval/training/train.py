@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from search_space import Genotype
 from search_space.errors import UserError
 
+from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
@@ -35,7 +36,6 @@ from ..run_folder import (
 )
 from ..search_progress import SearchProgress
 from ..search_record import write_json
-from .architecture import Architecture
 from .checkpoint import load_model, read_tensors
 from .data import TrainData
 from .epochs import EpochSeeds, Validations

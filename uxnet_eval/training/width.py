@@ -10,9 +10,9 @@ from torch import nn
 
 from search_space.errors import UserError
 
+from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import DEFAULT_BASE_CHANNELS, NetworkSettings
-from .architecture import Architecture
 from .cost import network_cost
 from .networks import build_network
 

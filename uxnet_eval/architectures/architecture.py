@@ -9,7 +9,7 @@ from typing import Any
 from search_space import Genotype, presets
 from search_space.errors import UserError, nearest
 
-from .controls import CONTROLS, control_genotype, is_control
+from ..training.controls import CONTROLS, control_genotype, is_control
 
 BASELINES = {
     "dynunet": "nnU-Net's network (MONAI's DynUNet as nnU-Net configures it)",

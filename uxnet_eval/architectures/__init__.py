@@ -1,0 +1,1 @@
+"""Which network to train: genotypes, presets, baselines and the controls of a search."""
