@@ -13,8 +13,8 @@ from search_space.errors import UserError
 from search_space.grid import Edge, Grid
 from search_space.operations import default_candidates
 from uxnet_eval.architectures.architecture import check_architecture, find_architecture
+from uxnet_eval.architectures.controls import control_genotype, random_genotype
 from uxnet_eval.config.training import TrainConfig
-from uxnet_eval.training.controls import control_genotype, random_genotype
 
 # On the grid of 3 levels: N0.0 straight through stage 1 to the output; the other levels are pruned.
 EDGES = ("N0.0-N1.0", "N1.0-N2.0")

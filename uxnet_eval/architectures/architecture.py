@@ -9,7 +9,7 @@ from typing import Any
 from search_space import Genotype, presets
 from search_space.errors import UserError, nearest
 
-from ..training.controls import CONTROLS, control_genotype, is_control
+from .controls import CONTROLS, control_genotype, is_control
 
 BASELINES = {
     "dynunet": "nnU-Net's network (MONAI's DynUNet as nnU-Net configures it)",
@@ -91,7 +91,7 @@ def find_architecture(
 
     Args:
         text: the path of a genotype, relative to ``beside`` or to the current folder; a preset (``unet``,
-            ``preset:unet``); one of :data:`BASELINES`; or one of :data:`uxnet_eval.training.controls.CONTROLS`.
+            ``preset:unet``); one of :data:`BASELINES`; or one of :data:`uxnet_eval.architectures.controls.CONTROLS`.
         levels: of the plan's grid.
         beside: the configuration's own folder.
         searched: the path of the genotype that a control is made from.

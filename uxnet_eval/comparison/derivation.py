@@ -12,9 +12,9 @@ import yaml
 from search_space.errors import UserError
 from search_space.genotype import Genotype
 
+from ..architectures.controls import with_unet_edges, with_unet_operations
 from ..experiments import find_experiment, read_experiment
 from ..search_record import FILE_NAME, SearchRecord
-from ..training.controls import with_unet_edges, with_unet_operations
 
 THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..architectures.architecture import PRESET_PREFIX
-from ..training.controls import RANDOM_PREFIX
+from ..architectures.controls import RANDOM_PREFIX
 from .trainings import Training
 
 TITLES = {
