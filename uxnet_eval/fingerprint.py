@@ -9,8 +9,8 @@ import numpy as np
 from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
-from .case_grid import case_grid, ras_spacing_mm
 from .dataset.msd import Dataset
+from .preprocessing.case_grid import case_grid, ras_spacing_mm
 from .transforms import load_arrays
 
 SAMPLED_VOXELS = 10_000

@@ -19,9 +19,9 @@ from monai.transforms import Compose
 from search_space.errors import UserError
 
 from .augmentation import ForegroundVoxels, PlainTensors
-from .case_grid import CaseGrid
 from .config.plan import Plan
 from .dataset.msd import Case, Dataset
+from .preprocessing.case_grid import CaseGrid
 from .transforms import plain_errors, preprocessing
 
 CACHE_VERSION = 1

@@ -1,6 +1,6 @@
 """From a case's files to the network's input, and from its output back to the file's own grid.
 
-Legend: C channels, K classes, *S spatial axes. See :mod:`uxnet_eval.case_grid` for the three grids.
+Legend: C channels, K classes, *S spatial axes. See :mod:`uxnet_eval.preprocessing.case_grid` for the three grids.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from monai.transforms import Compose, MapTransform, NormalizeIntensityd, ScaleIn
 from search_space.errors import UserError
 
 from .augmentation import augmentation
-from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 from .config.plan import Plan
 from .dataset.check import grid_mismatch
 from .dataset.msd import Case, Dataset, load_image, load_label
+from .preprocessing.case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 
 __all__ = [
     "CaseGrid",

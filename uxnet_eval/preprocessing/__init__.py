@@ -1,0 +1,1 @@
+"""From files to tensors: grids, transforms, caches, augmentation and patches."""
