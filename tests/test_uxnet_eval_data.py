@@ -22,7 +22,7 @@ from uxnet_eval.config.plan import Plan
 from uxnet_eval.data import PatchStream, PreparedCases, SearchData, split_cases, whole_case_loader
 from uxnet_eval.dataset.msd import Case, Dataset, load_image, load_label, read_dataset
 from uxnet_eval.preprocessing.case_grid import CaseGrid
-from uxnet_eval.transforms import restore_label
+from uxnet_eval.preprocessing.transforms import restore_label
 
 PLAN = Plan(spacing_mm=(1, 1, 1), patch_size=(16, 16, 16), strides=((2, 2, 2),), batch_size=2)
 PLAN_2D = Plan(spatial_dims=2, spacing_mm=(1, 1), patch_size=(16, 48), strides=((2, 2),), batch_size=3)
@@ -232,7 +232,7 @@ def test_memory_reads_each_case_once(
         read.append(case.case_id)
         return load_image(case, dataset)
 
-    monkeypatch.setattr("uxnet_eval.transforms.load_image", counting)
+    monkeypatch.setattr("uxnet_eval.preprocessing.transforms.load_image", counting)
     prepared = PreparedCases(dataset.cases[:2], dataset, PLAN, cache=cache)
     assert len(read) == (2 if cache else 0)
     items = [prepared[i] for _ in range(3) for i in range(2)]
@@ -252,7 +252,7 @@ def test_folder_is_read_and_notices_changes(
         raise AssertionError("the file was read again")
 
     with monkeypatch.context() as patched:
-        patched.setattr("uxnet_eval.transforms.load_image", never)
+        patched.setattr("uxnet_eval.preprocessing.transforms.load_image", never)
         assert torch.equal(PreparedCases([case], dataset, PLAN, cache_dir=cache)[0]["image"], first)
     # Another image under the same name, and another plan, are prepared anew.
     shutil.copyfile(dataset.cases[1].image, case.image)

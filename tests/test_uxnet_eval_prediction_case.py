@@ -19,7 +19,7 @@ from uxnet_eval.config.plan import Plan
 from uxnet_eval.inference import segment
 from uxnet_eval.prediction.case_prediction import check_ensemble, predict_case, predict_prepared
 from uxnet_eval.prediction.windows import WindowSettings
-from uxnet_eval.transforms import prepare_image, restore_logits
+from uxnet_eval.preprocessing.transforms import prepare_image, restore_logits
 
 
 def smooth_scan(

@@ -21,7 +21,7 @@ from uxnet_eval.dataset.msd import Case, Dataset, load_image, load_label, read_d
 from uxnet_eval.fingerprint import measure
 from uxnet_eval.planning import make_plan
 from uxnet_eval.preprocessing.case_grid import case_grid, planar_affine
-from uxnet_eval.transforms import plain_errors, preprocessing, restore_label, restore_logits
+from uxnet_eval.preprocessing.transforms import plain_errors, preprocessing, restore_label, restore_logits
 
 SCANS = {"t2": ("t2", "t2_seg-manual"), "t2s": ("t2s_uncropped", "t2s_uncropped_gmseg_manual")}
 

@@ -114,7 +114,7 @@ class RandomPatch(Randomizable, Transform):
 def augmentation(plan: Plan) -> Compose:
     """The random part: a patch of a preprocessed case, seeded through ``set_random_state``.
 
-    Takes the item of :func:`~uxnet_eval.transforms.preprocessing` after :class:`ForegroundVoxels`, gives
+    Takes the item of :func:`~uxnet_eval.preprocessing.transforms.preprocessing` after :class:`ForegroundVoxels`, gives
     ``image`` (C, *P) and ``label`` (1, *P), float32 and whole. The kinds and ranges are nnU-Net's, the
     probabilities lower where a transform is slow: turning by up to 30 degrees and zooming to 0.7..1.4 (with
     probability 0.2, on the patch itself), mirroring along each of the plan's ``mirror_axes`` (0.5), noise (0.1), blur (0.1),

@@ -22,7 +22,7 @@ from .augmentation import ForegroundVoxels, PlainTensors
 from .config.plan import Plan
 from .dataset.msd import Case, Dataset
 from .preprocessing.case_grid import CaseGrid
-from .transforms import plain_errors, preprocessing
+from .preprocessing.transforms import plain_errors, preprocessing
 
 CACHE_VERSION = 1
 """To be raised when preprocessing changes, so that no old cache is read."""

@@ -22,7 +22,7 @@ from search_space.errors import UserError
 
 from ..config.plan import Plan
 from ..preprocessing.case_grid import CaseGrid, from_network, from_ras
-from ..transforms import prepare_image
+from ..preprocessing.transforms import prepare_image
 from .components import largest_components
 from .windows import Model, WindowSettings, num_windows, window_logits
 
