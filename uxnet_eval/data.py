@@ -21,7 +21,7 @@ from .config.plan import Plan
 from .dataset.check import too_few_cases
 from .dataset.msd import Case, Dataset
 from .patch_stream import PatchStream
-from .prepared_cases import PreparedCases, fits_memory, too_large
+from .preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
 
 __all__ = ["PatchStream", "PreparedCases", "SearchData", "Split", "split_cases", "whole_case_loader"]
 

@@ -24,7 +24,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class PreparedItems(Protocol):
-    """What :class:`~uxnet_eval.prepared_cases.PreparedCases` is for the stream."""
+    """What :class:`~uxnet_eval.preprocessing.prepared_cases.PreparedCases` is for the stream."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> dict[str, Any]: ...

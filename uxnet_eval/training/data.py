@@ -13,7 +13,7 @@ from ..config.training import TrainConfig
 from ..data import whole_case_loader
 from ..dataset.msd import Case, Dataset
 from ..patch_stream import PatchStream
-from ..prepared_cases import PreparedCases, fits_memory
+from ..preprocessing.prepared_cases import PreparedCases, fits_memory
 
 MEMORY_SHARE = 0.4
 """Prepared cases are kept in memory if they take less than this share of what is free, else in the cache folder."""

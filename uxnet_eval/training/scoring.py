@@ -12,7 +12,7 @@ from ..dataset.msd import Dataset, load_image, load_label
 from ..evaluate import Evaluation
 from ..metrics import EMPTY_POLICY
 from ..prediction import predict_prepared
-from ..prepared_cases import PreparedCases
+from ..preprocessing.prepared_cases import PreparedCases
 from ..report.live import ValidationCases
 from ..scores import score_cases, summarise
 from .checkpoint import LoadedModel

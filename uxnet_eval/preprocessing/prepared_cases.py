@@ -18,11 +18,11 @@ from monai.transforms import Compose
 
 from search_space.errors import UserError
 
-from .augmentation import ForegroundVoxels, PlainTensors
-from .config.plan import Plan
-from .dataset.msd import Case, Dataset
-from .preprocessing.case_grid import CaseGrid
-from .preprocessing.transforms import plain_errors, preprocessing
+from ..augmentation import ForegroundVoxels, PlainTensors
+from ..config.plan import Plan
+from ..dataset.msd import Case, Dataset
+from .case_grid import CaseGrid
+from .transforms import plain_errors, preprocessing
 
 CACHE_VERSION = 1
 """To be raised when preprocessing changes, so that no old cache is read."""
