@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from uxnet_eval.augmentation import (
+from uxnet_eval.config.plan import Plan
+from uxnet_eval.preprocessing.augmentation import (
     MAX_VOXELS_PER_CLASS,
     ForegroundVoxels,
     PlainTensors,
     RandomPatch,
     augmentation,
 )
-from uxnet_eval.config.plan import Plan
 
 
 def plan_for(

@@ -18,9 +18,9 @@ from monai.transforms import Compose
 
 from search_space.errors import UserError
 
-from ..augmentation import ForegroundVoxels, PlainTensors
 from ..config.plan import Plan
 from ..dataset.msd import Case, Dataset
+from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
 from .transforms import plain_errors, preprocessing
 
@@ -35,7 +35,7 @@ class PreparedCases(torch.utils.data.Dataset):
     """The deterministic part of the pipeline for a list of cases.
 
     Item i is a dict: ``image`` (C, *S) float32, ``label`` (1, *S) integer class indices, ``foreground`` (see
-    :class:`~uxnet_eval.augmentation.ForegroundVoxels`), ``case_id`` and ``grid``. Items are shared, not copied:
+    :class:`~uxnet_eval.preprocessing.augmentation.ForegroundVoxels`), ``case_id`` and ``grid``. Items are shared, not copied:
     do not change them in place.
     """
 

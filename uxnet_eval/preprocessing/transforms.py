@@ -16,10 +16,10 @@ from monai.transforms import Compose, MapTransform, NormalizeIntensityd, ScaleIn
 
 from search_space.errors import UserError
 
-from ..augmentation import augmentation
 from ..config.plan import Plan
 from ..dataset.check import grid_mismatch
 from ..dataset.msd import Case, Dataset, load_image, load_label
+from .augmentation import augmentation
 from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 
 __all__ = [

@@ -25,7 +25,7 @@ from monai.transforms import (
     Transform,
 )
 
-from .config.plan import Plan
+from ..config.plan import Plan
 
 FOREGROUND_PROBABILITY = 0.5
 """Share of the patches that are centred on a foreground voxel."""
