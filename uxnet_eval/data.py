@@ -20,7 +20,7 @@ from search_space.errors import UserError
 from .config.plan import Plan
 from .dataset.check import too_few_cases
 from .dataset.msd import Case, Dataset
-from .patch_stream import PatchStream
+from .preprocessing.patch_stream import PatchStream
 from .preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
 
 __all__ = ["PatchStream", "PreparedCases", "SearchData", "Split", "split_cases", "whole_case_loader"]

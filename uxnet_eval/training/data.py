@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from ..config.training import TrainConfig
 from ..data import whole_case_loader
 from ..dataset.msd import Case, Dataset
-from ..patch_stream import PatchStream
+from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory
 
 MEMORY_SHARE = 0.4

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from monai.transforms import Compose
 
-from .config.plan import Plan
-from .preprocessing.augmentation import augmentation
+from ..config.plan import Plan
+from .augmentation import augmentation
 
 Batch = dict[str, torch.Tensor]
 
