@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_space.errors import UserError
-from uxnet_eval import planning
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
-from uxnet_eval.planning import (
+from uxnet_eval.planning.rules import (
     make_plan,
     pooling_strides,
     supernet_bytes,
     target_spacing_mm,
     write_run_config,
 )
+from uxnet_eval.planning.rules import rules as planning
 
 ALL, IN_PLANE = (2, 2, 2), (2, 2, 1)
 

@@ -1,4 +1,4 @@
-"""The fingerprint: what a data set looks like in numbers, from which :mod:`uxnet_eval.planning` makes the plan."""
+"""The fingerprint: what a data set looks like in numbers, from which :mod:`uxnet_eval.planning.rules` makes the plan."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ import torch
 from search_space import SearchSpaceConfig
 from search_space.errors import UserError
 
-from .config.commented_yaml import commented_yaml, write_run_config
-from .config.plan import Plan
-from .fingerprint import Fingerprint
+from ..config.commented_yaml import commented_yaml, write_run_config
+from ..config.plan import Plan
+from ..fingerprint import Fingerprint
 
 __all__ = [
     "commented_yaml",
