@@ -10,7 +10,7 @@ from msd_folder import write_msd_folder
 
 from search_space.errors import UserError
 from uxnet_eval.dataset.msd import read_dataset
-from uxnet_eval.fingerprint import Fingerprint, measure
+from uxnet_eval.planning.fingerprint import Fingerprint, measure
 
 
 def test_two_cases_by_hand(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
-from uxnet_eval.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
+from uxnet_eval.planning.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
 from uxnet_eval.planning.rules import (
     make_plan,
     pooling_strides,

@@ -18,7 +18,7 @@ from scipy.ndimage import map_coordinates
 from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import Case, Dataset, load_image, load_label, read_dataset
-from uxnet_eval.fingerprint import measure
+from uxnet_eval.planning.fingerprint import measure
 from uxnet_eval.planning.rules import make_plan
 from uxnet_eval.preprocessing.case_grid import case_grid, planar_affine
 from uxnet_eval.preprocessing.transforms import plain_errors, preprocessing, restore_label, restore_logits

@@ -51,9 +51,9 @@ def plan(
     Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
     """
     refuse_existing(output, force)
-    from .. import fingerprint
     from ..config.search import find_dataset
     from ..dataset import msd
+    from ..planning import fingerprint
     from ..planning import rules as planning
 
     folder = find_dataset(data)

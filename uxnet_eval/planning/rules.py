@@ -17,7 +17,7 @@ from search_space.errors import UserError
 
 from ..config.commented_yaml import commented_yaml, write_run_config
 from ..config.plan import Plan
-from ..fingerprint import Fingerprint
+from .fingerprint import Fingerprint
 
 __all__ = [
     "commented_yaml",

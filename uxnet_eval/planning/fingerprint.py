@@ -9,9 +9,9 @@ import numpy as np
 from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
-from .dataset.msd import Dataset
-from .preprocessing.case_grid import case_grid, ras_spacing_mm
-from .preprocessing.transforms import load_arrays
+from ..dataset.msd import Dataset
+from ..preprocessing.case_grid import case_grid, ras_spacing_mm
+from ..preprocessing.transforms import load_arrays
 
 SAMPLED_VOXELS = 10_000
 """Foreground voxels of each case that enter the intensity statistics, evenly spread; every case counts alike."""
