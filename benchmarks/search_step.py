@@ -26,7 +26,7 @@ from search_space import SearchSpaceConfig, UXNetSpace
 from search_space.kernels.convolution import plain_operations
 from strategies import SparseDARTS
 from uxnet_eval.config.plan import Plan
-from uxnet_eval.precision import channels_last
+from uxnet_eval.recipe.precision import channels_last
 from uxnet_eval.segmentation import SegmentationModule
 
 from .device import the_device

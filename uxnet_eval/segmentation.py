@@ -14,7 +14,7 @@ from nni.nas.evaluator.pytorch import LightningModule
 
 from .config.plan import Plan
 from .inference import foreground_dice, segment
-from .precision import channels_last
+from .recipe.precision import channels_last
 from .training.deep_supervision import supervised_loss
 
 

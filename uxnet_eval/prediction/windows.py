@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..config.plan import Plan
 from ..dataset.msd import Dataset
-from ..precision import autocast
+from ..recipe.precision import autocast
 
 Network = Callable[[Tensor], Tensor]
 
@@ -47,7 +47,7 @@ class Model(Protocol):
 
     @property
     def precision(self) -> str:
-        """Lightning's name, see :func:`uxnet_eval.precision.resolve_precision`."""
+        """Lightning's name, see :func:`uxnet_eval.recipe.precision.resolve_precision`."""
 
     @property
     def overlap(self) -> float:

@@ -25,7 +25,7 @@ from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
-from ..precision import channels_last, resolve_device, resolve_precision
+from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from .networks import build_network
 
 FORMAT = "uxnet-model"

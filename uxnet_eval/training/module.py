@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..config.plan import Plan
 from ..config.training import TrainSettings
 from ..inference import foreground_dice, segment
-from ..precision import channels_last
+from ..recipe.precision import channels_last
 from .deep_supervision import supervised_loss
 from .weight_average import WeightAverage
 

@@ -13,7 +13,7 @@ from ..config.search import find_dataset
 from ..config.training import TrainConfig
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
-from ..precision import channels_last
+from ..recipe.precision import channels_last
 from .checkpoint import save_model
 from .cost import Cost, network_cost
 from .module import TrainModule

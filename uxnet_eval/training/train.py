@@ -24,7 +24,7 @@ from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
-from ..precision import resolve_device, resolve_precision
+from ..recipe.precision import resolve_device, resolve_precision
 from ..report.live import LiveReport, ValidationCases
 from ..run_folder import (
     CHECKPOINT_NAME,

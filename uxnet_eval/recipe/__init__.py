@@ -1,0 +1,1 @@
+"""What search and training share: precision, losses, validation, progress."""
