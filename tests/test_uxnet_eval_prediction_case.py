@@ -16,10 +16,10 @@ from stand_in_model import StandInModel, constant_network, raw_plan, threshold_n
 from search_space import SearchSpaceConfig, UXNet, presets
 from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
-from uxnet_eval.inference import segment
 from uxnet_eval.prediction.case_prediction import check_ensemble, predict_case, predict_prepared
 from uxnet_eval.prediction.windows import WindowSettings
 from uxnet_eval.preprocessing.transforms import prepare_image, restore_logits
+from uxnet_eval.recipe.validation import segment
 
 
 def smooth_scan(

@@ -8,7 +8,6 @@ from stand_in_model import StandInModel, constant_network, raw_plan, threshold_n
 from torch import Tensor
 
 from search_space import SearchSpaceConfig, UXNet, presets
-from uxnet_eval.inference import segment
 from uxnet_eval.prediction.windows import (
     WindowSettings,
     fitting_batch_size,
@@ -16,6 +15,7 @@ from uxnet_eval.prediction.windows import (
     num_windows,
     window_logits,
 )
+from uxnet_eval.recipe.validation import segment
 
 
 @pytest.mark.parametrize("size", [(21, 9, 16), (21, 9)], ids=["3-D", "2-D"])

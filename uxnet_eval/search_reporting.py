@@ -23,9 +23,9 @@ from strategies.pruning import RescueWarning
 from strategies.sparse_darts import SparseDARTS
 
 from .config.plan import Plan
-from .inference import foreground_dice, segment
 from .nni_guards import report_final, report_intermediate, resume_intermediate_sequence
 from .recipe.precision import autocast
+from .recipe.validation import foreground_dice, segment
 from .report.live import LiveReport, ValidationCases, architecture_picture
 from .run_folder import RESULT_NAME
 from .search_record import SearchRecord, named, write_json

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ..config.plan import Plan
 from ..config.training import TrainSettings
-from ..inference import foreground_dice, segment
 from ..recipe.precision import channels_last
+from ..recipe.validation import foreground_dice, segment
 from .deep_supervision import supervised_loss
 from .weight_average import WeightAverage
 

@@ -13,7 +13,7 @@ from monai.metrics import compute_dice
 from monai.networks.utils import one_hot
 from torch import Tensor
 
-from .config.plan import Plan
+from ..config.plan import Plan
 
 
 def segment(network: Callable[[Tensor], Tensor], image: Tensor, plan: Plan, overlap: float = 0.25) -> Tensor:
