@@ -25,6 +25,7 @@ from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..recipe.precision import resolve_device, resolve_precision
+from ..recipe.progress import SearchProgress
 from ..report.live import LiveReport, ValidationCases
 from ..run_folder import (
     CHECKPOINT_NAME,
@@ -34,7 +35,6 @@ from ..run_folder import (
     make_output_folder,
     open_run_folder,
 )
-from ..search_progress import SearchProgress
 from ..search_record import write_json
 from .checkpoint import load_model, read_tensors
 from .data import TrainData
