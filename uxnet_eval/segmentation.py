@@ -13,9 +13,9 @@ from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
 
 from .config.plan import Plan
+from .recipe.deep_supervision import supervised_loss
 from .recipe.precision import channels_last
 from .recipe.validation import foreground_dice, segment
-from .training.deep_supervision import supervised_loss
 
 
 class SegmentationModule(LightningModule):

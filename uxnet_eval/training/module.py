@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..config.plan import Plan
 from ..config.training import TrainSettings
+from ..recipe.deep_supervision import supervised_loss
 from ..recipe.precision import channels_last
 from ..recipe.validation import foreground_dice, segment
-from .deep_supervision import supervised_loss
 from .weight_average import WeightAverage
 
 WARMUP_SHARE = 0.05

@@ -10,8 +10,8 @@ from search_space.errors import UserError
 
 from ..architectures.architecture import Architecture, level_channels
 from ..config.plan import Plan
+from ..recipe.deep_supervision import supervised_nodes
 from .baselines import build_baseline
-from .deep_supervision import supervised_nodes
 
 
 class FineWidth(SearchSpaceConfig):
