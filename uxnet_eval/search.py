@@ -28,13 +28,13 @@ from .dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from .dataset.msd import Dataset, read_dataset
 from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from .recipe.deep_supervision import supervised_nodes
+from .recipe.epochs import Validations
 from .recipe.precision import channels_last, resolve_device, resolve_precision
 from .recipe.progress import SearchProgress
 from .run_folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
-from .training.epochs import Validations
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip

@@ -24,6 +24,7 @@ from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
+from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..report.live import LiveReport, ValidationCases
@@ -38,7 +39,6 @@ from ..run_folder import (
 from ..search_record import write_json
 from .checkpoint import load_model, read_tensors
 from .data import TrainData
-from .epochs import EpochSeeds, Validations
 from .module import Diverged, TrainModule
 from .preparation import Training, prepare
 from .reporting import TrainReporter
