@@ -13,11 +13,11 @@ from ..config.search import find_dataset
 from ..config.training import TrainConfig
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
+from ..networks.build import build_network, offers_deep_supervision
 from ..recipe.precision import channels_last
 from .checkpoint import save_model
 from .cost import Cost, network_cost
 from .module import TrainModule
-from .networks import build_network, offers_deep_supervision
 from .width import choose_base_channels, shapes_alone
 
 

@@ -1,0 +1,1 @@
+"""Networks from architectures: building, width, cost, baselines and checkpoints."""
