@@ -11,7 +11,7 @@ from search_space.errors import UserError
 from ..architectures.architecture import Architecture, level_channels
 from ..config.plan import Plan
 from ..recipe.deep_supervision import supervised_nodes
-from ..training.baselines import build_baseline
+from .baselines import build_baseline
 
 
 class FineWidth(SearchSpaceConfig):
