@@ -14,7 +14,7 @@ from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import DEFAULT_BASE_CHANNELS, NetworkSettings
 from ..networks.build import build_network
-from .cost import network_cost
+from ..networks.cost import network_cost
 
 logger = logging.getLogger(__name__)
 
