@@ -17,9 +17,9 @@ from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.training import NetworkSettings
 from uxnet_eval.dataset.msd import Dataset
 from uxnet_eval.networks.build import build_network
+from uxnet_eval.networks.width import choose_base_channels
 from uxnet_eval.prediction.windows import WindowSettings, window_logits
 from uxnet_eval.recipe.precision import autocast, channels_last
-from uxnet_eval.training.width import choose_base_channels
 
 from .device import the_device
 from .noise import NUM_CLASSES, noise_batch

@@ -12,9 +12,9 @@ from search_space.presets import unet_edges
 from uxnet_eval.architectures.controls import control_genotype
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.config.training import TrainConfig
+from uxnet_eval.networks.width import TOLERANCE
 from uxnet_eval.nni_guards import check_experiment_config
 from uxnet_eval.nni_guards.trial_run import check_search_space
-from uxnet_eval.training.width import TOLERANCE
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select", "brain.ablation.train")

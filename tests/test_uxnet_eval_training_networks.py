@@ -24,9 +24,9 @@ from uxnet_eval.config.training import NetworkSettings, TrainSettings
 from uxnet_eval.networks.baselines import nnunet_kernels
 from uxnet_eval.networks.build import build_network, offers_deep_supervision
 from uxnet_eval.networks.cost import Cost, network_cost
+from uxnet_eval.networks.width import choose_base_channels, nearest_width, shapes_alone
 from uxnet_eval.recipe.deep_supervision import supervised_loss, supervised_nodes
 from uxnet_eval.training.module import TrainModule
-from uxnet_eval.training.width import choose_base_channels, nearest_width, shapes_alone
 
 NAMES = ("unet", "unet++", *BASELINES)
 

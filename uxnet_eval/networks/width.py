@@ -13,8 +13,8 @@ from search_space.errors import UserError
 from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import DEFAULT_BASE_CHANNELS, NetworkSettings
-from ..networks.build import build_network
-from ..networks.cost import network_cost
+from .build import build_network
+from .cost import network_cost
 
 logger = logging.getLogger(__name__)
 
