@@ -24,8 +24,8 @@ from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.msd import Dataset, read_dataset
 from uxnet_eval.evaluate import evaluate_folders
 from uxnet_eval.networks.build import build_network
+from uxnet_eval.networks.checkpoint import load_model, save_model
 from uxnet_eval.preprocessing.prepared_cases import PreparedCases
-from uxnet_eval.training.checkpoint import load_model, save_model
 from uxnet_eval.training.scoring import score_model
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import yaml
 
 from search_space import UserError
 from uxnet_eval.config.training import TrainConfig
-from uxnet_eval.training.checkpoint import load_model
+from uxnet_eval.networks.checkpoint import load_model
 from uxnet_eval.training.reporting import TrainReporter
 from uxnet_eval.training.train import run_training
 

@@ -15,9 +15,9 @@ from uxnet_eval.architectures.architecture import find_architecture
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.msd import Dataset
+from uxnet_eval.networks import checkpoint
 from uxnet_eval.networks.build import build_network
-from uxnet_eval.training import checkpoint
-from uxnet_eval.training.checkpoint import load_model, save_model
+from uxnet_eval.networks.checkpoint import load_model, save_model
 
 PLAN = Plan(
     spacing_mm=(1, 1, 2),

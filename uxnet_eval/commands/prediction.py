@@ -104,10 +104,10 @@ def predict(
     """
     if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
+    from ..networks.checkpoint import load_model
     from ..prediction.folder_prediction import predict_folder, refuse_output
     from ..prediction.scans import find_scans
     from ..prediction.windows import WindowSettings, fitting_batch_size
-    from ..training.checkpoint import load_model
 
     refuse_output(output, images)
     number_format = None if precision is None else precision.value

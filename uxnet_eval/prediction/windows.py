@@ -29,7 +29,7 @@ MEMORY_SHARE = 0.7
 
 
 class Model(Protocol):
-    """What prediction needs of a trained network; :class:`uxnet_eval.training.checkpoint.LoadedModel` has it."""
+    """What prediction needs of a trained network; :class:`uxnet_eval.networks.checkpoint.LoadedModel` has it."""
 
     @property
     def network(self) -> Any:

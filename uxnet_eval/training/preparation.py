@@ -14,10 +14,10 @@ from ..config.training import TrainConfig
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
 from ..networks.build import build_network, offers_deep_supervision
+from ..networks.checkpoint import save_model
 from ..networks.cost import Cost, network_cost
 from ..networks.width import choose_base_channels, shapes_alone
 from ..recipe.precision import channels_last
-from .checkpoint import save_model
 from .module import TrainModule
 
 

@@ -23,6 +23,7 @@ from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluate import mean_dice_line, write_evaluation
+from ..networks.checkpoint import load_model, read_tensors
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
@@ -37,7 +38,6 @@ from ..run_folder import (
     open_run_folder,
 )
 from ..search_record import write_json
-from .checkpoint import load_model, read_tensors
 from .data import TrainData
 from .module import Diverged, TrainModule
 from .preparation import Training, prepare

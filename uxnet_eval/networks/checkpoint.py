@@ -25,8 +25,8 @@ from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
-from ..networks.build import build_network
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from .build import build_network
 
 FORMAT = "uxnet-model"
 VERSION = 1
