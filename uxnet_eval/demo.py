@@ -22,7 +22,7 @@ from .networks.checkpoint import load_model
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
-from .run_folder import RESULT_NAME
+from .runs.folder import RESULT_NAME
 from .training.train import run_training
 
 EXPERIMENT = Path("experiments/demo.yml")

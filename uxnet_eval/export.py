@@ -14,7 +14,7 @@ from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
 from .experiments import ExperimentRecord, TrialRecord, find_experiment, read_experiment
-from .run_folder import RESULT_NAME
+from .runs.folder import RESULT_NAME
 from .search_record import FILE_NAME, SearchRecord
 
 logger = logging.getLogger(__name__)

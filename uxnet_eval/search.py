@@ -31,7 +31,7 @@ from .recipe.deep_supervision import supervised_nodes
 from .recipe.epochs import Validations
 from .recipe.precision import channels_last, resolve_device, resolve_precision
 from .recipe.progress import SearchProgress
-from .run_folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
+from .runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from .search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule

@@ -27,7 +27,7 @@ from .nni_guards import report_final, report_intermediate, resume_intermediate_s
 from .recipe.precision import autocast
 from .recipe.validation import foreground_dice, segment
 from .report.live import LiveReport, ValidationCases, architecture_picture
-from .run_folder import RESULT_NAME
+from .runs.folder import RESULT_NAME
 from .search_record import SearchRecord, named, write_json
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from search_space.errors import UserError
 
 from ..evaluate import CASES_FILE
 from ..experiments import ExperimentRecord, find_experiment, known_experiments, read_experiment
-from ..run_folder import CONFIG_NAME, RESULT_NAME
+from ..runs.folder import CONFIG_NAME, RESULT_NAME
 from ..scores import read_cases
 from ..training.reporting import CURVES_NAME
 

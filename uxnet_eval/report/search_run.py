@@ -14,7 +14,7 @@ from search_space.genotype import parse_layer
 from search_space.grid import Grid
 from search_space.operations import legal_operations
 
-from ..run_folder import CHECKPOINT_NAME, RESULT_NAME
+from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME
 from ..search_record import FILE_NAME, SearchRecord
 from .overlays import read_overlays
 

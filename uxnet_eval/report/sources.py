@@ -11,7 +11,7 @@ from typing import Any
 from search_space.errors import UserError
 
 from ..experiments import ExperimentRecord, TrialRecord, find_experiment, known_experiments, read_experiment
-from ..run_folder import CHECKPOINT_NAME, CONFIG_NAME
+from ..runs.folder import CHECKPOINT_NAME, CONFIG_NAME
 from ..search_record import FILE_NAME
 from .overlays import FOLDER as OVERLAYS
 from .overlays import INDEX, read_overlays

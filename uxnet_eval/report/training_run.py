@@ -16,7 +16,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 
 from ..drawing import draw, save
-from ..run_folder import CONFIG_NAME, RESULT_NAME
+from ..runs.folder import CONFIG_NAME, RESULT_NAME
 
 CURVES_NAME, GENOTYPE_NAME = "training.json", "genotype.json"
 

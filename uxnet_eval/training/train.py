@@ -29,7 +29,7 @@ from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..report.live import LiveReport, ValidationCases
-from ..run_folder import (
+from ..runs.folder import (
     CHECKPOINT_NAME,
     CONFIG_NAME,
     RESULT_NAME,

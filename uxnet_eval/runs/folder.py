@@ -10,7 +10,7 @@ import yaml
 
 from search_space.errors import UserError
 
-from .nni_guards import is_nni_trial
+from ..nni_guards import is_nni_trial
 
 CONFIG_NAME = "run.yml"
 CHECKPOINT_NAME = "checkpoint.ckpt"
