@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search_space import Genotype
+from uxnet_eval.runs.search_record import SearchRecord
 from uxnet_eval.search import run_search
-from uxnet_eval.search_record import SearchRecord
 
 CONFIG = Path(__file__).resolve().parents[1] / "experiments" / "brain.run.yml"
 

@@ -13,7 +13,7 @@ from search_space import presets
 from search_space.grid import Grid
 from uxnet_eval.report import write_report
 from uxnet_eval.report.overlays import Overlay, write_overlays
-from uxnet_eval.search_record import write_json
+from uxnet_eval.runs.search_record import write_json
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from uxnet_eval.report import find_source, write_report
 from uxnet_eval.report.page import page_data
 from uxnet_eval.report.search_run import read_search, run_data
 from uxnet_eval.report.training_run import read_training
-from uxnet_eval.search_record import write_json
+from uxnet_eval.runs.search_record import write_json
 
 # Bad input -------------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ from strategies.bilevel_steps import SparseDartsModule
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.runs.search_record import SearchRecord
 from uxnet_eval.search import run_search
-from uxnet_eval.search_record import SearchRecord
 
 
 def write_config(folder: Path, dataset: Path, spatial_dims: int = 3, **search) -> Path:

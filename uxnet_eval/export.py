@@ -15,7 +15,7 @@ from search_space.genotype import Genotype
 
 from .experiments import ExperimentRecord, TrialRecord, find_experiment, read_experiment
 from .runs.folder import RESULT_NAME
-from .search_record import FILE_NAME, SearchRecord
+from .runs.search_record import FILE_NAME, SearchRecord
 
 logger = logging.getLogger(__name__)
 

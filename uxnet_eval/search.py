@@ -32,7 +32,7 @@ from .recipe.epochs import Validations
 from .recipe.precision import channels_last, resolve_device, resolve_precision
 from .recipe.progress import SearchProgress
 from .runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
-from .search_record import SearchRecord, named
+from .runs.search_record import SearchRecord, named
 from .search_reporting import SearchReporter
 from .segmentation import SegmentationModule
 

@@ -28,7 +28,7 @@ from .recipe.precision import autocast
 from .recipe.validation import foreground_dice, segment
 from .report.live import LiveReport, ValidationCases, architecture_picture
 from .runs.folder import RESULT_NAME
-from .search_record import SearchRecord, named, write_json
+from .runs.search_record import SearchRecord, named, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from search_space.errors import UserError
 from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid
 
-from ..search_record import SearchRecord
+from ..runs.search_record import SearchRecord
 from .figure import check_suffix, draw, save
 
 

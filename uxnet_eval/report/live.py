@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..drawing import draw_search, pixels
 from ..experiments import read_experiment
-from ..search_record import SearchRecord
+from ..runs.search_record import SearchRecord
 from .overlay_picture import Plane, cut_planes, paint_planes
 from .overlays import Overlay, best_median_worst, replace_file, write_overlays
 from .page import page_html

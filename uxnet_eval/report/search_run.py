@@ -15,7 +15,7 @@ from search_space.grid import Grid
 from search_space.operations import legal_operations
 
 from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME
-from ..search_record import FILE_NAME, SearchRecord
+from ..runs.search_record import FILE_NAME, SearchRecord
 from .overlays import read_overlays
 
 MAX_DRAWN_EPOCHS = 60

@@ -12,7 +12,7 @@ from search_space.errors import UserError
 
 from ..experiments import ExperimentRecord, TrialRecord, find_experiment, known_experiments, read_experiment
 from ..runs.folder import CHECKPOINT_NAME, CONFIG_NAME
-from ..search_record import FILE_NAME
+from ..runs.search_record import FILE_NAME
 from .overlays import FOLDER as OVERLAYS
 from .overlays import INDEX, read_overlays
 from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores

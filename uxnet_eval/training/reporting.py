@@ -15,7 +15,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ..nni_guards import report_intermediate, resume_intermediate_sequence
-from ..search_record import write_json
+from ..runs.search_record import write_json
 from .module import TrainModule
 
 logger = logging.getLogger(__name__)

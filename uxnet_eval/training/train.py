@@ -37,7 +37,7 @@ from ..runs.folder import (
     make_output_folder,
     open_run_folder,
 )
-from ..search_record import write_json
+from ..runs.search_record import write_json
 from .data import TrainData
 from .module import Diverged, TrainModule
 from .preparation import Training, prepare
