@@ -12,7 +12,7 @@ from search_runs import made_up_record
 from search_space.grid import Grid
 from uxnet_eval.report.live import ValidationCases, architecture_picture
 from uxnet_eval.report.overlay_picture import class_color, cut_planes, paint_planes
-from uxnet_eval.report.overlays import Overlay, best_median_worst, read_overlays, write_overlays
+from uxnet_eval.runs.overlays import Overlay, best_median_worst, read_overlays, write_overlays
 
 
 def test_planes_go_through_the_largest_sections_with_the_right_on_the_left() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 from search_space.errors import UserError
 
+from ..runs.overlays import CLASS_COLORS, replace_file
 from .geometry import drawing_look, grid_geometry, operation_titles
-from .overlays import CLASS_COLORS, replace_file
 from .search_run import MAX_DRAWN_EPOCHS, plain, run_data
 from .sources import Source
 

@@ -15,8 +15,8 @@ from search_space.grid import Grid
 from search_space.operations import legal_operations
 
 from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME
+from ..runs.overlays import read_overlays
 from ..runs.search_record import FILE_NAME, SearchRecord
-from .overlays import read_overlays
 
 MAX_DRAWN_EPOCHS = 60
 """Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show all."""

@@ -12,9 +12,9 @@ from search_space.errors import UserError
 
 from ..experiments import ExperimentRecord, TrialRecord, find_experiment, known_experiments, read_experiment
 from ..runs.folder import CHECKPOINT_NAME, CONFIG_NAME
+from ..runs.overlays import FOLDER as OVERLAYS
+from ..runs.overlays import INDEX, read_overlays
 from ..runs.search_record import FILE_NAME
-from .overlays import FOLDER as OVERLAYS
-from .overlays import INDEX, read_overlays
 from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
 from .training_run import CURVES_NAME, read_training
@@ -33,7 +33,7 @@ class Source:
         searches: one for each search.
         trainings: one for each training, see :func:`uxnet_eval.report.training_run.read_training`.
         scores: tables of cases, see :func:`uxnet_eval.report.scored_cases.read_scores`.
-        overlays: of a training or an evaluation, see :func:`uxnet_eval.report.overlays.read_overlays`.
+        overlays: of a training or an evaluation, see :func:`uxnet_eval.runs.overlays.read_overlays`.
         configuration: the run's resolved configuration, as text.
         notes: what is missing or damaged, a line each.
     """
