@@ -11,7 +11,7 @@ from search_runs import made_up_record
 
 from search_space.grid import Grid
 from uxnet_eval.report.live import ValidationCases, architecture_picture
-from uxnet_eval.report.overlay_picture import class_color, cut_planes, paint_planes
+from uxnet_eval.runs.overlay_picture import class_color, cut_planes, paint_planes
 from uxnet_eval.runs.overlays import Overlay, best_median_worst, read_overlays, write_overlays
 
 

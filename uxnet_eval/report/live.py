@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ..drawing import draw_search, pixels
 from ..experiments import read_experiment
+from ..runs.overlay_picture import Plane, cut_planes, paint_planes
 from ..runs.overlays import Overlay, best_median_worst, replace_file, write_overlays
 from ..runs.search_record import SearchRecord
-from .overlay_picture import Plane, cut_planes, paint_planes
 from .page import page_html
 from .sources import experiment_source, folder_source
 

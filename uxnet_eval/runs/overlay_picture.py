@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from ..runs.overlays import CLASS_COLORS
+from .overlays import CLASS_COLORS
 
 WIDTH_PIXELS, MAX_HEIGHT_PIXELS, GAP_PIXELS = 780, 420, 6
 """Size of a picture; a case that is long and thin is as high as may be, and less wide."""
