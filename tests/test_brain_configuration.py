@@ -9,7 +9,7 @@ import pytest
 
 from search_space import Genotype
 from uxnet_eval.runs.search_record import SearchRecord
-from uxnet_eval.search import run_search
+from uxnet_eval.search.run import run_search
 
 CONFIG = Path(__file__).resolve().parents[1] / "experiments" / "brain.run.yml"
 

@@ -26,7 +26,7 @@ MAY_IMPORT_NNI = (
     "strategies/",
     "uxnet_eval/nni_guards/",
     "uxnet_eval/launch.py",
-    "uxnet_eval/search.py",  # a trial hands the strategy to NNI's engine
+    "uxnet_eval/search/run.py",  # a trial hands the strategy to NNI's engine
     "uxnet_eval/segmentation.py",  # the strategies want NNI's Lightning module
 )
 

@@ -16,7 +16,7 @@ from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.runs.search_record import SearchRecord
-from uxnet_eval.search import run_search
+from uxnet_eval.search.run import run_search
 
 
 def write_config(folder: Path, dataset: Path, spatial_dims: int = 3, **search) -> Path:
@@ -135,7 +135,7 @@ def test_a_left_out_fold_plays_no_part(tmp_path, demo_set, monkeypatch):
         seen.extend(case.case_id for case in dataset.cases)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uxnet_eval.search.SearchData", stop)
+    monkeypatch.setattr("uxnet_eval.search.run.SearchData", stop)
     with pytest.raises(KeyboardInterrupt):
         run_search(write_config(tmp_path, demo_set, left_out_fold=1))
     assert held_out and sorted(seen) == sorted(

@@ -28,7 +28,7 @@ def search(
     Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
     """
     from ..config.overrides import parse_overrides
-    from ..search import run_search
+    from ..search.run import run_search
 
     folder = run_search(config, output=output, overrides=parse_overrides(settings or []))
     typer.echo(f"results are in {folder}; next: uxnet export {folder} -o genotype.json")

@@ -137,7 +137,7 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         for index, word in enumerate(words)
         if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
     ]
-    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
+    commands = {"search", "uxnet_eval.search.run", "train"} & set(words[starts[0] :]) if starts else set()
     if not commands:
         return None
     for index, word in enumerate(words):

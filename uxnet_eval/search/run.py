@@ -22,19 +22,19 @@ from search_space.errors import UserError
 from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
-from .config.search import RunConfig, find_dataset
-from .data import SearchData, split_cases
-from .dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
-from .dataset.msd import Dataset, read_dataset
-from .nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
-from .recipe.deep_supervision import supervised_nodes
-from .recipe.epochs import Validations
-from .recipe.precision import channels_last, resolve_device, resolve_precision
-from .recipe.progress import SearchProgress
-from .runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
-from .runs.search_record import SearchRecord, named
-from .search_reporting import SearchReporter
-from .segmentation import SegmentationModule
+from ..config.search import RunConfig, find_dataset
+from ..data import SearchData, split_cases
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
+from ..dataset.msd import Dataset, read_dataset
+from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
+from ..recipe.deep_supervision import supervised_nodes
+from ..recipe.epochs import Validations
+from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from ..recipe.progress import SearchProgress
+from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
+from ..runs.search_record import SearchRecord, named
+from ..search_reporting import SearchReporter
+from ..segmentation import SegmentationModule
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip

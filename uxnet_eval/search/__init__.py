@@ -1,0 +1,1 @@
+"""One search: data, module, run, reporting and export."""
