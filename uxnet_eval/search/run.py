@@ -23,7 +23,6 @@ from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
 from ..config.search import RunConfig, find_dataset
-from ..data import SearchData, split_cases
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
@@ -35,6 +34,7 @@ from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, op
 from ..runs.search_record import SearchRecord, named
 from ..search_reporting import SearchReporter
 from ..segmentation import SegmentationModule
+from .data import SearchData, split_cases
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip

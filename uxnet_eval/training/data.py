@@ -10,10 +10,10 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Subset
 
 from ..config.training import TrainConfig
-from ..data import whole_case_loader
 from ..dataset.msd import Case, Dataset
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory
+from ..search.data import whole_case_loader
 
 MEMORY_SHARE = 0.4
 """Prepared cases are kept in memory if they take less than this share of what is free, else in the cache folder."""

@@ -17,11 +17,11 @@ from torch.utils.data import DataLoader
 
 from search_space.errors import UserError
 
-from .config.plan import Plan
-from .dataset.check import too_few_cases
-from .dataset.msd import Case, Dataset
-from .preprocessing.patch_stream import PatchStream
-from .preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
+from ..config.plan import Plan
+from ..dataset.check import too_few_cases
+from ..dataset.msd import Case, Dataset
+from ..preprocessing.patch_stream import PatchStream
+from ..preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
 
 __all__ = ["PatchStream", "PreparedCases", "SearchData", "Split", "split_cases", "whole_case_loader"]
 
