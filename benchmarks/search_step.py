@@ -27,7 +27,7 @@ from search_space.kernels.convolution import plain_operations
 from strategies import SparseDARTS
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.recipe.precision import channels_last
-from uxnet_eval.segmentation import SegmentationModule
+from uxnet_eval.search.module import SegmentationModule
 
 from .device import the_device
 from .noise import NUM_CLASSES, NoiseStream

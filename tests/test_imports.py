@@ -27,7 +27,7 @@ MAY_IMPORT_NNI = (
     "uxnet_eval/nni_guards/",
     "uxnet_eval/launch.py",
     "uxnet_eval/search/run.py",  # a trial hands the strategy to NNI's engine
-    "uxnet_eval/segmentation.py",  # the strategies want NNI's Lightning module
+    "uxnet_eval/search/module.py",  # the strategies want NNI's Lightning module
 )
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
 
-from .config.plan import Plan
-from .recipe.deep_supervision import supervised_loss
-from .recipe.precision import channels_last
-from .recipe.validation import foreground_dice, segment
+from ..config.plan import Plan
+from ..recipe.deep_supervision import supervised_loss
+from ..recipe.precision import channels_last
+from ..recipe.validation import foreground_dice, segment
 
 
 class SegmentationModule(LightningModule):
