@@ -32,9 +32,9 @@ from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
 from ..runs.search_record import SearchRecord, named
-from ..search_reporting import SearchReporter
 from .data import SearchData, split_cases
 from .module import SegmentationModule
+from .reporting import SearchReporter
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip

@@ -22,13 +22,13 @@ from strategies.gates import decided_share
 from strategies.pruning import RescueWarning
 from strategies.sparse_darts import SparseDARTS
 
-from .config.plan import Plan
-from .nni_guards import report_final, report_intermediate, resume_intermediate_sequence
-from .recipe.precision import autocast
-from .recipe.validation import foreground_dice, segment
-from .report.live import LiveReport, ValidationCases, architecture_picture
-from .runs.folder import RESULT_NAME
-from .runs.search_record import SearchRecord, named, write_json
+from ..config.plan import Plan
+from ..nni_guards import report_final, report_intermediate, resume_intermediate_sequence
+from ..recipe.precision import autocast
+from ..recipe.validation import foreground_dice, segment
+from ..report.live import LiveReport, ValidationCases, architecture_picture
+from ..runs.folder import RESULT_NAME
+from ..runs.search_record import SearchRecord, named, write_json
 
 logger = logging.getLogger(__name__)
 
