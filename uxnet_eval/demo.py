@@ -16,13 +16,13 @@ from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
 from .experiment_progress import report_url, wait_until_done
 from .experiments import find_experiment
-from .export import export_genotype
 from .launch import launch, stop
 from .networks.checkpoint import load_model
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
 from .runs.folder import RESULT_NAME
+from .search.export import export_genotype
 from .training.train import run_training
 
 EXPERIMENT = Path("experiments/demo.yml")

@@ -37,7 +37,7 @@ def export(
     Example: uxnet export runs/first -o genotype.json --prune-threshold 0.6
     """
     refuse_existing(output, force)
-    from ..export import export_genotype
+    from ..search.export import export_genotype
 
     genotype, record = export_genotype(source, prune_threshold=prune_threshold, trial=trial, by=by)
     genotype.save(output)
