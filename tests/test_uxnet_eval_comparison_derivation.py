@@ -15,7 +15,7 @@ from search_space.errors import UserError
 from search_space.presets import default_operation, unet_edges
 from uxnet_eval import cli
 from uxnet_eval.architectures.controls import control_genotype
-from uxnet_eval.comparison.derivation import architecture_choice, derive_genotypes
+from uxnet_eval.search.derivation import architecture_choice, derive_genotypes
 from uxnet_eval.search.export import export_genotype
 
 

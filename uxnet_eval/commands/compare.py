@@ -102,7 +102,7 @@ def derive(
 
     Example: uxnet derive EXPERIMENT_ID -o genotypes/mine
     """
-    from ..comparison.derivation import THRESHOLDS, architecture_choice, derive_genotypes, write_genotypes
+    from ..search.derivation import THRESHOLDS, architecture_choice, derive_genotypes, write_genotypes
 
     genotypes, notes = derive_genotypes(
         sources,
