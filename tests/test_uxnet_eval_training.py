@@ -13,7 +13,7 @@ from search_space import UserError
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.networks.checkpoint import load_model
 from uxnet_eval.training.reporting import TrainReporter
-from uxnet_eval.training.train import run_training
+from uxnet_eval.training.run import run_training
 
 
 def write_config(folder: Path, dataset: Path, **train) -> Path:

@@ -23,7 +23,7 @@ from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
 from .runs.folder import RESULT_NAME
 from .search.export import export_genotype
-from .training.train import run_training
+from .training.run import run_training
 
 EXPERIMENT = Path("experiments/demo.yml")
 TRAINING = Path("experiments/demo.train.run.yml")

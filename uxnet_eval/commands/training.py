@@ -39,7 +39,7 @@ def train(
     Example: uxnet train --config experiments/hippocampus.train.run.yml --architecture genotype.json --output runs/trained
     """
     from ..config.overrides import parse_overrides
-    from ..training.train import run_training
+    from ..training.run import run_training
 
     folder = run_training(
         config, output=output, architecture=architecture, overrides=parse_overrides(settings or [])
