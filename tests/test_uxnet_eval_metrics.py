@@ -11,7 +11,7 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surf
 from monai.networks.utils import one_hot
 from scipy.ndimage import gaussian_filter
 
-from uxnet_eval.metrics import ClassScore, score_case
+from uxnet_eval.evaluation.metrics import ClassScore, score_case
 
 
 def mask(shape: tuple[int, ...], *boxes: tuple[slice | int, ...]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """``uxnet evaluate``: scores a folder of predicted label maps against their references, from the files alone.
 
 The predictions may come from any program; what counts is their file names and that they lie on the grid of the
-references. :mod:`uxnet_eval.metrics` says what is measured and how empty masks count.
+references. :mod:`uxnet_eval.evaluation.metrics` says what is measured and how empty masks count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from search_space.errors import UserError
 
 from .dataset.label_folder import dataset_of_labels, label_files, match_cases, prediction_mismatch, read_label
 from .dataset.msd import Dataset
-from .metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
+from .evaluation.metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
 from .scores import read_cases, score_cases, summarise
 
 __all__ = [

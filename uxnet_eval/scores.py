@@ -14,7 +14,7 @@ from scipy.stats import bootstrap
 
 from search_space.errors import UserError
 
-from .metrics import DEFAULT_TOLERANCE_MM, score_case
+from .evaluation.metrics import DEFAULT_TOLERANCE_MM, score_case
 
 METRICS = ("dice", "hd95_mm", "nsd", "reference_volume_mm3", "predicted_volume_mm3")
 COLUMNS = ("case_id", "class", *METRICS)
@@ -31,7 +31,7 @@ def score_cases(
 
     Args:
         cases: case id, reference (*S), prediction (*S) and spacing_mm of each case; see
-            :func:`uxnet_eval.metrics.score_case`. Taken one at a time, so it may be a generator. To get the
+            :func:`uxnet_eval.evaluation.metrics.score_case`. Taken one at a time, so it may be a generator. To get the
             numbers of ``uxnet evaluate``, give arrays in the grid of the case's file.
         class_names: background first.
         tolerance_mm: of the surface Dice.

@@ -10,7 +10,7 @@ from nibabel.affines import voxel_sizes
 
 from ..dataset.msd import Dataset, load_image, load_label
 from ..evaluate import Evaluation
-from ..metrics import EMPTY_POLICY
+from ..evaluation.metrics import EMPTY_POLICY
 from ..networks.checkpoint import LoadedModel
 from ..prediction import predict_prepared
 from ..preprocessing.prepared_cases import PreparedCases
