@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from search_space import Genotype
-from uxnet_eval.scores import COLUMNS, summarise
+from uxnet_eval.evaluation.scores import COLUMNS, summarise
 
 CLASSES = ("anterior", "posterior")
 

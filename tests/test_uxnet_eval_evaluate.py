@@ -28,7 +28,7 @@ from uxnet_eval.evaluate import (
     summarise,
     write_evaluation,
 )
-from uxnet_eval.scores import COLUMNS
+from uxnet_eval.evaluation.scores import COLUMNS
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
 VOXEL_MM3 = 6.0

@@ -23,13 +23,13 @@ from stand_in_model import StandInModel, raw_plan, threshold_network
 from search_space.errors import UserError
 from uxnet_eval.dataset.msd import load_image, load_label, read_dataset
 from uxnet_eval.evaluate import evaluate_folders
+from uxnet_eval.evaluation.scores import score_cases
 from uxnet_eval.prediction import label_map
 from uxnet_eval.prediction.case_prediction import predict_case
 from uxnet_eval.prediction.folder_prediction import PredictionOutcome, predict_folder, refuse_output
 from uxnet_eval.prediction.label_map import OutputError, write_label_map
 from uxnet_eval.prediction.scans import find_scans
 from uxnet_eval.prediction.windows import WindowSettings
-from uxnet_eval.scores import score_cases
 
 MODEL = StandInModel(threshold_network(500), raw_plan((1, 1, 1), (8, 8, 8)))
 

@@ -26,7 +26,7 @@ from search_space.errors import UserError
 from .dataset.label_folder import dataset_of_labels, label_files, match_cases, prediction_mismatch, read_label
 from .dataset.msd import Dataset
 from .evaluation.metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
-from .scores import read_cases, score_cases, summarise
+from .evaluation.scores import read_cases, score_cases, summarise
 
 __all__ = [
     "Evaluation",
@@ -46,7 +46,7 @@ _PACKAGES = ("uxnet-search", "monai", "torch", "numpy", "scipy", "nibabel")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table of :func:`uxnet_eval.scores.score_cases`, and what goes into ``summary.json``."""
+    """The table of :func:`uxnet_eval.evaluation.scores.score_cases`, and what goes into ``summary.json``."""
 
     cases: pd.DataFrame
     summary: dict[str, Any]

@@ -15,9 +15,9 @@ import yaml
 from search_space.errors import UserError
 
 from ..evaluate import CASES_FILE
+from ..evaluation.scores import read_cases
 from ..experiments import ExperimentRecord, find_experiment, known_experiments, read_experiment
 from ..runs.folder import CONFIG_NAME, RESULT_NAME
-from ..scores import read_cases
 from ..training.reporting import CURVES_NAME
 
 GENOTYPE_NAME = "genotype.json"

@@ -17,7 +17,10 @@ def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     file = folder / CASES_FILE
     if not file.exists():
         return None
-    from ..scores import METRICS, read_cases  # deferred: it takes seconds, and a search needs it not
+    from ..evaluation.scores import (  # deferred: it takes seconds, and a search needs it not
+        METRICS,
+        read_cases,
+    )
 
     try:
         table = read_cases(file)

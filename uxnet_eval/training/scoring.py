@@ -11,11 +11,11 @@ from nibabel.affines import voxel_sizes
 from ..dataset.msd import Dataset, load_image, load_label
 from ..evaluate import Evaluation
 from ..evaluation.metrics import EMPTY_POLICY
+from ..evaluation.scores import score_cases, summarise
 from ..networks.checkpoint import LoadedModel
 from ..prediction import predict_prepared
 from ..preprocessing.prepared_cases import PreparedCases
 from ..report.live import ValidationCases
-from ..scores import score_cases, summarise
 
 
 def score_model(

@@ -14,7 +14,7 @@ from scipy.stats import bootstrap
 
 from search_space.errors import UserError
 
-from .evaluation.metrics import DEFAULT_TOLERANCE_MM, score_case
+from .metrics import DEFAULT_TOLERANCE_MM, score_case
 
 METRICS = ("dice", "hd95_mm", "nsd", "reference_volume_mm3", "predicted_volume_mm3")
 COLUMNS = ("case_id", "class", *METRICS)
