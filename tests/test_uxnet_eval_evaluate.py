@@ -17,10 +17,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from search_space.errors import UserError
-from uxnet_eval import cli, evaluate
+from uxnet_eval import cli
 from uxnet_eval.dataset.label_folder import parse_labels
 from uxnet_eval.dataset.msd import load_label, read_dataset
-from uxnet_eval.evaluate import (
+from uxnet_eval.evaluation import folders as evaluate
+from uxnet_eval.evaluation.folders import (
     evaluate_folders,
     read_cases,
     refuse_output,

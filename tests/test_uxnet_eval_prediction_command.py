@@ -22,7 +22,7 @@ from uxnet_eval import cli
 from uxnet_eval.architectures.architecture import find_architecture
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.msd import Dataset, read_dataset
-from uxnet_eval.evaluate import evaluate_folders
+from uxnet_eval.evaluation.folders import evaluate_folders
 from uxnet_eval.networks.build import build_network
 from uxnet_eval.networks.checkpoint import load_model, save_model
 from uxnet_eval.preprocessing.prepared_cases import PreparedCases

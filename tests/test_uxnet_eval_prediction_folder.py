@@ -22,7 +22,7 @@ from stand_in_model import StandInModel, raw_plan, threshold_network
 
 from search_space.errors import UserError
 from uxnet_eval.dataset.msd import load_image, load_label, read_dataset
-from uxnet_eval.evaluate import evaluate_folders
+from uxnet_eval.evaluation.folders import evaluate_folders
 from uxnet_eval.evaluation.scores import score_cases
 from uxnet_eval.prediction import label_map
 from uxnet_eval.prediction.case_prediction import predict_case

@@ -61,10 +61,10 @@ def evaluate(
         raise typer.BadParameter("give either --references DIR or --dataset DATA")
     if dataset is not None and label:
         raise typer.BadParameter("--label is for --references; a data set names its classes itself")
-    from .. import evaluate as evaluation
     from ..config.search import find_dataset
     from ..dataset.label_folder import parse_labels
     from ..dataset.msd import read_dataset
+    from ..evaluation import folders as evaluation
 
     evaluation.refuse_output(output, force)
     truth = references if dataset is None else read_dataset(find_dataset(dataset))

@@ -14,7 +14,7 @@ import yaml
 
 from search_space.errors import UserError
 
-from ..evaluate import CASES_FILE
+from ..evaluation.folders import CASES_FILE
 from ..evaluation.scores import read_cases
 from ..experiments import ExperimentRecord, find_experiment, known_experiments, read_experiment
 from ..runs.folder import CONFIG_NAME, RESULT_NAME

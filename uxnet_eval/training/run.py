@@ -22,7 +22,7 @@ from search_space.errors import UserError
 from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
-from ..evaluate import mean_dice_line, write_evaluation
+from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model, read_tensors
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..recipe.epochs import EpochSeeds, Validations

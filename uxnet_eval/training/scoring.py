@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from ..dataset.msd import Dataset, load_image, load_label
-from ..evaluate import Evaluation
+from ..evaluation.folders import Evaluation
 from ..evaluation.metrics import EMPTY_POLICY
 from ..evaluation.scores import score_cases, summarise
 from ..networks.checkpoint import LoadedModel

@@ -23,10 +23,16 @@ from rich.table import Table
 
 from search_space.errors import UserError
 
-from .dataset.label_folder import dataset_of_labels, label_files, match_cases, prediction_mismatch, read_label
-from .dataset.msd import Dataset
-from .evaluation.metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
-from .evaluation.scores import read_cases, score_cases, summarise
+from ..dataset.label_folder import (
+    dataset_of_labels,
+    label_files,
+    match_cases,
+    prediction_mismatch,
+    read_label,
+)
+from ..dataset.msd import Dataset
+from .metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
+from .scores import read_cases, score_cases, summarise
 
 __all__ = [
     "Evaluation",
