@@ -15,7 +15,7 @@ import yaml
 from search_space import Genotype, SearchSpaceConfig, UXNet
 from search_space.grid import Grid
 from uxnet_eval.experiments import find_experiment
-from uxnet_eval.launch import stop
+from uxnet_eval.nni_experiments.launch import stop
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ MAY_IMPORT_NNI = (
     "search_space/space.py",
     "strategies/",
     "uxnet_eval/nni_guards/",
-    "uxnet_eval/launch.py",
+    "uxnet_eval/nni_experiments/launch.py",
     "uxnet_eval/search/run.py",  # a trial hands the strategy to NNI's engine
     "uxnet_eval/search/module.py",  # the strategies want NNI's Lightning module
 )

@@ -42,7 +42,7 @@ def uxnet(*arguments: str | Path, prelude: str = "") -> subprocess.CompletedProc
 
 
 class Launched:
-    """What :func:`uxnet_eval.launch.launch` returns, as far as the command line looks at it."""
+    """What :func:`uxnet_eval.nni_experiments.launch.launch` returns, as far as the command line looks at it."""
 
     experiment_id, url, folder = "AbCd1234", "http://127.0.0.1:9000", Path("nni/AbCd1234")
 

@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from search_space.errors import UserError
-from uxnet_eval import launch as launching
 from uxnet_eval.experiment_progress import best_score, time_left
 from uxnet_eval.experiments import ExperimentRecord, TrialRecord, find_experiment
-from uxnet_eval.launch import Launched, launch, resume, stop, wait_until_done
+from uxnet_eval.nni_experiments import launch as launching
+from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
 
 ROOT = Path(__file__).parents[1]
 PORTS = range(18110, 18200)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from search_space.errors import UserError
 from uxnet_eval import cli
-from uxnet_eval import launch as launching
-from uxnet_eval.launch import Launched
+from uxnet_eval.nni_experiments import launch as launching
+from uxnet_eval.nni_experiments.launch import Launched
 from uxnet_eval.report import find_source, live
 from uxnet_eval.report.live import LiveReport
 from uxnet_eval.report.page import page_data

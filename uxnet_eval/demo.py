@@ -16,8 +16,8 @@ from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
 from .experiment_progress import report_url, wait_until_done
 from .experiments import find_experiment
-from .launch import launch, stop
 from .networks.checkpoint import load_model
+from .nni_experiments.launch import launch, stop
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings

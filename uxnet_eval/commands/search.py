@@ -78,7 +78,7 @@ def launch(
         raise typer.BadParameter(
             "--experiment-dir is for a new experiment; one that is resumed keeps its folder"
         )
-    from .. import launch as launching
+    from ..nni_experiments import launch as launching
 
     if experiment is not None:
         started = launching.launch(

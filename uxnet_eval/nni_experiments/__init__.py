@@ -1,0 +1,1 @@
+"""NNI experiments: starting them, and reading what they recorded."""
