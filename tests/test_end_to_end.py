@@ -14,8 +14,8 @@ import yaml
 
 from search_space import Genotype, SearchSpaceConfig, UXNet
 from search_space.grid import Grid
-from uxnet_eval.experiments import find_experiment
 from uxnet_eval.nni_experiments.launch import stop
+from uxnet_eval.nni_experiments.records import find_experiment
 
 pytestmark = pytest.mark.slow
 

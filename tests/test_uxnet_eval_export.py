@@ -14,7 +14,7 @@ import pytest
 
 from search_space.errors import UserError
 from search_space.genotype import Genotype
-from uxnet_eval.experiments import find_experiment
+from uxnet_eval.nni_experiments.records import find_experiment
 from uxnet_eval.search.export import export_genotype
 
 # A search on the grid of 3 levels: N0.0 N0.1 N0.2 (encoder), N1.0 N1.1, N2.0 (output).

@@ -18,9 +18,9 @@ import yaml
 
 from search_space.errors import UserError
 from uxnet_eval.experiment_progress import best_score, time_left
-from uxnet_eval.experiments import ExperimentRecord, TrialRecord, find_experiment
 from uxnet_eval.nni_experiments import launch as launching
 from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
+from uxnet_eval.nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
 
 ROOT = Path(__file__).parents[1]
 PORTS = range(18110, 18200)
@@ -137,7 +137,7 @@ def test_without_the_guard_nni_swaps_them(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from uxnet_eval import experiments
+    from uxnet_eval.nni_experiments import records as experiments
 
     monkeypatch.setattr(experiments, "_warned_trials", set())
     swapped = pair["unguarded"].trials()

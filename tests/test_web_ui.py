@@ -16,9 +16,9 @@ import yaml
 from chromium import Page, browser, open_report
 
 from search_space.grid import Grid
-from uxnet_eval.experiments import ExperimentRecord, find_experiment
 from uxnet_eval.nni_experiments import launch as launching
 from uxnet_eval.nni_experiments.launch import launch, stop, wait_until_done
+from uxnet_eval.nni_experiments.records import ExperimentRecord, find_experiment
 from uxnet_eval.report import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -15,9 +15,9 @@ from .dataset.demo_data import make_demo_data
 from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
 from .experiment_progress import report_url, wait_until_done
-from .experiments import find_experiment
 from .networks.checkpoint import load_model
 from .nni_experiments.launch import launch, stop
+from .nni_experiments.records import find_experiment
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings

@@ -16,7 +16,7 @@ from search_space.errors import UserError
 
 from ..evaluation.folders import CASES_FILE
 from ..evaluation.scores import read_cases
-from ..experiments import ExperimentRecord, find_experiment, known_experiments, read_experiment
+from ..nni_experiments.records import ExperimentRecord, find_experiment, known_experiments, read_experiment
 from ..runs.folder import CONFIG_NAME, RESULT_NAME
 from ..training.reporting import CURVES_NAME
 

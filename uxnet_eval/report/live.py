@@ -19,7 +19,7 @@ from nibabel.affines import voxel_sizes
 from torch import Tensor
 
 from ..drawing import draw_search, pixels
-from ..experiments import read_experiment
+from ..nni_experiments.records import read_experiment
 from ..runs.overlay_picture import Plane, cut_planes, paint_planes
 from ..runs.overlays import Overlay, best_median_worst, replace_file, write_overlays
 from ..runs.search_record import SearchRecord

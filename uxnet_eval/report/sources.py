@@ -10,7 +10,13 @@ from typing import Any
 
 from search_space.errors import UserError
 
-from ..experiments import ExperimentRecord, TrialRecord, find_experiment, known_experiments, read_experiment
+from ..nni_experiments.records import (
+    ExperimentRecord,
+    TrialRecord,
+    find_experiment,
+    known_experiments,
+    read_experiment,
+)
 from ..runs.folder import CHECKPOINT_NAME, CONFIG_NAME
 from ..runs.overlays import FOLDER as OVERLAYS
 from ..runs.overlays import INDEX, read_overlays

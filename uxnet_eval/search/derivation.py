@@ -13,7 +13,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 
 from ..architectures.controls import with_unet_edges, with_unet_operations
-from ..experiments import find_experiment, read_experiment
+from ..nni_experiments.records import find_experiment, read_experiment
 from ..runs.search_record import FILE_NAME, SearchRecord
 
 THRESHOLDS = (0.5, 0.6, 0.75, 0.9)

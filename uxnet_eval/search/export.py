@@ -13,7 +13,7 @@ from pathlib import Path
 from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
-from ..experiments import ExperimentRecord, TrialRecord, find_experiment, read_experiment
+from ..nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment, read_experiment
 from ..runs.folder import RESULT_NAME
 from ..runs.search_record import FILE_NAME, SearchRecord
 
