@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from search_space.errors import UserError
-from uxnet_eval.experiment_progress import best_score, time_left
 from uxnet_eval.nni_experiments import launch as launching
 from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
+from uxnet_eval.nni_experiments.progress import best_score, time_left
 from uxnet_eval.nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -292,7 +292,7 @@ def test_ctrl_c_while_watching_says_that_the_experiment_goes_on(
     def interrupted(_experiment_id: str) -> ExperimentRecord:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uxnet_eval.experiment_progress.find_experiment", interrupted)
+    monkeypatch.setattr("uxnet_eval.nni_experiments.progress.find_experiment", interrupted)
     with pytest.raises(KeyboardInterrupt):
         wait_until_done("abcdefgh")
     assert "abcdefgh goes on. Stop it with: nnictl stop abcdefgh" in capsys.readouterr().err

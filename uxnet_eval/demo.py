@@ -14,9 +14,9 @@ from search_space.errors import UserError
 from .dataset.demo_data import make_demo_data
 from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
-from .experiment_progress import report_url, wait_until_done
 from .networks.checkpoint import load_model
 from .nni_experiments.launch import launch, stop
+from .nni_experiments.progress import report_url, wait_until_done
 from .nni_experiments.records import find_experiment
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans

@@ -21,8 +21,8 @@ import yaml
 
 from search_space.errors import UserError
 
-from ..experiment_progress import wait_until_done
 from ..nni_guards import check_experiment_config, check_stored_config, manager_environment
+from .progress import wait_until_done
 from .records import find_experiment, known_experiments, manager_status
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from search_space.errors import UserError
 
-from .nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
+from .records import ExperimentRecord, TrialRecord, find_experiment
 
 ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 """Statuses of a trial that runs no more."""
