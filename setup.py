@@ -16,7 +16,6 @@ setup(
     license="MIT",
     packages=find_packages(include=["search_space*", "strategies*", "uxnet_eval*"]),
     package_data={
-        "uxnet_eval": ["*.js"],
         "uxnet_eval.nni_guards": ["*.js"],
         "uxnet_eval.report": ["assets/*"],
     },

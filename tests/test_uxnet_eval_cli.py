@@ -123,7 +123,7 @@ def test_user_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
 
 def test_surprise_keeps_its_traceback() -> None:
     run = uxnet(
-        "check", "DATA", prelude="import uxnet_eval.config.search as r; r.find_dataset = lambda data: 1 / 0"
+        "check", "DATA", prelude="import uxnet_eval.dataset.find as r; r.find_dataset = lambda data: 1 / 0"
     )
     assert run.returncode == 1
     assert "Traceback (most recent call last)" in run.stderr

@@ -21,8 +21,11 @@ from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.dataset.msd import Case, Dataset, load_image, load_label, read_dataset
 from uxnet_eval.preprocessing.case_grid import CaseGrid
+from uxnet_eval.preprocessing.patch_stream import PatchStream
+from uxnet_eval.preprocessing.prepared_cases import PreparedCases
 from uxnet_eval.preprocessing.transforms import restore_label
-from uxnet_eval.search.data import PatchStream, PreparedCases, SearchData, split_cases, whole_case_loader
+from uxnet_eval.preprocessing.whole_cases import whole_case_loader
+from uxnet_eval.search.data import SearchData, split_cases
 
 PLAN = Plan(spacing_mm=(1, 1, 1), patch_size=(16, 16, 16), strides=((2, 2, 2),), batch_size=2)
 PLAN_2D = Plan(spatial_dims=2, spacing_mm=(1, 1), patch_size=(16, 48), strides=((2, 2),), batch_size=3)

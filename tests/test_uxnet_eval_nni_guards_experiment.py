@@ -150,7 +150,7 @@ def test_search_space_fits_the_run_configuration(tmp_path: Path) -> None:
         ),
         (
             {"seed": [0]},
-            "python -m uxnet_eval.search.run --config=absent.run.yml",
+            "python -m uxnet_eval.search --config=absent.run.yml",
             "absent.run.yml: cannot be read",
         ),
     ],

@@ -16,7 +16,22 @@ from typing import Annotated
 try:
     import typer
 
-    from .commands import architecture, compare, data, network, prediction, search, training
+    from .commands import (
+        check,
+        compare,
+        demo,
+        demo_data,
+        derive,
+        draw,
+        evaluate,
+        export,
+        launch,
+        plan,
+        predict,
+        report,
+        search,
+        train,
+    )
 except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
     sys.exit(
         f"uxnet: error: {sys.executable} has no package '{error.name}'; activate the environment that the project "
@@ -35,19 +50,19 @@ app = typer.Typer(
 )
 # In the order of --help.
 for _panel, _name, _command in (
-    ("Data", "check", data.check),
-    ("Data", "plan", data.plan),
-    ("Data", "demo-data", data.demo_data),
+    ("Data", "check", check.check),
+    ("Data", "plan", plan.plan),
+    ("Data", "demo-data", demo_data.demo_data),
     ("Search", "search", search.search),
-    ("Search", "launch", search.launch),
-    ("Search", "demo", search.demo),
-    ("Architecture", "export", architecture.export),
-    ("Architecture", "derive", compare.derive),
-    ("Architecture", "draw", architecture.draw),
-    ("Architecture", "report", architecture.report),
-    ("Network", "train", training.train),
-    ("Network", "predict", prediction.predict),
-    ("Network", "evaluate", network.evaluate),
+    ("Search", "launch", launch.launch),
+    ("Search", "demo", demo.demo),
+    ("Architecture", "export", export.export),
+    ("Architecture", "derive", derive.derive),
+    ("Architecture", "draw", draw.draw),
+    ("Architecture", "report", report.report),
+    ("Network", "train", train.train),
+    ("Network", "predict", predict.predict),
+    ("Network", "evaluate", evaluate.evaluate),
     ("Network", "compare", compare.compare),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)

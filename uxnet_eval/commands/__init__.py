@@ -1,1 +1,1 @@
-"""The commands of ``uxnet``, by what they work on. Each imports its modules when it runs."""
+"""The commands of ``uxnet``: one file for each, of its name. Each imports its modules when it runs."""

@@ -1,26 +1,19 @@
-"""The run configuration: one YAML file (``X.run.yml``) that says all about one search.
+"""The run configuration of a search: one YAML file (``X.run.yml``) that says all about it.
 
-NNI's parameters of a trial override its values by name (:meth:`RunFile.override`). What it shares with the
-configuration of a training is :class:`RunFile`.
+NNI's parameters of a trial override its values by name (:meth:`.run_file.RunFile.override`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import Field, model_validator
-from typing_extensions import Self
 
 from search_space import SearchSpaceConfig
-from search_space.errors import UserError, nearest
 from search_space.strict import StrictConfig
 
 from ..dataset.folds import NUM_FOLDS
-from .plan import Plan
+from .run_file import RunFile, RuntimeSettings
 
 
 class SpaceSettings(StrictConfig):
@@ -91,93 +84,6 @@ class SearchSettings(StrictConfig):
     """Of the split, the patches and the network's start."""
 
 
-class RuntimeSettings(StrictConfig):
-    """Where and how it is computed."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """``auto``: the GPU where there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto``: bfloat16 where the processor or GPU has instructions for it."""
-    channels_last: bool = True
-    """Memory layout with the channels innermost: the same numbers, faster convolutions."""
-    num_workers: int = Field(1, ge=0)
-    """Background threads that prepare batches; 0 prepares them in the training thread."""
-    num_threads: int | None = Field(None, ge=1)
-    """Threads of PyTorch on the CPU; None: all cores."""
-
-
-class RunFile(StrictConfig):
-    """What the configurations of all runs have in common: the data, the plan for it, sections of settings."""
-
-    dataset: str
-    """A folder in MSD layout: absolute, relative to this file or to the current folder, or below a data root
-    (``UXNET_DATA``, else ``data/`` or ``../shared/data``)."""
-    output: str | None = None
-    """Folder of the results when run by hand; an NNI trial writes to its own."""
-    plan: Plan
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The configuration in a YAML file.
-
-        Raises:
-            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad value.
-        """
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); make one with uxnet plan") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-        return cls.from_values(values, source=str(path))
-
-    @classmethod
-    def from_values(cls, values: Any, source: str) -> Self:
-        """The configuration of a file's content; :meth:`parse` unless a subclass reads other files too."""
-        return cls.parse(values, source=source)  # type: ignore[no-any-return]
-
-    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
-        """This configuration with values replaced by name, wherever the name stands.
-
-        Args:
-            parameters: for example ``{"sparsity_weight": 0.5, "seed": 2}``.
-            source: the beginning of an error message.
-
-        Raises:
-            UserError: if a name is no setting, or its value is not allowed.
-        """
-        values = self.model_dump()
-        sections = self._sections()
-        homes = {name: values for name in values if name not in dict(sections)}
-        homes |= {name: values[section] for section, model in sections for name in model.model_fields}
-        for name, value in parameters.items():
-            if name not in homes:
-                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, homes)}")
-            homes[name][name] = value
-        return self.parse(values, source=source)  # type: ignore[no-any-return]
-
-    def to_yaml(self) -> str:
-        """The resolved configuration, every value spelled out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-
-    def check_files(self, beside: Path | None = None) -> None:
-        """Raises :class:`UserError` if a file or folder that is named here is not there.
-
-        Args:
-            beside: the configuration's own folder.
-        """
-        find_dataset(self.dataset, beside)
-
-    @classmethod
-    def _sections(cls) -> list[tuple[str, type[StrictConfig]]]:
-        return [
-            (name, field.annotation)
-            for name, field in cls.model_fields.items()
-            if isinstance(field.annotation, type) and issubclass(field.annotation, StrictConfig)
-        ]
-
-
 class RunConfig(RunFile):
     """One search: the data, the plan for it, the space, the search and the machine."""
 
@@ -200,28 +106,3 @@ class RunConfig(RunFile):
             strides=self.plan.strides,
             **self.space.model_dump(),
         )
-
-
-def find_dataset(dataset: str, beside: Path | None = None) -> Path:
-    """The data set's folder.
-
-    Args:
-        dataset: as written in the run configuration.
-        beside: the configuration's own folder.
-
-    Raises:
-        UserError: if it lies in none of the places looked at, which are named.
-    """
-    if Path(dataset).is_absolute():
-        roots = [Path("/")]
-    else:
-        given = os.environ.get("UXNET_DATA")
-        roots = [*([beside] if beside else []), Path("."), *([Path(given)] if given else [])]
-        roots += [Path("data"), Path("../shared/data")]
-    for root in roots:
-        if (root / dataset).is_dir():
-            return (root / dataset).resolve()
-    raise UserError(
-        f"dataset '{dataset}' was not found in {', '.join(str(root) for root in roots)}; "
-        "put it there, or set UXNET_DATA to the folder that holds it"
-    )

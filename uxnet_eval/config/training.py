@@ -13,7 +13,8 @@ from search_space.strict import StrictConfig
 
 from ..architectures.architecture import check_architecture, find_architecture
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED
-from .search import RunConfig, RunFile, RuntimeSettings
+from .run_file import RunFile, RuntimeSettings
+from .search import RunConfig
 
 WIDTHS = ("base_channels", "parameters", "multiply_adds")
 DEFAULT_BASE_CHANNELS = 16

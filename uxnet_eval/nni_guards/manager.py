@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-LOOPBACK_SCRIPT = Path(__file__).parents[1] / "loopback.js"
+LOOPBACK_SCRIPT = Path(__file__).with_name("loopback.js")
 
 
 def manager_environment(loopback: bool = True) -> dict[str, str]:

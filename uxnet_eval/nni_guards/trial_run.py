@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_space.errors import UserError
 
-from ..config.search import RunConfig, RunFile
+from ..config.run_file import RunFile
+from ..config.search import RunConfig
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
@@ -137,7 +138,7 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         for index, word in enumerate(words)
         if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
     ]
-    commands = {"search", "uxnet_eval.search.run", "train"} & set(words[starts[0] :]) if starts else set()
+    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
     if not commands:
         return None
     for index, word in enumerate(words):

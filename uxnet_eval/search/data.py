@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader
 
 from search_space.errors import UserError
@@ -22,8 +20,7 @@ from ..dataset.check import too_few_cases
 from ..dataset.msd import Case, Dataset
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
-
-__all__ = ["PatchStream", "PreparedCases", "SearchData", "Split", "split_cases", "whole_case_loader"]
+from ..preprocessing.whole_cases import whole_case_loader
 
 MAX_VALIDATION_SHARE = 1 / 3
 """At most this share of the cases is held out, so that small sets leave enough to learn from."""
@@ -173,22 +170,3 @@ class SearchData(pl.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             num_ranks=trainer.world_size if trainer else 1,
         )
-
-
-def whole_case_loader(cases: PreparedCases) -> DataLoader:
-    """Whole preprocessed cases in their given order, one at a time.
-
-    A batch is ``image`` (1, C, *S) float32, ``label`` (1, 1, *S) int64, ``case_id`` (a string) and ``grid``, the
-    :class:`~uxnet_eval.preprocessing.case_grid.CaseGrid` that brings a prediction back onto the file's own grid.
-    """
-    return DataLoader(cases, batch_size=1, shuffle=False, collate_fn=_whole_case)
-
-
-def _whole_case(items: list[dict[str, Any]]) -> dict[str, Any]:
-    (item,) = items
-    return {
-        "image": item["image"][None].to(torch.float32),
-        "label": item["label"][None].to(torch.int64),
-        "case_id": item["case_id"],
-        "grid": item["grid"],
-    }

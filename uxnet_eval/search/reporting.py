@@ -26,9 +26,10 @@ from ..config.plan import Plan
 from ..nni_guards import report_final, report_intermediate, resume_intermediate_sequence
 from ..recipe.precision import autocast
 from ..recipe.validation import foreground_dice, segment
-from ..report.live import LiveReport, ValidationCases, architecture_picture
+from ..report.live import LiveReport, architecture_picture
 from ..runs.folder import RESULT_NAME
 from ..runs.search_record import SearchRecord, named, write_json
+from ..runs.validation_cases import ValidationCases
 
 logger = logging.getLogger(__name__)
 

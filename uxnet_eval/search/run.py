@@ -22,7 +22,8 @@ from search_space.errors import UserError
 from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 
-from ..config.search import RunConfig, find_dataset
+from ..config.search import RunConfig
+from ..dataset.find import find_dataset
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters

@@ -13,7 +13,7 @@ from ..config.training import TrainConfig
 from ..dataset.msd import Case, Dataset
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory
-from ..search.data import whole_case_loader
+from ..preprocessing.whole_cases import whole_case_loader
 
 MEMORY_SHARE = 0.4
 """Prepared cases are kept in memory if they take less than this share of what is free, else in the cache folder."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from search_space.errors import UserError
 
 from ..architectures.architecture import Architecture, find_architecture
-from ..config.search import find_dataset
 from ..config.training import TrainConfig
+from ..dataset.find import find_dataset
 from ..dataset.folds import split_fold
 from ..dataset.msd import Case, Dataset, read_dataset
 from ..networks.build import build_network, offers_deep_supervision

@@ -28,7 +28,7 @@ from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_paramet
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
-from ..report.live import LiveReport, ValidationCases
+from ..report.live import LiveReport
 from ..runs.folder import (
     CHECKPOINT_NAME,
     CONFIG_NAME,
@@ -38,6 +38,7 @@ from ..runs.folder import (
     open_run_folder,
 )
 from ..runs.search_record import write_json
+from ..runs.validation_cases import ValidationCases
 from .data import TrainData
 from .module import Diverged, TrainModule
 from .preparation import Training, prepare

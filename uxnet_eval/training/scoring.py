@@ -15,7 +15,7 @@ from ..evaluation.scores import score_cases, summarise
 from ..networks.checkpoint import LoadedModel
 from ..prediction import predict_prepared
 from ..preprocessing.prepared_cases import PreparedCases
-from ..report.live import ValidationCases
+from ..runs.validation_cases import ValidationCases
 
 
 def score_model(

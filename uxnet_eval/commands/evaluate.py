@@ -1,4 +1,4 @@
-"""Commands about networks and their predictions."""
+"""``uxnet evaluate``: scores of predictions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def evaluate(
         raise typer.BadParameter("give either --references DIR or --dataset DATA")
     if dataset is not None and label:
         raise typer.BadParameter("--label is for --references; a data set names its classes itself")
-    from ..config.search import find_dataset
+    from ..dataset.find import find_dataset
     from ..dataset.label_folder import parse_labels
     from ..dataset.msd import read_dataset
     from ..evaluation import folders as evaluation

@@ -1,4 +1,4 @@
-"""The command that segments new scans."""
+"""``uxnet predict``: label maps of new scans."""
 
 from __future__ import annotations
 

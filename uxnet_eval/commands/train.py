@@ -1,4 +1,4 @@
-"""The command that trains a network from scratch."""
+"""``uxnet train``: one network from scratch."""
 
 from __future__ import annotations
 

@@ -1,0 +1,29 @@
+"""``uxnet check``: what is broken in a data set."""
+
+from __future__ import annotations
+
+import typer
+
+from .console import Data, progress_bar
+
+
+def check(data: Data) -> None:
+    """Look at every case of a data set and list what is broken.
+
+    Prints one line per fault (the case, what was found, what was expected, what to do) and a summary.
+    Changes nothing. The exit code is 1 if there is a fault.
+
+    Example: uxnet check data/Task04_Hippocampus
+    """
+    from ..dataset.check import check_dataset
+    from ..dataset.find import find_dataset
+
+    folder = find_dataset(data)
+    with progress_bar("checking the cases") as progress:
+        faults = check_dataset(folder, progress=progress)
+    for fault in faults:
+        typer.echo(str(fault))
+    if faults:
+        typer.echo(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found")
+        raise typer.Exit(1)
+    typer.echo(f"{folder}: no fault found")
