@@ -16,7 +16,7 @@ from .network_step import prediction, train_step
 from .peak import matmul_peak
 from .search_part import times_of
 
-GENOTYPE = Path(__file__).parent / "results" / "hippocampus_genotype.json"
+GENOTYPE = Path(__file__).parents[1] / "experiments" / "results" / "hippocampus_genotype.json"
 
 
 @dataclass(frozen=True)

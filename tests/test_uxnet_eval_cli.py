@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import uxnet_eval
 from search_space import Genotype, presets
 from search_space.errors import UserError
 from uxnet_eval import cli
@@ -52,10 +52,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
     """Replaces the functions behind the commands; what they were called with."""
     seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
     for module_name, function in (
-        ("search", "run_search"),
+        ("search.run", "run_search"),
         ("drawing", "draw_genotype_file"),
         ("demo", "run_demo"),
-        ("demo_data", "make_demo_data"),
+        ("dataset.demo_data", "make_demo_data"),
     ):
 
         def record(*args: Any, _name: str = function, **kwargs: Any) -> None:
@@ -75,8 +75,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
         seen.append(("export_genotype", args, kwargs))
         return presets.get("unet", 3), None
 
-    replace_module(monkeypatch, "launch", {"launch": start, "resume": go_on})
-    replace_module(monkeypatch, "export", {"export_genotype": find})
+    replace_module(monkeypatch, "nni_experiments.launch", {"launch": start, "resume": go_on})
+    replace_module(monkeypatch, "search.export", {"export_genotype": find})
     return seen
 
 
@@ -84,7 +84,8 @@ def replace_module(monkeypatch: pytest.MonkeyPatch, name: str, functions: dict[s
     module = ModuleType(f"uxnet_eval.{name}")
     vars(module).update(functions)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(uxnet_eval, name, module, raising=False)
+    package, _, leaf = module.__name__.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(package), leaf, module, raising=False)
 
 
 def invoke(*arguments: str) -> Any:
@@ -139,7 +140,7 @@ def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
 
 def test_interrupt_is_one_line_and_exit_code_130() -> None:
     prelude = (
-        "import os, signal\nimport uxnet_eval.config.search as r\n"
+        "import os, signal\nimport uxnet_eval.dataset.find as r\n"
         "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
     )
     run = uxnet("check", "DATA", prelude=prelude)
@@ -150,7 +151,7 @@ def test_interrupt_is_one_line_and_exit_code_130() -> None:
 def test_interrupted_trial_dies_of_the_signal() -> None:
     """NNI takes every exit code but 0 for a failure, and a signal for what it is."""
     prelude = (
-        "import os, signal\nimport uxnet_eval.config.search as r\n"
+        "import os, signal\nimport uxnet_eval.dataset.find as r\n"
         "os.environ |= {'NNI_PLATFORM': 'local', 'NNI_TRIAL_JOB_ID': 'abcde'}\n"
         "r.find_dataset = lambda data: os.kill(os.getpid(), signal.SIGINT)"
     )

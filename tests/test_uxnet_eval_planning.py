@@ -14,6 +14,7 @@ from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.planning import rules as planning
 from uxnet_eval.planning.fingerprint import AxisStatistics, ChannelIntensity, ClassSize, Fingerprint, measure
 from uxnet_eval.planning.rules import (
     make_plan,
@@ -22,7 +23,6 @@ from uxnet_eval.planning.rules import (
     target_spacing_mm,
     write_run_config,
 )
-from uxnet_eval.planning.rules import rules as planning
 
 ALL, IN_PLANE = (2, 2, 2), (2, 2, 1)
 
