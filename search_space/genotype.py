@@ -7,50 +7,75 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from .errors import UserError, nearest
+from pydantic import Field, PlainValidator, StrictInt, ValidationError, field_serializer, model_validator
+from pydantic_core import ErrorDetails
+
+from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
 from .operations import KINDS, check_operation
+from .strict import StrictConfig
 
 FORMAT = "uxnet-genotype"
 VERSION = 1
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Per older version of the file, what turns its keys and values into those of the next version."""
+
+_SHAPE = "expected levels (integer), edges (list) and operations (object)"
 
 
-@dataclass(frozen=True)
-class Genotype:
-    """An architecture of the grid, reduced to what lives.
+def parse_layer(name: str) -> Layer:
+    """The layer of a name such as ``N1.0/normal``; raises :class:`UserError` for anything else."""
+    node, _, kind = name.partition("/")
+    if kind not in KINDS:
+        raise UserError(
+            f"'{name}' is not a layer; expected a name such as N1.0/normal (kinds: {', '.join(KINDS)})"
+        )
+    return Layer(Node.parse(node), kind)
 
-    Attributes:
-        levels: number of levels of the grid.
-        edges: the kept edges; each lies on a path from the input to the output node.
-        operations: the operation of every layer that is built, by layer (``N1.0/normal``).
-        provenance: where it comes from (data set, seed, threshold, gates, alphas, versions); free form.
 
-    Raises:
-        UserError: if an edge or layer is not of the grid, an edge is dead, the output is cut off, an operation
-            is missing, superfluous or unknown. Use :meth:`from_choices` to reduce a full set of choices.
+NamedEdge = Annotated[
+    Edge, PlainValidator(lambda edge: edge if isinstance(edge, Edge) else Edge.parse(str(edge)))
+]
+NamedLayer = Annotated[
+    Layer, PlainValidator(lambda layer: layer if isinstance(layer, Layer) else parse_layer(str(layer)))
+]
+
+
+class Genotype(StrictConfig):
+    """An architecture of the grid, reduced to the edges and layers that the output depends on.
+
+    Build it with :meth:`from_choices`, :meth:`from_dict` or :meth:`load`, which raise :class:`UserError`; the
+    constructor raises pydantic's ``ValidationError`` if an edge or layer is not of the grid, an edge is dead,
+    the output is cut off, or an operation is missing, superfluous or unknown.
+    Genotypes are equal if levels, edges and operations are; the provenance does not count.
     """
 
-    levels: int
-    edges: tuple[Edge, ...]
-    operations: Mapping[Layer, str]
-    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    levels: StrictInt
+    """Number of levels of the grid."""
+    edges: tuple[NamedEdge, ...]
+    """The kept edges, in the grid's order; each lies on a path from the input to the output node."""
+    operations: dict[NamedLayer, str]
+    """The operation of every layer that is built, by layer (``N1.0/normal``)."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Where it comes from (data set, seed, threshold, gates, alphas, versions); free form."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "edges", tuple(sorted(set(self.edges), key=self._order)))
-        live = live_edges(self.grid, self.edges)
+    @model_validator(mode="after")
+    def _check(self) -> Genotype:
+        edges = tuple(sorted(set(self.edges), key=self._order))
+        live = live_edges(self.grid, edges)
         if not live:
             raise UserError(f"genotype: no path of edges leads from {self.grid.input} to {self.grid.output}")
-        dead = [str(edge) for edge in self.edges if edge not in live]
+        dead = [str(edge) for edge in edges if edge not in live]
         if dead:
             raise UserError(
                 f"genotype: dead edges {', '.join(dead)}: not between the input and the output node"
             )
+        object.__setattr__(self, "edges", edges)
         due = set(self.layers)
         for layer in sorted(due - set(self.operations), key=str):
             raise UserError(f"genotype: layer {layer} has no operation")
@@ -59,6 +84,17 @@ class Genotype:
         for layer, name in self.operations.items():
             check_operation(name, layer.kind, 3, f"genotype: layer {layer}")
         object.__setattr__(self, "operations", {layer: self.operations[layer] for layer in self.layers})
+        return self
+
+    @property
+    def _compared(self) -> tuple[Any, ...]:
+        return self.levels, self.edges, tuple(self.operations.items())
+
+    def __eq__(self, other: object) -> bool:
+        return self._compared == other._compared if isinstance(other, Genotype) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
 
     def _order(self, edge: Edge) -> int:
         edges = self.grid.edges
@@ -108,17 +144,20 @@ class Genotype:
             for layer, name in operations.items()
             if layer.node in nodes and (layer.kind != "expansion" or layer.node in expanded)
         }
-        return cls(levels, kept, used, provenance or {})
+        values = {"levels": levels, "edges": kept, "operations": used, "provenance": dict(provenance or {})}
+        return cls.parse(values, "")
+
+    @field_serializer("edges")
+    def _edge_names(self, edges: tuple[Edge, ...]) -> list[str]:
+        return [str(edge) for edge in edges]
+
+    @field_serializer("operations")
+    def _operations_by_name(self, operations: dict[Layer, str]) -> dict[str, str]:
+        return {str(layer): name for layer, name in operations.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "levels": self.levels,
-            "edges": [str(edge) for edge in self.edges],
-            "operations": {str(layer): name for layer, name in self.operations.items()},
-            "provenance": dict(self.provenance),
-        }
+        """The content of its JSON file: format, version, and the fields with edges and layers by name."""
+        return {"format": FORMAT, "version": VERSION, **self.model_dump()}
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "genotype") -> Genotype:
@@ -135,33 +174,25 @@ class Genotype:
             raise UserError(
                 f'{source}: not a genotype (its "format" is not "{FORMAT}"); make one with uxnet export'
             )
-        if values.get("version") != VERSION:
+        version = values.get("version")
+        if type(version) is not int or (version != VERSION and version not in UPGRADES):
             raise UserError(
-                f"{source}: genotype version {values.get('version')!r}, this program reads {VERSION}; "
+                f"{source}: genotype version {version!r}, this program reads {_readable()}; "
                 "export it again with this version"
             )
-        known = ("format", "version", "levels", "edges", "operations", "provenance")
-        for key in values:
-            if key not in known:
-                raise UserError(f"{source}: unknown key '{key}'{nearest(key, known)}")
+        values = {key: value for key, value in values.items() if key not in ("format", "version")}
+        for older in range(version, VERSION):
+            values = UPGRADES[older](values)
+        return cls.parse(values, source)
+
+    @classmethod
+    def parse(cls, values: Any, source: str) -> Genotype:
+        """The genotype of its fields, edges and layers as such or by name; otherwise like :meth:`from_dict`."""
         try:
-            levels, edges, operations = values["levels"], values["edges"], values["operations"]
-        except KeyError as error:
-            raise UserError(f"{source}: key {error} is missing") from None
-        provenance = values.get("provenance", {})
-        if type(levels) is not int or not isinstance(edges, list) or not isinstance(operations, dict):
-            raise UserError(f"{source}: expected levels (integer), edges (list) and operations (object)")
-        if not isinstance(provenance, dict):
-            raise UserError(f"{source}: provenance must be an object")
-        try:
-            return cls(
-                levels,
-                tuple(Edge.parse(str(name)) for name in edges),
-                {parse_layer(name): str(operation) for name, operation in operations.items()},
-                provenance,
-            )
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
+            return cls(**values)
+        except ValidationError as error:
+            faults = dict.fromkeys(map(_in_words, error.errors()))
+            raise UserError((f"{source}: " if source else "") + "; ".join(faults)) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the genotype as JSON, whole or not at all."""
@@ -182,11 +213,17 @@ class Genotype:
         return cls.from_dict(values, source=str(path))
 
 
-def parse_layer(name: str) -> Layer:
-    """The layer of a name such as ``N1.0/normal``; raises :class:`UserError` for anything else."""
-    node, _, kind = name.partition("/")
-    if kind not in KINDS:
-        raise UserError(
-            f"'{name}' is not a layer; expected a name such as N1.0/normal (kinds: {', '.join(KINDS)})"
-        )
-    return Layer(Node.parse(node), kind)
+def _readable() -> str:
+    """The versions that can be read, for an error message."""
+    return ", ".join(map(str, (*sorted(UPGRADES), VERSION)))
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    """What is wrong with the content of a file."""
+    if fault["type"] == "missing":
+        return f"key '{fault['loc'][0]}' is missing"
+    if fault["type"] == "value_error":  # raised by our own checks, which name the edge or layer themselves
+        return fault["msg"].removeprefix("Value error, ")
+    if len(fault["loc"]) > 1:
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return "provenance must be an object" if fault["loc"] == ("provenance",) else _SHAPE

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import search_space.genotype
 from search_space import Genotype, SearchSpaceConfig, UserError, UXNet, presets
 from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid, Layer, Node
@@ -56,6 +57,30 @@ def test_dictionary_round_trip_is_exact() -> None:
     assert Genotype.from_dict(values()).to_dict() == values()
 
 
+def test_equal_genotypes_have_one_hash_whatever_their_provenance() -> None:
+    first, second = Genotype.from_dict(values()), Genotype.from_dict(values(provenance={"seed": 4}))
+    other = Genotype.from_dict(values(operations=operations(N1_0__normal="conv3")))
+    assert first == second and first != other and first != "a genotype"
+    assert len({first, second, other}) == 2
+
+
+def test_a_genotype_does_not_change() -> None:
+    genotype = Genotype.from_dict(values())
+    with pytest.raises(ValueError, match="frozen"):
+        genotype.levels = 4  # type: ignore[misc]
+
+
+def test_a_file_of_an_older_version_is_upgraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(old: dict[str, Any]) -> dict[str, Any]:
+        return {("edges" if key == "kept" else key): value for key, value in old.items()}
+
+    older = {("kept" if key == "edges" else key): value for key, value in values(version=0).items()}
+    monkeypatch.setitem(search_space.genotype.UPGRADES, 0, rename)
+    assert Genotype.from_dict(older).to_dict() == values()
+    with pytest.raises(UserError, match=r"genotype version 2, this program reads 0, 1; export it again"):
+        Genotype.from_dict(values(version=2))
+
+
 def test_order_in_the_file_does_not_matter() -> None:
     shuffled = values(edges=EDGES[::-1], operations=dict(reversed(OPERATIONS.items())))
     genotype = Genotype.from_dict(shuffled)
@@ -93,6 +118,7 @@ FAULTS = [
     (values(format="onnx"), r'g\.json: not a genotype \(its "format" is not "uxnet-genotype"\)'),
     ([1, 2], r'g\.json: not a genotype \(its "format"'),
     (values(version=2), r"g\.json: genotype version 2, this program reads 1; export it again"),
+    (values(version=[1]), r"g\.json: genotype version \[1\], this program reads 1"),
     (values(version="1"), r"g\.json: genotype version '1', this program reads 1"),
     (values(edgs=[]), r"g\.json: unknown key 'edgs' \(did you mean 'edges'\?\)"),
     ({k: v for k, v in values().items() if k != "levels"}, r"g\.json: key 'levels' is missing"),
@@ -101,6 +127,7 @@ FAULTS = [
     (values(levels=1), r"g\.json: levels = 1: the grid needs at least 2"),
     (values(edges={}), r"g\.json: expected levels \(integer\), edges \(list\)"),
     (values(operations=[]), r"g\.json: expected levels .* operations \(object\)"),
+    (values(operations=OPERATIONS | {"N1.0/normal": 3}), r"g\.json: operations\.N1\.0/normal: Input should be a valid str"),
     (values(provenance="mine"), r"g\.json: provenance must be an object"),
     (values(edges=["N0.0"]), r"g\.json: 'N0\.0' is not an edge"),
     (values(edges=["x-y"]), r"g\.json: 'x' is not a node; expected a name such as N1\.0"),
