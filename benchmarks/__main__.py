@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Annotated, Any
 import psutil
 import typer
 from rich.console import Console
+
+from search_space.replacing import replacing
 
 from .cells import QUICK_GRID, SearchGrid
 
@@ -90,10 +91,8 @@ def _now() -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 if __name__ == "__main__":

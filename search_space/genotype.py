@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
 from .operations import KINDS, check_operation
+from .replacing import replacing
 from .strict import StrictConfig
 
 FORMAT = "uxnet-genotype"
@@ -196,10 +197,8 @@ class Genotype(StrictConfig):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the genotype as JSON, whole or not at all."""
-        path = Path(path)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Genotype:

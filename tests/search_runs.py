@@ -9,7 +9,8 @@ import numpy as np
 
 from search_space.grid import Grid
 from search_space.operations import default_candidates
-from uxnet_eval.runs.search_record import SearchRecord, write_json
+from uxnet_eval.runs.files import write_json
+from uxnet_eval.runs.search_record import SearchRecord
 
 FINAL = {"default": 0.81, "derived_dice": 0.7, "edges_kept": 9, "decided_gates": 0.5, "parameters": 1234}
 

@@ -12,8 +12,8 @@ from search_runs import made_up_record, made_up_run
 from search_space import presets
 from search_space.grid import Grid
 from uxnet_eval.report import write_report
+from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.overlays import Overlay, write_overlays
-from uxnet_eval.runs.search_record import write_json
 
 pytestmark = pytest.mark.browser
 

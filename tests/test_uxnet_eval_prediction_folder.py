@@ -333,13 +333,13 @@ def test_a_kill_leaves_no_half_label_map(tmp_path: Path) -> None:
     image, target = tmp_path / "a.nii", tmp_path / "l.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), image)
     script = (
-        "import pathlib, sys, time\nfrom uxnet_eval.prediction.label_map import replacing\n"
-        f"with replacing(pathlib.Path({str(target)!r})) as temporary:\n"
+        "import pathlib, sys, time\nfrom uxnet_eval.prediction.label_map import replacing_output\n"
+        f"with replacing_output(pathlib.Path({str(target)!r})) as temporary:\n"
         "    temporary.write_bytes(b'half'); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1]) as process:
         deadline_s = time.monotonic() + 60
-        while not list(tmp_path.glob(".l.*.tmp.nii.gz")) and time.monotonic() < deadline_s:
+        while not list(tmp_path.glob(".l.*.part.nii.gz")) and time.monotonic() < deadline_s:
             time.sleep(0.05)
         process.kill()
     assert [name for name in names(tmp_path) if not name.startswith(".")] == ["a.nii"]
@@ -348,12 +348,17 @@ def test_a_kill_leaves_no_half_label_map(tmp_path: Path) -> None:
 
 
 def test_temporary_files_of_other_cases_stay(tmp_path: Path) -> None:
-    for name in (".a.b.7.tmp.nii.gz", ".ab.7.tmp.nii.gz", ".[a].7.tmp.nii.gz"):
+    for name in (".a.b.0123abcd.part.nii.gz", ".ab.0123abcd.part.nii.gz", ".[a].0123abcd.part.nii.gz"):
         (tmp_path / name).touch()
     for name in ("[a].nii.gz", "a.nii.gz"):
-        with label_map.replacing(tmp_path / name) as temporary:
+        with label_map.replacing_output(tmp_path / name) as temporary:
             temporary.touch()
-    assert names(tmp_path) == [".a.b.7.tmp.nii.gz", ".ab.7.tmp.nii.gz", "[a].nii.gz", "a.nii.gz"]
+    assert names(tmp_path) == [
+        ".a.b.0123abcd.part.nii.gz",
+        ".ab.0123abcd.part.nii.gz",
+        "[a].nii.gz",
+        "a.nii.gz",
+    ]
 
 
 def test_output_folder_that_cannot_be_made(run: Callable[..., PredictionOutcome], tmp_path: Path) -> None:

@@ -12,25 +12,25 @@ from typer.testing import CliRunner
 from search_space import presets
 from search_space.errors import UserError
 from uxnet_eval import cli
-from uxnet_eval.report import find_source, write_report
+from uxnet_eval.report import read_source, write_report
 from uxnet_eval.report.page import page_data
 from uxnet_eval.report.search_run import read_search, run_data
 from uxnet_eval.report.training_run import read_training
-from uxnet_eval.runs.search_record import write_json
+from uxnet_eval.runs.files import write_json
 
 # Bad input -------------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_without_a_run_is_an_error_that_says_what_it_looked_for(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is empty; expected search\.json"):
-        find_source(tmp_path)
+        read_source(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match=r"holds no run \(1 other files or folders, such as notes\.txt\)"):
-        find_source(tmp_path)
+        read_source(tmp_path)
     with pytest.raises(UserError, match=r"no such folder"):
-        find_source(tmp_path / "absent")
+        read_source(tmp_path / "absent")
     with pytest.raises(UserError, match=r"is a file"):
-        find_source(tmp_path / "notes.txt")
+        read_source(tmp_path / "notes.txt")
 
 
 def test_an_unknown_experiment_is_an_error_that_lists_the_known_ones(
@@ -38,7 +38,7 @@ def test_an_unknown_experiment_is_an_error_that_lists_the_known_ones(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"'nonesuch' is not known to NNI.*it knows none"):
-        find_source("nonesuch")
+        read_source("nonesuch")
 
 
 BROKEN = {
@@ -77,7 +77,7 @@ def test_half_a_run_gives_a_page_that_says_what_is_missing(case: str, tmp_path: 
     files, message = BROKEN[case]
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    source = find_source(tmp_path)
+    source = read_source(tmp_path)
     assert any(message in note for note in source.all_notes), source.all_notes
     assert all("\n" not in note for note in source.all_notes)
     assert page_data(source)["runs"][0]["hasRecord"] is False
@@ -113,16 +113,16 @@ CASES = """case_id,class,dice,hd95_mm,nsd,reference_volume_mm3,predicted_volume_
 
 def test_scores_are_shown_without_a_summary_too(tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text(CASES)
-    (scores,) = find_source(tmp_path).scores
+    (scores,) = read_source(tmp_path).scores
     assert scores["caseIds"] == ["001", "002"] and scores["columns"]["dice"] == [0.9, None]
-    assert any("summary.json: missing" in note for note in find_source(tmp_path).all_notes)
+    assert any("summary.json: missing" in note for note in read_source(tmp_path).all_notes)
     (tmp_path / "summary.json").write_text('{"classes": {"organ": {"dice": {"mean": NaN}}}}')
-    (scores,) = find_source(tmp_path).scores
+    (scores,) = read_source(tmp_path).scores
     assert scores["summary"]["classes"]["organ"]["dice"]["mean"] is None
     (tmp_path / "summary.json").write_text(
         '{"mean_dice": "x", "classes": {"organ": {"dice": {"mean": 0.5, "sd": [1], "interval_95": [0.4]}, "nsd": 3}, "b": 0}}'
     )
-    (scores,) = find_source(tmp_path).scores
+    (scores,) = read_source(tmp_path).scores
     assert scores["summary"]["mean_dice"] is None
     assert scores["summary"]["classes"] == {
         "organ": {"dice": {"mean": 0.5, "sd": None, "num_cases": None, "interval_95": None}},
@@ -152,7 +152,7 @@ def test_the_command_writes_the_page_and_tells_what_is_missing(
 def test_a_broken_table_is_noted(text: str, tmp_path: Path) -> None:
     (tmp_path / "cases.csv").write_text(text)
     made_up_run(tmp_path)
-    source = find_source(tmp_path)
+    source = read_source(tmp_path)
     assert source.scores == [] and len(source.searches) == 1
     assert any("cases.csv: not a table of scores" in note for note in source.all_notes)
 
@@ -173,16 +173,16 @@ def test_a_training_shows_its_curves_before_and_after_its_end(tmp_path: Path) ->
     assert training["drawing"] is None
     write_json(tmp_path / "result.json", {"default": 0.81, "architecture": "unet"})
     presets.get("unet", 3).save(tmp_path / "genotype.json")
-    assert find_source(tmp_path).trainings[0]["drawing"].startswith("data:image/svg+xml;base64,")
-    assert find_source(tmp_path).trainings[0]["result"] == {"default": 0.81, "architecture": "unet"}
-    assert find_source(tmp_path).searches == []
+    assert read_source(tmp_path).trainings[0]["drawing"].startswith("data:image/svg+xml;base64,")
+    assert read_source(tmp_path).trainings[0]["result"] == {"default": 0.81, "architecture": "unet"}
+    assert read_source(tmp_path).searches == []
     (tmp_path / "run.yml").write_text("dataset: Organs\nnetwork: {base_channels: 8}\noutput: null\n")
-    provenance = find_source(tmp_path).trainings[0]["provenance"]
+    provenance = read_source(tmp_path).trainings[0]["provenance"]
     assert provenance["dataset"] == "Organs" and provenance["network"] == {"base_channels": 8}
     assert set(provenance) == {"folder", "dataset", "network", "genotype"}
     (tmp_path / "run.yml").write_text("a: [")
     (tmp_path / "genotype.json").write_text('{"levels": 3')
-    broken = find_source(tmp_path)
+    broken = read_source(tmp_path)
     assert broken.trainings[0]["drawing"] is None
     assert any("run.yml: cannot be read" in note for note in broken.notes)
     assert any("genotype.json: not JSON" in note and "cannot be drawn" in note for note in broken.notes)

@@ -16,7 +16,7 @@ from search_space.errors import UserError
 from uxnet_eval import cli
 from uxnet_eval.nni_experiments import launch as launching
 from uxnet_eval.nni_experiments.launch import Launched
-from uxnet_eval.report import find_source, live
+from uxnet_eval.report import live, read_source
 from uxnet_eval.report.live import LiveReport
 from uxnet_eval.report.page import page_data
 from uxnet_eval.report.sources import last_words
@@ -60,7 +60,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_trial_is_shown_with_its_parameters_and_what_is_missing(experiment: Path) -> None:
-    source = find_source(experiment)
+    source = read_source(experiment)
     data = page_data(source)
     assert source.title == "toy AbCd1234"
     assert [(run["name"], run["status"], run["parameters"]) for run in data["runs"]] == [
@@ -79,26 +79,26 @@ def test_every_trial_is_shown_with_its_parameters_and_what_is_missing(experiment
 def test_a_trial_that_died_early_or_in_mid_write_has_a_line_that_says_so(experiment: Path) -> None:
     folder = experiment / "environments" / "local-env" / "trials" / "bbbbb"
     (folder / "search.json").write_text('{"format": "uxnet-search", "versi')
-    damaged = find_source(experiment).searches[1].notes
+    damaged = read_source(experiment).searches[1].notes
     assert len(damaged) == 2 and "search.json: not JSON" in damaged[0]
     assert "FAILED without a final result (OutOfMemoryError: no room)" in damaged[1]
     (folder / "search.json").unlink()
     (folder / "trial.stderr").write_text("")
-    early = find_source(experiment).searches[1].notes
+    early = read_source(experiment).searches[1].notes
     assert early == ["trial 1 (bbbbb): FAILED before its first validation; nothing can be drawn"]
 
 
 def test_trials_are_shown_though_the_database_of_their_experiment_is_damaged(experiment: Path) -> None:
     database = experiment / "db" / "nni.sqlite"
     database.write_bytes(database.read_bytes()[:1000])
-    source = find_source(experiment)
+    source = read_source(experiment)
     assert [run.name for run in source.searches] == ["aaaaa", "bbbbb"]
     assert "database cannot be read" in source.notes[0] and "\n" not in source.notes[0]
     assert source.title == "Experiment AbCd1234"
     for trial in ("aaaaa", "bbbbb"):
         (experiment / "environments" / "local-env" / "trials" / trial / "search.json").unlink()
     with pytest.raises(UserError, match="database cannot be read"):
-        find_source(experiment)
+        read_source(experiment)
 
 
 def test_the_last_words_of_a_log_are_one_short_line(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_last_words_of_a_log_are_one_short_line(tmp_path: Path) -> None:
 
 def test_a_moved_experiment_is_read_from_its_folder_alone(experiment: Path, tmp_path: Path) -> None:
     moved = experiment.rename(tmp_path / "kept")
-    assert len(find_source(moved).searches) == 2
+    assert len(read_source(moved).searches) == 2
 
 
 def test_a_trial_writes_its_report_to_where_nni_serves_it(

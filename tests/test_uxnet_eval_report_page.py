@@ -17,7 +17,7 @@ from search_runs import made_up_record, made_up_run
 from search_space.grid import Grid, live_nodes, widest_path
 from strategies.gates import decided_share
 from strategies.pruning import RescueWarning, keep_edges
-from uxnet_eval.report import find_source, live, write_report
+from uxnet_eval.report import live, read_source, write_report
 from uxnet_eval.report.geometry import grid_geometry
 from uxnet_eval.report.page import page_data, page_html
 from uxnet_eval.report.search_run import read_search, run_data
@@ -128,7 +128,7 @@ def test_many_long_searches_stay_a_few_megabytes(tmp_path: Path) -> None:
         made_up_run(tmp_path / f"seed-{seed}", levels=5, num_epochs=120, seed=seed)
     page = write_report(tmp_path, tmp_path / "report.html")
     assert page.stat().st_size < 4e6
-    data = page_data(find_source(tmp_path))
+    data = page_data(read_source(tmp_path))
     assert [len(run["epochs"]) for run in data["runs"]] == [60] * 4
     assert all(run["epochs"][0] == 1 and run["epochs"][-1] == 120 for run in data["runs"])
     assert all(len(run["curves"]["default"]) == 120 for run in data["runs"])
@@ -145,7 +145,7 @@ def test_the_report_of_a_trial_is_written_within_a_second(tmp_path: Path) -> Non
 def test_the_page_names_no_address_and_no_text_of_the_data_is_markup(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script><b>"
     made_up_run(tmp_path / "run", provenance={"dataset": evil, "note": "\u2028"})
-    page = page_html(find_source(tmp_path / "run"))
+    page = page_html(read_source(tmp_path / "run"))
     assert page.count("</script>") == 2  # the data and the scripts
     assert evil not in page
     embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)

@@ -21,7 +21,7 @@ from .nni_experiments.records import find_experiment
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
-from .runs.folder import RESULT_NAME
+from .runs.names import RESULT_NAME
 from .search.export import export_genotype
 from .training.run import run_training
 

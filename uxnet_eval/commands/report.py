@@ -34,9 +34,9 @@ def report(
         raise UserError(f"{output}: expected a name that ends in .html")
     if not output.absolute().parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
-    from ..report import find_source, save_page
+    from ..report import read_source, save_page
 
-    found = find_source(source)
+    found = read_source(source)
     save_page(found, output)
     for note in found.all_notes:
         typer.echo(f"note: {note}", err=True)

@@ -14,13 +14,11 @@ import yaml
 
 from search_space.errors import UserError
 
-from ..evaluation.folders import CASES_FILE
 from ..evaluation.scores import read_cases
-from ..nni_experiments.records import ExperimentRecord, find_experiment, known_experiments, read_experiment
-from ..runs.folder import CONFIG_NAME, RESULT_NAME
-from ..training.reporting import CURVES_NAME
+from ..nni_experiments.records import ExperimentRecord
+from ..nni_experiments.sources import find_source
+from ..runs.names import CASES_NAME, CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
 
-GENOTYPE_NAME = "genotype.json"
 RESULT_KEYS = (
     "architecture",
     "fold",
@@ -92,24 +90,18 @@ def find_trainings(sources: Sequence[str]) -> Trainings:
 
 
 def _add_source(found: Trainings, source: str, seen: set[Path]) -> None:
-    folder = Path(source)
-    if (folder / "db" / "nni.sqlite").is_file():
-        _add_experiment(found, read_experiment(folder.absolute()), seen)
-    elif folder.is_dir():
-        inner = list(_training_folders(folder))
-        if not inner:
-            raise UserError(
-                f"{folder}: holds no training ({CONFIG_NAME} with a section train, and {RESULT_NAME}); give the output "
-                "folder of uxnet train, a folder of such folders, or an NNI experiment's id"
-            )
-        for each in inner:
-            _add_folder(found, each, str(each), seen)
-    elif folder.exists():
-        raise UserError(f"{folder}: is a file; give a folder or an NNI experiment's id")
-    elif source not in known_experiments() and (os.sep in source or source.startswith(".")):
-        raise UserError(f"{folder}: no such folder; give that of a training, or an NNI experiment's id")
-    else:
-        _add_experiment(found, find_experiment(source), seen)
+    place = find_source(source)
+    if not isinstance(place, Path):
+        _add_experiment(found, place, seen)
+        return
+    inner = list(_training_folders(place))
+    if not inner:
+        raise UserError(
+            f"{place}: holds no training ({CONFIG_NAME} with a section train, and {RESULT_NAME}); give the output "
+            "folder of uxnet train, a folder of such folders, or an NNI experiment's id"
+        )
+    for each in inner:
+        _add_folder(found, each, str(each), seen)
 
 
 def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Path]) -> None:
@@ -170,7 +162,7 @@ def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> N
         missing = [key for key in RESULT_KEYS if key not in result]
         if missing:
             raise UserError(f"{folder / RESULT_NAME}: lacks {', '.join(missing)}; train it again")
-        cases = read_cases(folder / CASES_FILE)
+        cases = read_cases(folder / CASES_NAME)
         found.finished.append(Training(folder, result, cases, settings, _genotype(folder)))
     except UserError as error:
         found.notes.append(f"{name}: damaged, left out: {error}")

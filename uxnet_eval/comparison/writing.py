@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,12 @@ from rich.text import Text
 
 from search_space.errors import UserError
 
+from ..runs.files import write_files
+from ..runs.names import COMPARISON_NAME
 from .picture import comparison_picture
 from .significance import MIN_CASES, PairedTest
 from .table import METRICS, Comparison, Row, Statistic
 
-NAME = "comparison"
 ENDINGS = ("md", "csv", "json", "png")
 FORMAT, VERSION = "uxnet-comparison", 1
 
@@ -111,32 +110,24 @@ def write_comparison(comparison: Comparison, output: Path) -> list[Path]:
         ).encode(),
         "png": comparison_picture(comparison),
     }
-    halves = {ending: output / f".{NAME}.{ending}.{os.getpid()}.tmp" for ending in contents}
     try:
         output.mkdir(exist_ok=True)
-        for ending, content in contents.items():
-            halves[ending].write_bytes(content)
-        for ending, half in halves.items():
-            os.replace(half, output / f"{NAME}.{ending}")
+        write_files({output / f"{COMPARISON_NAME}.{ending}": content for ending, content in contents.items()})
     except OSError as error:
         raise UserError(
             f"{output}: the comparison cannot be written ({error.strerror}); free space or give another folder"
         ) from None
-    finally:
-        for half in halves.values():
-            with contextlib.suppress(OSError):
-                half.unlink(missing_ok=True)
-    return [output / f"{NAME}.{ending}" for ending in contents]
+    return [output / f"{COMPARISON_NAME}.{ending}" for ending in contents]
 
 
 def refuse_output(output: Path, force: bool) -> None:
     """Raises a UserError if a comparison cannot or should not go to the folder ``output``."""
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file, expected a folder for {NAME}.md and so on")
+        raise UserError(f"{output}: is a file, expected a folder for {COMPARISON_NAME}.md and so on")
     for ending in ENDINGS:
-        if (output / f"{NAME}.{ending}").exists() and not force:
+        if (output / f"{COMPARISON_NAME}.{ending}").exists() and not force:
             raise UserError(
-                f"{output / NAME}.{ending}: exists already; give another folder, or --force to overwrite it"
+                f"{output / COMPARISON_NAME}.{ending}: exists already; give another folder, or --force to overwrite it"
             )
     if not output.absolute().parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from search_space import SearchSpaceConfig
 from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
+from ..runs.files import write_text
 from .plan import Plan
 from .search import RunConfig, SpaceSettings
 
@@ -47,15 +47,7 @@ def write_run_config(
         raise UserError(f"{path}: exists already; choose another name, or allow it to be overwritten")
     config = RunConfig(dataset=str(dataset), plan=plan, space=SpaceSettings(base_channels=base_channels))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(commented_yaml(config))
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_text(path, commented_yaml(config))
     return config
 
 

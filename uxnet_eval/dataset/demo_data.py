@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from search_space.errors import UserError
 
+from ..runs.files import replacing
 from .check import MIN_CASES
 from .image_file import times
 from .msd import read_dataset
@@ -93,16 +92,12 @@ def make_demo_data(
     if _is_kept(folder, settings):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part"
     try:
-        _write(part, settings)
-        try:
-            os.replace(part, folder)  # an empty folder gives way, any other does not
-        except OSError:
-            if not _is_kept(folder, settings):  # else another process has just finished the same set
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with replacing(folder) as part:
+            _write(part, settings)
+    except OSError:
+        if not _is_kept(folder, settings):  # else another process has just finished the same set
+            raise
     return folder
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import numpy as np
 
 from search_space.errors import UserError
 
+from ..runs.files import write_json
+from ..runs.names import FOLDS_NAME
 from .msd import Case, Dataset
 
-FOLDS_NAME = "folds.json"
 NUM_FOLDS, SPLIT_SEED = 5, 0
 """The folds that trainings share unless told otherwise."""
 
@@ -65,6 +65,4 @@ def store_folds(folder: Path, dataset: Dataset, *, fold: int, num_folds: int, se
                 "another output folder"
             )
         return
-    part = path.with_name(f".{FOLDS_NAME}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(part, path)
+    write_json(path, values, indent=2)

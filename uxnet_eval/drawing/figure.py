@@ -17,6 +17,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Grid, Layer
 
+from ..runs.files import replacing
 from .artists import paint
 from .picture import compose
 
@@ -93,16 +94,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         UserError: for another suffix, or where the file cannot be written.
     """
     suffix, path = check_suffix(path), Path(path)
-    part = path.with_name(f".{path.name}.part")
     metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
     try:
-        with mpl.rc_context({"svg.hashsalt": "uxnet", "svg.fonttype": "path"}):
+        with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "uxnet", "svg.fonttype": "path"}):
             figure.savefig(part, format=suffix[1:], dpi=figure.dpi, metadata=metadata)
-        os.replace(part, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give a folder that exists") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_suffix(path: str | os.PathLike[str]) -> str:

@@ -6,9 +6,7 @@ references. :mod:`uxnet_eval.evaluation.metrics` says what is measured and how e
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +29,8 @@ from ..dataset.label_folder import (
     read_label,
 )
 from ..dataset.msd import Dataset
+from ..runs.files import write_files
+from ..runs.names import CASES_NAME, SUMMARY_NAME
 from .metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
 from .scores import read_cases, score_cases, summarise
 
@@ -46,7 +46,6 @@ __all__ = [
     "write_evaluation",
 ]
 
-CASES_FILE, SUMMARY_FILE = "cases.csv", "summary.json"
 _PACKAGES = ("uxnet-search", "monai", "torch", "numpy", "scipy", "nibabel")
 
 
@@ -143,8 +142,8 @@ def evaluate_folders(
 def refuse_output(output: Path, force: bool) -> None:
     """Raises a UserError if results cannot or should not go to the folder ``output``."""
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file, expected a folder for {CASES_FILE} and {SUMMARY_FILE}")
-    for name in (CASES_FILE, SUMMARY_FILE):
+        raise UserError(f"{output}: is a file, expected a folder for {CASES_NAME} and {SUMMARY_NAME}")
+    for name in (CASES_NAME, SUMMARY_NAME):
         if (output / name).exists() and not force:
             raise UserError(
                 f"{output / name}: exists already; give another folder, or --force to overwrite it"
@@ -162,24 +161,16 @@ def write_evaluation(evaluation: Evaluation, output: Path) -> None:
         UserError: if the folder or a file cannot be written.
     """
     texts = {
-        CASES_FILE: evaluation.cases.to_csv(index=False, lineterminator="\n"),
-        SUMMARY_FILE: json.dumps(evaluation.summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        CASES_NAME: evaluation.cases.to_csv(index=False, lineterminator="\n"),
+        SUMMARY_NAME: json.dumps(evaluation.summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
     }
-    halves = {name: output / f".{name}.{os.getpid()}.tmp" for name in texts}
     try:
         output.mkdir(exist_ok=True)
-        for name, text in texts.items():
-            halves[name].write_text(text, encoding="utf-8")
-        for name, half in halves.items():
-            os.replace(half, output / name)
+        write_files({output / name: text.encode() for name, text in texts.items()})
     except OSError as error:
         raise UserError(
             f"{output}: the results cannot be written ({error.strerror}); free space or give another folder"
         ) from None
-    finally:
-        for half in halves.values():
-            with contextlib.suppress(OSError):
-                half.unlink(missing_ok=True)
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:

@@ -9,7 +9,6 @@ import errno
 import os
 import pickle
 import platform
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +25,7 @@ from ..config.plan import Plan
 from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from ..runs.files import replacing
 from .build import build_network
 
 FORMAT = "uxnet-model"
@@ -115,20 +115,13 @@ def save_model(
         },
     }
     path = Path(path)
-    part: str | None = None
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
+        with replacing(path) as part, part.open("wb") as stream:  # a path's name would be stored too
             torch.save(values, stream)
-        os.chmod(part, 0o644)  # mkstemp makes it private
-        os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise UserError(
             f"{path}: cannot be written ({' '.join(str(error).split())}); free space, or give another folder"
         ) from None
-    finally:
-        if part is not None and os.path.exists(part):
-            os.unlink(part)
 
 
 def load_model(

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from search_space.errors import UserError
 
+from ..runs.names import REPORT_NAME
 from .records import ExperimentRecord, TrialRecord, find_experiment
 
 ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
@@ -59,7 +60,7 @@ class ExperimentProgress:
 
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
         self._port = record.port
-        self._report: Path | None = record.folder / "log" / "report.html"
+        self._report: Path | None = record.folder / "log" / REPORT_NAME
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
         self._already_ended = _num_ended(record.trials())
@@ -103,7 +104,7 @@ class ExperimentProgress:
 
 def report_url(port: int) -> str:
     """The address of the report of all searches, which NNI's server hands out from the experiment's log folder."""
-    return f"http://127.0.0.1:{port}/logs/report.html"
+    return f"http://127.0.0.1:{port}/logs/{REPORT_NAME}"
 
 
 def best_score(trials: Sequence[TrialRecord]) -> str:

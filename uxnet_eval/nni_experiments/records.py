@@ -18,6 +18,9 @@ from search_space.errors import UserError, nearest
 
 logger = logging.getLogger(__name__)
 
+DATABASE = ("db", "nni.sqlite")
+"""In an experiment's folder."""
+
 _warned_trials: set[str] = set()
 
 
@@ -157,6 +160,11 @@ def find_experiment(experiment_id: str) -> ExperimentRecord:
     )
 
 
+def is_experiment(folder: Path) -> bool:
+    """Whether a folder is that of an NNI experiment."""
+    return folder.joinpath(*DATABASE).is_file()
+
+
 def read_experiment(folder: Path) -> ExperimentRecord:
     """The experiment in a folder, also one that has been moved or that NNI has forgotten."""
     entry = known_experiments().get(folder.name, {})
@@ -225,7 +233,7 @@ def ask_manager(port: int, path: str, prefix: str | None = None, timeout_s: floa
 
 
 def _database(folder: Path) -> Path:
-    file = folder / "db" / "nni.sqlite"
+    file = folder.joinpath(*DATABASE)
     if not file.is_file():
         raise UserError(
             f"{folder}: not an NNI experiment ({file.relative_to(folder)} is missing); was it moved?"

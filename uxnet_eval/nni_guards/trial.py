@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from search_space.errors import UserError
 
+from ..runs.names import TENSORBOARD_FOLDER
 from .metrics import clean_metrics
 
 logger = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
         output_dir: the trial's output folder; any folder in a run by hand.
     """
     output_dir = Path(os.path.abspath(output_dir))
-    events = output_dir / "tensorboard"
+    events = output_dir / TENSORBOARD_FOLDER
     if output_dir.parent.name != "trials" or output_dir.parents[2].name != "environments":
         events.mkdir(parents=True, exist_ok=True)
         return events
@@ -181,12 +182,12 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
         shown.symlink_to(os.path.relpath(output_dir, shown.parent), target_is_directory=True)
     except FileExistsError:
         if not shown.samefile(output_dir):
-            (shown / "tensorboard").mkdir(exist_ok=True)
+            (shown / TENSORBOARD_FOLDER).mkdir(exist_ok=True)
             if not events.exists():
                 events.symlink_to(
-                    os.path.relpath(shown / "tensorboard", output_dir), target_is_directory=True
+                    os.path.relpath(shown / TENSORBOARD_FOLDER, output_dir), target_is_directory=True
                 )
-            return shown / "tensorboard"
+            return shown / TENSORBOARD_FOLDER
     events.mkdir(parents=True, exist_ok=True)
     return events
 

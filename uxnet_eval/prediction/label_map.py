@@ -6,8 +6,6 @@ Legend: K classes, *S the grid of the image that was predicted.
 from __future__ import annotations
 
 import errno
-import glob
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from search_space.errors import UserError
 
 from ..dataset.image_file import NIFTI_SUFFIXES
+from ..runs.files import leftovers, replacing
 
 SUFFIX = ".nii.gz"
 
@@ -65,27 +64,19 @@ def write_probabilities(path: Path, probabilities: np.ndarray, affine: np.ndarra
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, moved there if all goes well and deleted if not.
-
-    It is hidden, so that no program takes it for a result, and ends as ``path`` does, by which nibabel knows the
-    format.
+def replacing_output(path: Path) -> Iterator[Path]:
+    """As :func:`~uxnet_eval.runs.files.replacing`; what a killed run left of ``path`` is deleted first.
 
     Raises:
         OutputError: the disk is full, or the file cannot be written.
     """
-    stem, suffix = _split(path.name)
-    for leftover in path.parent.glob(f".{glob.escape(stem)}.*.tmp{suffix}"):
-        if leftover.name[len(stem) + 2 : -len(f".tmp{suffix}")].isdecimal():
-            leftover.unlink(missing_ok=True)  # of a run that was killed
-    temporary = path.with_name(f".{stem}.{os.getpid()}.tmp{suffix}")
+    for leftover in leftovers(path):
+        leftover.unlink(missing_ok=True)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise output_error(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -101,13 +92,6 @@ def output_error(path: Path, error: OSError) -> OutputError:
     )
 
 
-def _split(name: str) -> tuple[str, str]:
-    for suffix in NIFTI_SUFFIXES:
-        if name.endswith(suffix):
-            return name[: -len(suffix)], suffix
-    return name, ""
-
-
 def _write(path: Path, values: np.ndarray, affine: np.ndarray, image: Path) -> None:
     kind, header = nib.Nifti1Image, nib.Nifti1Header()
     if image.name.lower().endswith(NIFTI_SUFFIXES):
@@ -119,5 +103,5 @@ def _write(path: Path, values: np.ndarray, affine: np.ndarray, image: Path) -> N
         header["pixdim"][:4] = source.header["pixdim"][:4]
     header.set_data_dtype(values.dtype)
     volume = kind(values, affine, header)
-    with replacing(path) as temporary:
+    with replacing_output(path) as temporary:
         nib.save(volume, temporary)

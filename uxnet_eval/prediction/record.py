@@ -13,9 +13,8 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
-from .label_map import replacing
-
-RECORD_FILE = "prediction.json"
+from ..runs.names import PREDICTION_NAME
+from .label_map import replacing_output
 
 ADVICE = "give another folder, or --overwrite to predict every case anew"
 
@@ -35,8 +34,8 @@ class PredictionRecord:
 
     def save(self, folder: Path) -> None:
         """Writes it, whole or not at all; raises :class:`~uxnet_eval.prediction.label_map.OutputError` if it cannot."""
-        path = folder / RECORD_FILE
-        with replacing(path) as temporary:
+        path = folder / PREDICTION_NAME
+        with replacing_output(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def resume(self, folder: Path, outputs: Mapping[str, Sequence[Path]], overwrite: bool = False) -> None:
@@ -65,12 +64,12 @@ class PredictionRecord:
 
     def _earlier(self, folder: Path, outputs: Mapping[str, Sequence[Path]]) -> PredictionRecord | None:
         """The record in ``folder``, if it is of the same checkpoints and settings."""
-        path = folder / RECORD_FILE
+        path = folder / PREDICTION_NAME
         if not path.is_file():
             for file in (file for files in outputs.values() for file in files):
                 if file.exists():
                     raise UserError(
-                        f"{file}: exists already, but no {RECORD_FILE} says that uxnet predict wrote it; {ADVICE}"
+                        f"{file}: exists already, but no {PREDICTION_NAME} says that uxnet predict wrote it; {ADVICE}"
                     )
             return None
         try:

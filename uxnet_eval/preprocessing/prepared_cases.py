@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from search_space.errors import UserError
 
 from ..config.plan import Plan
 from ..dataset.msd import Case, Dataset
+from ..runs.files import replacing
 from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
 from .transforms import plain_errors, preprocessing
@@ -117,14 +117,8 @@ class _FolderCache(torch.utils.data.Dataset):
             item = torch.load(path, weights_only=True, mmap=True)  # a patch reads only its own pages
             return {**item, "grid": CaseGrid(*item["grid"])}
         item = self.steps(case)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                torch.save({**item, "grid": tuple(item["grid"])}, stream)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(path) as part, part.open("wb") as stream:
+            torch.save({**item, "grid": tuple(item["grid"])}, stream)
         return item
 
     def _hash(self, case: Case) -> str:

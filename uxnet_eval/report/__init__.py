@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 from .page import save_page
-from .sources import Source, find_source
+from .sources import Source, read_source
 
-__all__ = ["Source", "find_source", "save_page", "write_report"]
+__all__ = ["Source", "read_source", "save_page", "write_report"]
 
 
 def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> Path:
@@ -29,4 +29,4 @@ def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str])
     Raises:
         UserError: in one line, if ``source`` holds nothing that can be shown, or the file cannot be written.
     """
-    return save_page(find_source(source), output)
+    return save_page(read_source(source), output)

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ..drawing import draw_search, pixels
-from ..nni_experiments.records import read_experiment
-from ..runs.overlays import replace_file
+from ..nni_experiments.records import is_experiment, read_experiment
+from ..runs.files import write_bytes
+from ..runs.names import REPORT_NAME
 from ..runs.search_record import SearchRecord
 from .page import page_html
 from .sources import experiment_source, folder_source
@@ -23,7 +24,6 @@ from .sources import experiment_source, folder_source
 logger = logging.getLogger(__name__)
 
 NUM_FILM_CASES = 3
-PAGE = "report.html"
 MIN_PAUSE_S = 15.0
 """The report of all trials is written again after this time, or after 20 times as long as it took."""
 
@@ -57,13 +57,13 @@ class LiveReport:
 
     def _write(self, last: bool) -> None:
         page = page_html(folder_source(self._folder)).encode()
-        replace_file(self._folder / PAGE, page)
+        write_bytes(self._folder / REPORT_NAME, page)
         if self._log_folder is not None:
-            replace_file(self._log_folder / self._served_name, page)
-            if last or self._is_due(self._log_folder / PAGE):
+            write_bytes(self._log_folder / self._served_name, page)
+            if last or self._is_due(self._log_folder / REPORT_NAME):
                 started = time.monotonic()
                 found = experiment_source(read_experiment(self._log_folder.parent))
-                replace_file(self._log_folder / PAGE, page_html(found).encode())
+                write_bytes(self._log_folder / REPORT_NAME, page_html(found).encode())
                 self._cost_s = time.monotonic() - started
         if not self._announced:
             self._announce()
@@ -76,10 +76,10 @@ class LiveReport:
     def _announce(self) -> None:
         address = served_from()
         if self._log_folder is None or address is None:
-            logger.info("report: %s", self._folder / PAGE)
+            logger.info("report: %s", self._folder / REPORT_NAME)
         else:
             logger.info("report: %s/%s", address, self._served_name)
-            logger.info("report of all searches of the experiment: %s/%s", address, PAGE)
+            logger.info("report of all searches of the experiment: %s/%s", address, REPORT_NAME)
 
     def _is_due(self, page: Path) -> bool:
         age_s = time.time() - page.stat().st_mtime if page.exists() else float("inf")
@@ -97,4 +97,4 @@ def _experiment_log(folder: Path) -> Path | None:
     if folder.parent.name != "trials" or len(folder.parents) < 4:
         return None
     experiment = folder.parents[3]
-    return experiment / "log" if (experiment / "db" / "nni.sqlite").is_file() else None
+    return experiment / "log" if is_experiment(experiment) else None

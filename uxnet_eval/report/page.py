@@ -13,7 +13,8 @@ from typing import Any
 
 from search_space.errors import UserError
 
-from ..runs.overlays import CLASS_COLORS, replace_file
+from ..runs.files import write_bytes
+from ..runs.overlays import CLASS_COLORS
 from .geometry import drawing_look, grid_geometry, operation_titles
 from .search_run import MAX_DRAWN_EPOCHS, plain, run_data
 from .sources import Source
@@ -85,7 +86,7 @@ def save_page(source: Source, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     try:
-        replace_file(path, page_html(source).encode())
+        write_bytes(path, page_html(source).encode())
     except OSError as error:
         raise UserError(
             f"{path}: the report cannot be written ({error.strerror}); give another file with -o"

@@ -9,12 +9,12 @@ from typing import Any
 
 from search_space.errors import UserError
 
-CASES_FILE, SUMMARY_FILE = "cases.csv", "summary.json"
+from ..runs.names import CASES_NAME, SUMMARY_NAME
 
 
 def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     """The table of cases in a folder as the page's data; None if there is none, faults as notes."""
-    file = folder / CASES_FILE
+    file = folder / CASES_NAME
     if not file.exists():
         return None
     from ..evaluation.scores import (  # deferred: it takes seconds, and a search needs it not
@@ -37,7 +37,7 @@ def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
         "caseIds": list(table["case_id"]),
         "caseClasses": list(table["class"]),
         "columns": columns,
-        "summary": _read_summary(folder / SUMMARY_FILE, notes),
+        "summary": _read_summary(folder / SUMMARY_NAME, notes),
     }
 
 

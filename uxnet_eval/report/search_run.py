@@ -14,9 +14,9 @@ from search_space.genotype import parse_layer
 from search_space.grid import Grid
 from search_space.operations import legal_operations
 
-from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME
+from ..runs.names import CHECKPOINT_NAME, RESULT_NAME, SEARCH_NAME
 from ..runs.overlays import read_overlays
-from ..runs.search_record import FILE_NAME, SearchRecord
+from ..runs.search_record import SearchRecord
 
 MAX_DRAWN_EPOCHS = 60
 """Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show all."""
@@ -58,13 +58,13 @@ def read_search(folder: Path, name: str) -> SearchRun:
     """
     run = SearchRun(name, folder, None)
     try:
-        if not (folder / FILE_NAME).exists() and folder.is_dir():
+        if not (folder / SEARCH_NAME).exists() and folder.is_dir():
             begun = "stopped" if (folder / CHECKPOINT_NAME).exists() else "began"
             run.notes.append(
-                f"{name}: no {FILE_NAME} yet: the run {begun} before its first validation, nothing can be drawn"
+                f"{name}: no {SEARCH_NAME} yet: the run {begun} before its first validation, nothing can be drawn"
             )
         else:
-            run.record = _checked(SearchRecord.load(folder), folder / FILE_NAME, run.notes)
+            run.record = _checked(SearchRecord.load(folder), folder / SEARCH_NAME, run.notes)
     except UserError as error:
         run.notes.append(str(error))
     try:

@@ -10,23 +10,25 @@ from typing import Any
 
 from search_space.errors import UserError
 
-from ..nni_experiments.records import (
-    ExperimentRecord,
-    TrialRecord,
-    find_experiment,
-    known_experiments,
-    read_experiment,
+from ..nni_experiments.records import ExperimentRecord, TrialRecord, is_experiment
+from ..nni_experiments.sources import find_source
+from ..runs.names import (
+    CASES_NAME,
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    CURVES_NAME,
+    OVERLAYS_FOLDER,
+    OVERLAYS_INDEX,
+    SEARCH_NAME,
+    SUMMARY_NAME,
 )
-from ..runs.folder import CHECKPOINT_NAME, CONFIG_NAME
-from ..runs.overlays import FOLDER as OVERLAYS
-from ..runs.overlays import INDEX, read_overlays
-from ..runs.search_record import FILE_NAME
-from .scored_cases import CASES_FILE, SUMMARY_FILE, read_scores
+from ..runs.overlays import read_overlays
+from .scored_cases import read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
-from .training_run import CURVES_NAME, read_training
+from .training_run import read_training
 
 LOCAL_TRIALS = ("environments", "local-env", "trials")
-RUN_FILES = (FILE_NAME, CHECKPOINT_NAME, CONFIG_NAME)
+RUN_FILES = (SEARCH_NAME, CHECKPOINT_NAME, CONFIG_NAME)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Source:
         return self.notes + [note for run in self.searches for note in run.notes]
 
 
-def find_source(source: str | os.PathLike[str]) -> Source:
+def read_source(source: str | os.PathLike[str]) -> Source:
     """The runs that ``source`` names.
 
     Args:
@@ -69,23 +71,14 @@ def find_source(source: str | os.PathLike[str]) -> Source:
     Raises:
         UserError: if there is no such folder and NNI knows no such experiment, or it holds nothing to show.
     """
-    folder = Path(source)
-    if (folder / "db" / "nni.sqlite").is_file():
-        try:
-            return experiment_source(read_experiment(folder.resolve()))
-        except UserError as error:
-            return _trials_alone(folder.resolve(), error)
-    if folder.is_dir():
-        return folder_source(folder)
-    if folder.is_file():
-        raise UserError(
-            f"{folder}: is a file; give the folder that a run was written to, or an experiment's id"
-        )
-    text = os.fspath(source)
-    known = known_experiments()
-    if text not in known and (os.sep in text or text.startswith(".")):
-        raise UserError(f"{folder}: no such folder; give that of a run, or an NNI experiment's id")
-    return experiment_source(find_experiment(text))
+    try:
+        found = find_source(source)
+        return folder_source(found) if isinstance(found, Path) else experiment_source(found)
+    except UserError as error:
+        folder = Path(source)
+        if not is_experiment(folder):
+            raise
+        return _trials_alone(folder.resolve(), error)
 
 
 def experiment_source(experiment: ExperimentRecord) -> Source:
@@ -126,7 +119,7 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
     if not trial.output.is_dir():
         found.notes.append(f"{name}: {trial.status}, its output folder {trial.output} does not exist")
         return
-    if _is_training_or_scores(trial.output) and not (trial.output / FILE_NAME).exists():
+    if _is_training_or_scores(trial.output) and not (trial.output / SEARCH_NAME).exists():
         _add_training_and_scores(found, trial.output, name)
         return
     run = read_search(trial.output, name)
@@ -147,7 +140,7 @@ def _tell_what_ended_it(run: SearchRun, trial: TrialRecord) -> None:
         run.notes.append(
             f"{run.name}: {trial.status} without a final result{said}; shown is its newest validation"
         )
-    elif not (trial.output / FILE_NAME).exists():
+    elif not (trial.output / SEARCH_NAME).exists():
         run.notes = [f"{run.name}: {trial.status} before its first validation{said}; nothing can be drawn"]
     else:  # its record is damaged, and a note says so
         run.notes.append(f"{run.name}: {trial.status} without a final result{said}")
@@ -183,7 +176,7 @@ def folder_source(folder: Path) -> Source:
 
 def _add_folder(found: Source, folder: Path, name: str) -> None:
     is_other = _is_training_or_scores(folder)
-    if (folder / FILE_NAME).exists() or not is_other:
+    if (folder / SEARCH_NAME).exists() or not is_other:
         found.searches.append(read_search(folder, name))
     if is_other:
         _add_training_and_scores(found, folder, name)
@@ -198,7 +191,7 @@ def _add_training_and_scores(found: Source, folder: Path, name: str) -> None:
     scores = read_scores(folder, found.notes)
     if scores is not None:
         found.scores.append({**scores, "run": name})
-    if not (folder / FILE_NAME).exists():  # those of a search belong to the search
+    if not (folder / SEARCH_NAME).exists():  # those of a search belong to the search
         overlays = read_overlays(folder, found.notes)
         if overlays is not None:
             found.overlays.append({**overlays, "run": name})
@@ -209,12 +202,12 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_training_or_scores(folder: Path) -> bool:
-    names = (CURVES_NAME, CASES_FILE, SUMMARY_FILE, f"{OVERLAYS}/{INDEX}")
+    names = (CURVES_NAME, CASES_NAME, SUMMARY_NAME, f"{OVERLAYS_FOLDER}/{OVERLAYS_INDEX}")
     return any((folder / name).is_file() for name in names)
 
 
 def _nothing(folder: Path, names: Sequence[str]) -> str:
-    expected = f"expected {FILE_NAME} (a search), {CURVES_NAME} (a training), {CASES_FILE} (scores) or db/nni.sqlite (an NNI experiment)"
+    expected = f"expected {SEARCH_NAME} (a search), {CURVES_NAME} (a training), {CASES_NAME} (scores) or db/nni.sqlite (an NNI experiment)"
     if not names:
         return f"{folder}: is empty; {expected}"
     return f"{folder}: holds no run ({len(names)} other files or folders, such as {names[0]}); {expected}"

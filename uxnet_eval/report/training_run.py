@@ -16,9 +16,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 
 from ..drawing import draw, save
-from ..runs.folder import CONFIG_NAME, RESULT_NAME
-
-CURVES_NAME, GENOTYPE_NAME = "training.json", "genotype.json"
+from ..runs.names import CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
 
 
 def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:

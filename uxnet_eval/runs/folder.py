@@ -10,20 +10,17 @@ import yaml
 
 from search_space.errors import UserError
 
-from ..nni_guards import is_nni_trial
-
-CONFIG_NAME = "run.yml"
-CHECKPOINT_NAME = "checkpoint.ckpt"
-RESULT_NAME = "result.json"
+from .files import write_text
+from .names import CHECKPOINT_NAME, CONFIG_NAME
 
 
-def choose_output_folder(configured: str | None, given: Path | None) -> Path:
+def choose_output_folder(configured: str | None, given: Path | None, *, is_trial: bool) -> Path:
     """The folder that a run writes to: an NNI trial's own, else the one given, else the configuration's.
 
     Raises:
         UserError: if there is none.
     """
-    if is_nni_trial():
+    if is_trial:
         return Path(os.environ["NNI_OUTPUT_DIR"])
     if given is None and configured is None:
         raise UserError("no output folder: give --output, or 'output' in the run configuration")
@@ -66,9 +63,7 @@ def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path |
         if others and not is_trial:
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
         make_output_folder(folder)
-        part = folder / f".{CONFIG_NAME}.part"
-        part.write_text(config_yaml)
-        os.replace(part, kept)
+        write_text(kept, config_yaml)
     checkpoint = folder / CHECKPOINT_NAME
     return checkpoint if checkpoint.exists() else None
 

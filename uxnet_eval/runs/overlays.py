@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-FOLDER, INDEX = "overlays", "overlays.json"
+from .files import write_bytes, write_json
+from .names import OVERLAYS_FOLDER, OVERLAYS_INDEX
+
 FORMAT, VERSION = "uxnet-overlays", 1
 CLASS_COLORS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
 MAX_BYTES = 4 * 2**20
@@ -47,12 +48,12 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], class_names: Seque
         class_names: background first.
         what: what is shown, such as ``derived network, epoch 12``.
     """
-    target = folder / FOLDER
+    target = folder / OVERLAYS_FOLDER
     target.mkdir(exist_ok=True)
     entries: list[dict[str, Any]] = []
     for number, overlay in enumerate(overlays):
         name = f"{overlay.rank or number}.png"
-        replace_file(target / name, png_bytes(overlay.picture))
+        write_bytes(target / name, png_bytes(overlay.picture))
         entry = asdict(overlay)
         entry["file"] = name
         del entry["picture"]
@@ -64,12 +65,12 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], class_names: Seque
         "classes": list(class_names),
         "cases": entries,
     }
-    replace_file(target / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+    write_json(target / OVERLAYS_INDEX, index)
 
 
 def read_overlays(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     """What :func:`write_overlays` wrote, pictures as data URLs; None if there is nothing, faults as notes."""
-    index = folder / FOLDER / INDEX
+    index = folder / OVERLAYS_FOLDER / OVERLAYS_INDEX
     if not index.exists():
         return None
     try:
@@ -122,13 +123,3 @@ def png_bytes(picture: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

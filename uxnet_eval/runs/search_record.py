@@ -16,7 +16,9 @@ from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid, Layer
 from strategies.pruning import derive
 
-FILE_NAME = "search.json"
+from .files import write_json
+from .names import SEARCH_NAME
+
 FORMAT = "uxnet-search"
 VERSION = 1
 
@@ -74,7 +76,7 @@ class SearchRecord:
 
     def save(self, folder: Path) -> None:
         """Writes ``search.json`` into ``folder``, whole or not at all."""
-        write_json(folder / FILE_NAME, {"format": FORMAT, "version": VERSION, **asdict(self)})
+        write_json(folder / SEARCH_NAME, {"format": FORMAT, "version": VERSION, **asdict(self)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchRecord:
@@ -85,7 +87,7 @@ class SearchRecord:
         """
         path = Path(path)
         if path.is_dir():
-            path = path / FILE_NAME
+            path = path / SEARCH_NAME
         try:
             values = json.loads(path.read_text())
         except OSError as error:
@@ -141,10 +143,3 @@ def named(values: Mapping[Edge, float] | Mapping[Layer, Any] | Collection[Edge])
     if isinstance(values, Mapping):
         return {str(key): value for key, value in values.items()}
     return [str(edge) for edge in values]
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes ``values`` as JSON, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(part, path)

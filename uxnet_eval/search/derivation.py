@@ -13,8 +13,9 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 
 from ..architectures.controls import with_unet_edges, with_unet_operations
-from ..nni_experiments.records import find_experiment, read_experiment
-from ..runs.search_record import FILE_NAME, SearchRecord
+from ..runs.names import SEARCH_NAME
+from ..runs.search_record import SearchRecord
+from .export import find_search_experiment
 
 THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
 
@@ -46,7 +47,7 @@ def derive_genotypes(
     records = [found for source in sources for found in _records(source, notes)]
     if not records:
         raise UserError(
-            f"{', '.join(sources)}: no search has a record ({FILE_NAME}) yet; wait for its first validation"
+            f"{', '.join(sources)}: no search has a record ({SEARCH_NAME}) yet; wait for its first validation"
             + "".join(f"; {note}" for note in notes)
         )
     found: dict[str, Genotype] = {}
@@ -104,17 +105,9 @@ def architecture_choice(paths: Sequence[Path]) -> str:
 
 def _records(source: str, notes: list[str]) -> list[tuple[str, SearchRecord, dict[str, Any]]]:
     folder = Path(source)
-    if (folder / FILE_NAME).is_file():
+    if (folder / SEARCH_NAME).is_file():
         return [(folder.resolve().name, SearchRecord.load(folder), {})]
-    if (folder / "db" / "nni.sqlite").is_file():
-        experiment = read_experiment(folder.absolute())
-    elif folder.is_dir():
-        raise UserError(
-            f"{folder}: holds neither {FILE_NAME} (output of a search) nor db/nni.sqlite (NNI experiment); give one of "
-            "these folders or an experiment's id"
-        )
-    else:
-        experiment = find_experiment(source)
+    experiment = find_search_experiment(source)
     records = []
     for trial in experiment.trials():
         name = f"trial-{trial.sequence}"

@@ -13,14 +13,12 @@ from pathlib import Path
 from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
-from ..nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment, read_experiment
-from ..runs.folder import RESULT_NAME
-from ..runs.search_record import FILE_NAME, SearchRecord
+from ..nni_experiments.records import ExperimentRecord, TrialRecord
+from ..nni_experiments.sources import find_source
+from ..runs.names import GENOTYPE_NAME, RESULT_NAME, SEARCH_NAME
+from ..runs.search_record import SearchRecord
 
 logger = logging.getLogger(__name__)
-
-TRAINED_NAME = "genotype.json"
-"""In the folder of a training."""
 
 
 def export_genotype(
@@ -46,19 +44,11 @@ def export_genotype(
             search cannot be read.
     """
     folder = Path(source)
-    if (folder / FILE_NAME).is_file():
+    if (folder / SEARCH_NAME).is_file():
         if trial is not None:
             raise UserError(f"{source}: this is the output of one search; leave the trial's id out")
         return SearchRecord.load(folder).genotype(prune_threshold), None
-    if (folder / "db" / "nni.sqlite").is_file():
-        experiment = read_experiment(folder.absolute())
-    elif folder.is_dir():
-        raise UserError(
-            f"{source}: holds neither {FILE_NAME} (output of a search) nor db/nni.sqlite (NNI experiment); "
-            "give one of these folders or an experiment's id"
-        )
-    else:
-        experiment = find_experiment(os.fspath(source))
+    experiment = find_search_experiment(source)
     chosen = _named_trial(experiment, trial) if trial is not None else best_trial(experiment, by)
     provenance = {
         "experiment_id": experiment.id,
@@ -67,10 +57,21 @@ def export_genotype(
         "parameters": dict(chosen.parameters),
         "search_score": {"key": by, "value": None if chosen.final is None else chosen.final.get(by)},
     }
-    if (chosen.output / RESULT_NAME).is_file() and not (chosen.output / FILE_NAME).exists():
+    if (chosen.output / RESULT_NAME).is_file() and not (chosen.output / SEARCH_NAME).exists():
         return _trained_genotype(chosen, prune_threshold), chosen
     genotype = SearchRecord.load(chosen.output).genotype(prune_threshold, provenance)
     return genotype, chosen
+
+
+def find_search_experiment(source: str | os.PathLike[str]) -> ExperimentRecord:
+    """The NNI experiment with this id or folder; raises :class:`UserError` if there is none."""
+    found = find_source(source)
+    if isinstance(found, Path):
+        raise UserError(
+            f"{source}: holds neither {SEARCH_NAME} (output of a search) nor db/nni.sqlite (NNI experiment); "
+            "give one of these folders or an experiment's id"
+        )
+    return found
 
 
 def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Genotype:
@@ -80,7 +81,7 @@ def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Geno
             f"trial {trial.id}: is a training of a fixed genotype; leave the prune threshold out, or export from the "
             "search"
         )
-    path = trial.output / TRAINED_NAME
+    path = trial.output / GENOTYPE_NAME
     if not path.is_file():
         raise UserError(
             f"trial {trial.id}: trained a baseline, which has no genotype; name another with --trial"

@@ -27,8 +27,9 @@ from ..nni_guards import report_final, report_intermediate, resume_intermediate_
 from ..recipe.precision import autocast
 from ..recipe.validation import foreground_dice, segment
 from ..report.live import LiveReport, architecture_picture
-from ..runs.folder import RESULT_NAME
-from ..runs.search_record import SearchRecord, named, write_json
+from ..runs.files import write_json
+from ..runs.names import GENOTYPE_NAME, GENOTYPES_FOLDER, RESULT_NAME
+from ..runs.search_record import SearchRecord, named
 from ..runs.validation_cases import ValidationCases
 
 logger = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class SearchReporter(pl.Callback):
         return _number(torch.stack(dices).nanmean()), cases
 
     def _write_genotypes(self) -> None:
-        folder = self.output / "genotypes"
+        folder = self.output / GENOTYPES_FOLDER
         folder.mkdir(exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -164,7 +165,7 @@ class SearchReporter(pl.Callback):
             )  # gates rarely pass tau before the end of the search
             for threshold in sorted({*THRESHOLDS, self.record.prune_threshold}):
                 self.record.genotype(threshold).save(folder / f"tau-{threshold:.2f}.json")
-            self.record.genotype().save(self.output / "genotype.json")
+            self.record.genotype().save(self.output / GENOTYPE_NAME)
 
     def _write_events(
         self,

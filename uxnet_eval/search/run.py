@@ -31,7 +31,8 @@ from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
-from ..runs.folder import CHECKPOINT_NAME, RESULT_NAME, choose_output_folder, open_run_folder
+from ..runs.folder import choose_output_folder, open_run_folder
+from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, GENOTYPE_NAME, RESULT_NAME
 from ..runs.search_record import SearchRecord, named
 from .data import SearchData, split_cases
 from .module import SegmentationModule
@@ -62,7 +63,7 @@ def run_search(
     """
     config = RunConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
     config = config.override(overrides or {}, source="--set")
-    folder = choose_output_folder(config.output, output)
+    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
     if config.search.left_out_fold is not None:
         searched, _ = split_fold(
@@ -115,7 +116,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         steps_per_epoch=settings.steps_per_epoch,
         num_workers=runtime.num_workers,
         seed=settings.seed,
-        cache_dir=folder / "cache",
+        cache_dir=folder / CACHE_FOLDER,
     )
     data.setup()
     strategy = SparseDARTS(
@@ -208,7 +209,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     finally:
         reporter.close()
     final = reporter.finish()
-    logger.info("done: %s; genotype: %s", json.dumps(final), folder / "genotype.json")
+    logger.info("done: %s; genotype: %s", json.dumps(final), folder / GENOTYPE_NAME)
 
 
 def _quieten() -> None:

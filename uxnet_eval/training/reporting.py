@@ -15,12 +15,11 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from ..nni_guards import report_intermediate, resume_intermediate_sequence
-from ..runs.search_record import write_json
+from ..runs.files import write_json
+from ..runs.names import CURVES_NAME
 from .module import TrainModule
 
 logger = logging.getLogger(__name__)
-
-CURVES_NAME = "training.json"
 
 
 class TrainReporter(pl.Callback):

@@ -29,15 +29,17 @@ from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..report.live import LiveReport
-from ..runs.folder import (
+from ..runs.files import write_json
+from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
+from ..runs.names import (
+    BEST_NAME,
+    CACHE_FOLDER,
     CHECKPOINT_NAME,
     CONFIG_NAME,
+    GENOTYPE_NAME,
+    LAST_NAME,
     RESULT_NAME,
-    choose_output_folder,
-    make_output_folder,
-    open_run_folder,
 )
-from ..runs.search_record import write_json
 from ..runs.validation_cases import ValidationCases
 from .data import TrainData
 from .module import Diverged, TrainModule
@@ -47,7 +49,6 @@ from .scoring import score_model
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME, LAST_NAME, GENOTYPE_NAME = "best.pt", "last.pt", "genotype.json"
 FINAL_KEYS = ("default", "parameters", "multiply_adds", "minutes", "peak_memory_gib")
 """Of the final result that NNI gets; ``default`` is the mean Dice of the fold."""
 
@@ -103,7 +104,7 @@ def _configuration(
     config_path: Path, output: Path | None, architecture: str | None, overrides: Mapping[str, Any]
 ) -> tuple[TrainConfig, Path]:
     config = TrainConfig.load(config_path)
-    folder = choose_output_folder(config.output, output)
+    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
     if _is_helper():  # NNI has given the trial's parameters to the process that started this one
         return TrainConfig.load(folder / CONFIG_NAME), folder
     config = config.override(next_parameters(), source="NNI's parameters")
@@ -123,7 +124,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
     precision = resolve_precision(config.runtime.precision, device)
     module = training.new_module()
     data = TrainData(
-        training.dataset, config, training.learned, training.held_out, cache_dir=folder / "cache"
+        training.dataset, config, training.learned, training.held_out, cache_dir=folder / CACHE_FOLDER
     )
     reporter = TrainReporter(
         folder,

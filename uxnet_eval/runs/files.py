@@ -1,0 +1,44 @@
+"""Writing the files of a run, whole or not at all.
+
+:func:`replacing` is the one way: a temporary name beside the target, the content on the disk, a rename. The
+writers of text, bytes and JSON are built on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_space.replacing import leftovers, replacing
+
+__all__ = ["leftovers", "replacing", "write_bytes", "write_files", "write_json", "write_text"]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file of bytes; raises :class:`OSError` if that fails, and then ``path`` is unchanged."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file of UTF-8 text; raises as :func:`write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, values: Any, indent: int = 1) -> None:
+    """Writes ``values`` as JSON; raises as :func:`write_bytes` does."""
+    write_text(path, json.dumps(values, indent=indent) + "\n")
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Writes several files: all are complete before the first takes its place.
+
+    Raises:
+        OSError: one cannot be written; then none has been replaced.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, content in reversed(contents.items()):  # an exit stack closes the last one first
+            stack.enter_context(replacing(path)).write_bytes(content)
