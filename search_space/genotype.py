@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, StrictInt, ValidationError, field_serializer, model_validator
-from pydantic_core import ErrorDetails
 
 from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
 from .operations import KINDS, check_operation
 from .replacing import replacing
-from .strict import StrictConfig
+from .strict import StrictConfig, faults_in_words
 
 FORMAT = "uxnet-genotype"
 VERSION = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Per older version of the file, what turns its keys and values into those of the next version."""
-
-_SHAPE = "expected levels (integer), edges (list) and operations (object)"
 
 
 def parse_layer(name: str) -> Layer:
@@ -192,8 +189,14 @@ class Genotype(StrictConfig):
         try:
             return cls(**values)
         except ValidationError as error:
-            faults = dict.fromkeys(map(_in_words, error.errors()))
-            raise UserError((f"{source}: " if source else "") + "; ".join(faults)) from None
+            malformed = {fault["loc"] for fault in error.errors() if fault["type"].endswith("_type")}
+            if malformed & {("levels",), ("edges",), ("operations",)}:
+                message = "expected levels (integer), edges (list) and operations (object)"
+            elif ("provenance",) in malformed:
+                message = "provenance must be an object"
+            else:
+                message = faults_in_words(error)
+            raise UserError(f"{source}: {message}" if source else message) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the genotype as JSON, whole or not at all."""
@@ -215,14 +218,3 @@ class Genotype(StrictConfig):
 def _readable() -> str:
     """The versions that can be read, for an error message."""
     return ", ".join(map(str, (*sorted(UPGRADES), VERSION)))
-
-
-def _in_words(fault: ErrorDetails) -> str:
-    """What is wrong with the content of a file."""
-    if fault["type"] == "missing":
-        return f"key '{fault['loc'][0]}' is missing"
-    if fault["type"] == "value_error":  # raised by our own checks, which name the edge or layer themselves
-        return fault["msg"].removeprefix("Value error, ")
-    if len(fault["loc"]) > 1:
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-    return "provenance must be an object" if fault["loc"] == ("provenance",) else _SHAPE

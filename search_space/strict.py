@@ -1,10 +1,12 @@
-"""Base class of every configuration: typed, keyword-only, and strict about names."""
+"""Base class of every configuration and record: typed, keyword-only, and strict about names."""
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from .errors import UserError, nearest
 
@@ -49,9 +51,22 @@ class StrictConfig(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            faults = []
-            for fault in error.errors():
-                where = ".".join(str(part) for part in fault["loc"])
-                message = fault["msg"].removeprefix("Value error, ")
-                faults.append(f"{where}: {message}" if where else message)
-            raise UserError(f"{source}: " + "; ".join(faults)) from None
+            raise UserError(f"{source}: {faults_in_words(error)}") from None
+
+
+def faults_in_words(error: ValidationError) -> str:
+    """One line that says for every fault which key it is, what is expected and what was found."""
+    return "; ".join(dict.fromkeys(map(_in_words, error.errors())))
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "missing":
+        return f"key '{where}' is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] != "value_error":
+        message += f", found {reprlib.repr(fault['input'])}"
+    # A UserError says itself which name it is about.
+    if not where or isinstance(fault.get("ctx", {}).get("error"), UserError):
+        return message
+    return f"{where}: {message}"

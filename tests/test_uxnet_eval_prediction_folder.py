@@ -282,6 +282,11 @@ def test_a_damaged_record_is_named(run: Callable[..., PredictionOutcome], tmp_pa
     (tmp_path / "out" / "prediction.json").write_text('{"finished": [')
     with pytest.raises(UserError, match=r"prediction\.json: cannot be read"):
         run()
+    (tmp_path / "out" / "prediction.json").write_text('{"checkpoints": {}, "settings": {}, "finished": [1]}')
+    with pytest.raises(
+        UserError, match=r"earlier run: key 'label_values' is missing; finished\.0: .*, found 1; give"
+    ):
+        run()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -55,18 +55,18 @@ BROKEN = {
     "a field that cannot be": (
         {
             "search.json": json.dumps(
-                {"format": "uxnet-search", "version": 1, **vars(made_up_record(history=True))}
+                {"format": "uxnet-search", "version": 1, **vars(made_up_record()), "history": True}
             )
         },
-        "search.json: history is no list",
+        "incomplete or damaged: history: Input should be a valid list, found True; search again",
     ),
     "no threshold": (
         {
             "search.json": json.dumps(
-                {"format": "uxnet-search", "version": 1, **vars(made_up_record(prune_threshold=None))}
+                {"format": "uxnet-search", "version": 1, **vars(made_up_record()), "prune_threshold": None}
             )
         },
-        "prune_threshold is None",
+        "prune_threshold: Input should be a valid number, found None; search again",
     ),
     "another file": ({"search.json": "[1, 2]"}, "not the record of a search"),
 }

@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field
 
 from search_space.errors import UserError
+from search_space.strict import StrictConfig
 
 from ..runs.names import PREDICTION_NAME
 from .label_map import replacing_output
@@ -19,24 +22,25 @@ from .label_map import replacing_output
 ADVICE = "give another folder, or --overwrite to predict every case anew"
 
 
-@dataclass
-class PredictionRecord:
+class PredictionRecord(StrictConfig):
     """What ``prediction.json`` holds."""
+
+    model_config = ConfigDict(frozen=False)  # ``finished`` grows with every case
 
     checkpoints: dict[str, str]
     """SHA-256 of each file, by its path as given."""
-    settings: dict[str, object]
+    settings: dict[str, Any]
     """Whatever changes the predictions."""
     label_values: dict[str, int]
     """The value in the label maps of each class."""
-    finished: list[str] = field(default_factory=list)
+    finished: list[str] = Field(default_factory=list)
     """Case ids in the order in which they were written."""
 
     def save(self, folder: Path) -> None:
         """Writes it, whole or not at all; raises :class:`~uxnet_eval.prediction.label_map.OutputError` if it cannot."""
         path = folder / PREDICTION_NAME
         with replacing_output(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n", encoding="utf-8")
 
     def resume(self, folder: Path, outputs: Mapping[str, Sequence[Path]], overwrite: bool = False) -> None:
         """Takes over the finished cases of an earlier run into the same folder.
@@ -73,11 +77,17 @@ class PredictionRecord:
                     )
             return None
         try:
-            earlier = PredictionRecord(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}), expected the record of an earlier run; {ADVICE}"
             ) from None
+        try:
+            earlier: PredictionRecord = PredictionRecord.parse(
+                values, f"{path}: not the record of an earlier run"
+            )
+        except UserError as error:
+            raise UserError(f"{error}; {ADVICE}") from None
         if sorted(earlier.checkpoints.values()) != sorted(self.checkpoints.values()):
             raise UserError(
                 f"{folder}: holds predictions of {', '.join(earlier.checkpoints)}, expected of "

@@ -139,12 +139,6 @@ def _checked(record: SearchRecord, file: Path, notes: list[str]) -> SearchRecord
         unknown = set(weights) - set(legal_operations(parse_layer(name).kind, 3))
         if unknown:
             raise UserError(f"{file}: layer {name} has alphas of {min(unknown)}, which is no known operation")
-    if record.spatial_dims not in (2, 3):
-        raise UserError(f"{file}: spatial_dims is {record.spatial_dims!r}, expected 2 or 3")
-    if not (_finite(record.prune_threshold) is not None and 0 <= record.prune_threshold <= 1):
-        raise UserError(f"{file}: prune_threshold is {record.prune_threshold!r}, expected a number in 0..1")
-    if not isinstance(record.history, list) or not isinstance(record.provenance, dict):
-        raise UserError(f"{file}: history is no list or provenance no mapping; the file is damaged")
     whole = [entry for entry in record.history if _is_whole(entry, record)]
     if not whole:
         raise UserError(f"{file}: holds no validation that can be drawn; let the search validate once")

@@ -6,14 +6,16 @@ import json
 import math
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
 
 from search_space import Genotype
 from search_space.errors import UserError
 from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid, Layer
+from search_space.strict import StrictConfig
 from strategies.pruning import derive
 
 from .files import write_json
@@ -23,32 +25,45 @@ FORMAT = "uxnet-search"
 VERSION = 1
 
 
-@dataclass
-class SearchRecord:
-    """State and history of a search.
+class SearchRecord(StrictConfig):
+    """State and history of a search; edges and layers stand by their names."""
 
-    Attributes:
-        levels, spatial_dims: of the grid and the data.
-        gates: sigma(beta) per searched edge.
-        alphas: softmax(alpha) per searched layer and candidate.
-        fixed_operations: the operation of every layer that is not searched.
-        fixed_edges: edges that are not searched but always there.
-        prune_threshold: tau of the run.
-        scores: the newest ``default`` and ``derived_dice``.
-        history: one entry per validation: ``epoch``, the scores, ``gates`` and ``alphas`` at that time.
-        provenance: data set, seed, NNI ids, package versions.
-    """
+    model_config = ConfigDict(frozen=False)  # the search writes each validation into it
 
-    levels: int
-    spatial_dims: int
+    levels: int = Field(ge=2)
+    """Levels of the grid."""
+    spatial_dims: Literal[2, 3]
+    """Of the data."""
     gates: dict[str, float]
+    """sigma(beta) per searched edge."""
     alphas: dict[str, dict[str, float]]
-    fixed_operations: dict[str, str] = field(default_factory=dict)
-    fixed_edges: list[str] = field(default_factory=list)
-    prune_threshold: float = 0.75
-    scores: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    """softmax(alpha) per searched layer and candidate."""
+    fixed_operations: dict[str, str] = Field(default_factory=dict)
+    """The operation of every layer that is not searched."""
+    fixed_edges: list[str] = Field(default_factory=list)
+    """Edges that are not searched but always there."""
+    prune_threshold: float = Field(0.75, ge=0, le=1)
+    """Threshold tau of the run."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """The newest ``default`` and ``derived_dice``."""
+    history: list[dict[str, Any]] = Field(default_factory=list)
+    """One entry per validation: ``epoch``, the scores, ``gates`` and ``alphas`` at that time."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Data set, seed, NNI ids, package versions."""
+
+    @model_validator(mode="after")
+    def _check_names_and_gates(self) -> SearchRecord:
+        grid = Grid(self.levels)
+        for edge in map(Edge.parse, (*self.gates, *self.fixed_edges)):
+            if edge not in grid.edges:
+                raise UserError(f"{edge} is not an edge of a grid with {self.levels} levels")
+        for name, gate in self.gates.items():
+            if not 0 <= gate <= 1:
+                raise UserError(f"gate of {name} is {gate}; expected a number from 0 to 1")
+        for layer in map(parse_layer, (*self.alphas, *self.fixed_operations)):
+            if layer not in grid.layers:
+                raise UserError(f"{layer} is not a layer of a grid with {self.levels} levels")
+        return self
 
     def genotype(
         self, prune_threshold: float | None = None, provenance: Mapping[str, Any] | None = None
@@ -76,7 +91,7 @@ class SearchRecord:
 
     def save(self, folder: Path) -> None:
         """Writes ``search.json`` into ``folder``, whole or not at all."""
-        write_json(folder / SEARCH_NAME, {"format": FORMAT, "version": VERSION, **asdict(self)})
+        write_json(folder / SEARCH_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchRecord:
@@ -99,43 +114,34 @@ class SearchRecord:
                 f"{path}: not JSON ({error}); the file is damaged, run the search again"
             ) from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise UserError(f"{path}: not the record of a search")
+            raise UserError(
+                f'{path}: not the record of a search (its "format" is not "{FORMAT}"); '
+                "give the output folder of uxnet search"
+            )
         version = values.pop("version", None)
         if version != VERSION:
             raise UserError(f"{path}: record version {version!r}, this program reads {VERSION}; search again")
+        source = f"{path}: the record of a search is incomplete or damaged"
         try:
-            record = cls(**values)
-        except TypeError as error:
-            raise UserError(f"{path}: the record of a search is incomplete ({error})") from None
-        try:
-            record._check()
-        except (UserError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"{path}: {error}; search again") from None
+            record: SearchRecord = cls.parse(values, source)
+            record._check_layers(source)
+        except UserError as error:
+            raise UserError(f"{error}; search again") from None
         return record
 
-    def _check(self) -> None:
-        """Raises if an edge or layer is not of the grid, a gate or alpha is no number, or a layer is left open."""
-        grid = Grid(self.levels)
-        for edge in map(Edge.parse, (*self.gates, *self.fixed_edges)):
-            if edge not in grid.edges:
-                raise UserError(f"{edge} is not an edge of a grid with {self.levels} levels")
-        for name, gate in self.gates.items():
-            if not 0 <= gate <= 1:
-                raise UserError(f"gate of {name} is {gate}; expected a number from 0 to 1")
-        for layer in map(parse_layer, (*self.alphas, *self.fixed_operations)):
-            if layer not in grid.layers:
-                raise UserError(f"{layer} is not a layer of a grid with {self.levels} levels")
+    def _check_layers(self, source: str) -> None:
+        """Raises if a layer has no operation to choose; so it is before the first validation of a search."""
         edges = [Edge.parse(name) for name in (*self.gates, *self.fixed_edges)]
         expanded = {edge.target for edge in edges if edge.is_coarse}
-        for layer in grid.layers:
+        for layer in Grid(self.levels).layers:
             if layer.kind == "expansion" and layer.node not in expanded:
                 continue  # with the U-Net's edges, most nodes have none
             name = str(layer)
             weights = self.alphas.get(name, {})
             if not weights and name not in self.fixed_operations:
-                raise UserError(f"layer {name} has neither alphas nor a fixed operation")
+                raise UserError(f"{source}: layer {name} has neither alphas nor a fixed operation")
             if not all(math.isfinite(weight) for weight in weights.values()):
-                raise UserError(f"alphas of {name} are not finite: the search has diverged")
+                raise UserError(f"{source}: alphas of {name} are not finite: the search has diverged")
 
 
 def named(values: Mapping[Edge, float] | Mapping[Layer, Any] | Collection[Edge]) -> Any:
