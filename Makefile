@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test benchmark lint clean
+.PHONY: help setup demo test benchmark lint dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
+	@echo "make dist       build the wheel and the sdist in dist/"
 	@echo "make clean      delete .venv, the demo's folder and caches"
 	@echo "PYTHON=python3.12 make ...   chooses the Python (3.10 to 3.13) that .venv is made from"
 
@@ -48,6 +49,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy search_space strategies uxnet_eval
+
+# With the setuptools of .venv, as constraints.txt pins it. The wheel is built from the sdist.
+dist: $(READY)
+	$(BIN)/python -m build --no-isolation
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

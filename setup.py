@@ -3,14 +3,33 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11"]
+TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "build>=1.2"]
+
+HERE = Path(__file__).parent
+SHIPPED = ("*.yml", "results/*genotype*.json", "results/hippocampus_genotypes/*.json")
+"""Files of experiments/ that the wheel holds: the experiments and the genotypes that they read."""
+
+
+class BuildWithExperiments(build_py):
+    """Puts experiments/ into the wheel, as package data of uxnet_eval."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return  # uxnet_eval then finds the folder of the checkout
+        for path in sorted(path for pattern in SHIPPED for path in (HERE / "experiments").glob(pattern)):
+            copy = Path(self.build_lib, "uxnet_eval/_experiments", path.relative_to(HERE / "experiments"))
+            self.mkpath(str(copy.parent))
+            self.copy_file(str(path), str(copy))
+
 
 setup(
     name="uxnet-search",
-    version="0.1.0",
+    version="0.2.0",
     description="Searches the architecture of a medical segmentation network (UXNet) on your own scans",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="UXNet search contributors",
     license="MIT",
@@ -19,6 +38,7 @@ setup(
         "uxnet_eval.nni_guards": ["*.js"],
         "uxnet_eval.report": ["assets/*"],
     },
+    cmdclass={"build_py": BuildWithExperiments},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "nni==3.0",  # the last release; uxnet_eval guards against its known defects

@@ -24,7 +24,7 @@ from uxnet_eval.config.overrides import parse_overrides
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("check", "plan", "demo-data", "search", "launch", "demo", "export", "draw", "report"),
-    *("train", "predict", "evaluate", "derive", "compare"),
+    *("train", "predict", "evaluate", "derive", "compare", "experiments"),
 )
 
 
@@ -259,7 +259,7 @@ def test_draw_demo_and_demo_data_hand_over_their_options(calls: list[Any]) -> No
     settings = {"num_cases": 5, "spatial_dims": 2, "num_channels": 2, "anisotropic": True, "seed": 3}
     assert calls == [
         ("draw_genotype_file", (Path("g.json"), Path("g.svg")), {"spatial_dims": 2}),
-        ("run_demo", (Path("demo"),), {}),
+        ("run_demo", (Path("demo"),), {"quick": False}),
         ("make_demo_data", (Path("d"),), settings),
     ]
 
@@ -286,7 +286,7 @@ def test_plan_keeps_an_existing_file(tmp_path: Path) -> None:
 
 
 def test_every_command_is_tested_here() -> None:
-    registered = {command.name for command in cli.app.registered_commands}
+    registered = {command.name for command in (*cli.app.registered_commands, *cli.app.registered_groups)}
     assert registered == set(COMMANDS)
 
 

@@ -24,6 +24,7 @@ try:
         derive,
         draw,
         evaluate,
+        experiments,
         export,
         launch,
         plan,
@@ -66,6 +67,7 @@ for _panel, _name, _command in (
     ("Network", "compare", compare.compare),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
+app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Search")
 
 
 def _version(wanted: bool) -> None:

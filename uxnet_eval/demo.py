@@ -1,9 +1,11 @@
-"""``make demo``: the whole path of a user on generated data, from scans to an architecture and its segmentations."""
+"""``uxnet demo``: the whole path of a user on generated data, from scans to an architecture and its segmentations."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.table import Table
 
 from search_space.errors import UserError
 
+from .config.search import RunConfig
 from .dataset.demo_data import make_demo_data
 from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
@@ -18,66 +21,101 @@ from .networks.checkpoint import load_model
 from .nni_experiments.launch import launch, stop
 from .nni_experiments.progress import report_url, wait_until_done
 from .nni_experiments.records import find_experiment
+from .nni_experiments.shipped import copy_files
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
 from .runs.names import RESULT_NAME
 from .search.export import export_genotype
-from .training.run import run_training
+from .training.reporting import CURVES_NAME
 
-EXPERIMENT = Path("experiments/demo.yml")
-TRAINING = Path("experiments/demo.train.run.yml")
+EXPERIMENT, SEARCH, TRAINING = "demo.yml", "demo.run.yml", "demo.train.run.yml"
+DATA = "demo-data"
+"""The data's folder, below the demo's, as the shipped configurations name it."""
 RUNNING = "experiment"
 """File that names the demo's experiment, so that a second start ends it first."""
+QUICK = {"epochs": 2, "steps_per_epoch": 2, "validate_every": 1}
+"""Settings of searches and trainings that show only that everything works."""
 
 
-def run_demo(folder: Path) -> None:
+def run_demo(folder: Path, *, quick: bool = False) -> None:
     """Generates data, searches it with two NNI trials, exports and draws the better architecture, and trains it.
 
-    The exported architecture and the U-Net are trained from scratch with equally many parameters, scored on the held-out cases of one
-    fold, and the former predicts one case.
+    The exported architecture and the U-Net are trained from scratch with equally many multiply-adds, side by
+    side, and scored on the held-out cases of one fold. The former then predicts one case.
 
     Args:
-        folder: where everything is written; ``experiments/demo.yml`` reads the data from ``demo/data``.
+        folder: where everything is written.
+        quick: a few steps instead of some minutes. The scores then mean nothing.
 
     Raises:
-        UserError: if this is not run in the project's folder, or a step fails.
+        UserError: if a step fails.
     """
-    if not EXPERIMENT.is_file():
-        raise UserError(f"{EXPERIMENT}: not found; run the demo in the project's folder")
-    folder.mkdir(parents=True, exist_ok=True)
     _stop_last(folder)
-    print(f"1/4  generating scans in {folder / 'data'}")
-    make_demo_data(folder / "data")
-    print(f"2/4  searching with {EXPERIMENT}: two trials at a time", flush=True)
-    launched = launch(EXPERIMENT, experiment_dir=folder.resolve() / "nni-experiments")
+    copy_files([EXPERIMENT, TRAINING], folder.resolve(), folder.resolve(), force=True)
+    if quick:
+        config = RunConfig.load(folder / SEARCH).override({**QUICK, "warmup_epochs": 1})
+        (folder / SEARCH).write_text(config.to_yaml())
+    print(f"1/4  Generate scans in {folder / DATA}.")
+    make_demo_data(folder / DATA)
+    print("2/4  Search: two NNI trials side by side.", flush=True)
+    launched = launch(folder / EXPERIMENT, experiment_dir=folder.resolve() / "nni-experiments")
     (folder / RUNNING).write_text(launched.experiment_id)
-    print(f"     web UI: {launched.url}  (experiment {launched.experiment_id})", flush=True)
     wait_until_done(launched.experiment_id)
-    print("3/4  exporting and drawing the architecture with the best Dice")
+    print("3/4  Export and draw the architecture of the better trial.")
     genotype, trial = export_genotype(launched.experiment_id)
     genotype.save(folder / "genotype.json")
     draw_genotype_file(folder / "genotype.json", folder / "architecture.png")
     assert trial is not None and trial.final is not None
-    print("4/4  training it and the U-Net from scratch, with as many parameters", flush=True)
+    print("4/4  Train it and the U-Net from scratch, side by side, at equal multiply-adds.", flush=True)
     trained = folder / "trained" / launched.experiment_id
-    networks = {"searched": str(folder / "genotype.json"), "U-Net": "preset:unet"}
-    for name, architecture in networks.items():
-        run_training(TRAINING, output=trained / name, architecture=architecture)
-    _predict_one(folder / "data", folder / "predicted", trained / "searched" / "best.pt")
+    networks = {"searched": "genotype.json", "U-Net": "preset:unet"}
+    _train(folder, trained, networks, QUICK if quick else {})
+    _predict_one(folder / DATA, folder / "predicted", trained / "searched" / "best.pt")
     Console().print(_comparison(trained, networks))
     print(
-        f"\nThe best of two searches (trial {trial.id}): Dice {trial.final['default']:.3f} of the supernet, "
-        f"{len(genotype.edges)} of {len(genotype.grid.edges)} edges kept\n"
+        f"\nBetter of two searches: trial {trial.id}, Dice {trial.final['default']:.3f} with all candidates; "
+        f"it keeps {len(genotype.edges)} of {len(genotype.grid.edges)} edges.\n"
         f"  architecture  {folder / 'architecture.png'}\n"
         f"  genotype      {folder / 'genotype.json'}\n"
         f"  search        {trial.output}\n"
         f"  trainings     {trained}\n"
         f"  a prediction  {folder / 'predicted'}\n"
-        f"  web UI        {launched.url}  (until: nnictl stop {launched.experiment_id})\n"
-        f"  report        {report_url(launched.port)}, or at any time: uxnet report {launched.folder}\n"
-        "Next: your own scans. uxnet plan DATA -o experiments/mine.run.yml"
+        f"  web page      {launched.url}\n"
+        f"  report        {report_url(launched.port)}"
     )
+    if quick:
+        print("These were a few steps: the scores mean nothing. The whole demo: uxnet demo")
+    print(
+        f"Keep the report:    uxnet report {launched.folder}\n"
+        f"End the web page:   nnictl stop {launched.experiment_id}\n"
+        "Search your scans:  uxnet plan DATA -o mine.run.yml"
+    )
+
+
+def _train(
+    folder: Path, trained: Path, networks: Mapping[str, str], settings: Mapping[str, int | float]
+) -> None:
+    """Trains all networks at a time, each in a process of its own, whose words go to ``NAME.log``."""
+    trained.mkdir(parents=True, exist_ok=True)
+    overrides = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, architecture in networks.items():
+            command = [sys.executable, "-m", "uxnet_eval.cli", "train", "--config", TRAINING, *overrides]
+            command += ["--architecture", architecture, "--output", str((trained / name).resolve())]
+            with (trained / f"{name}.log").open("wb") as log:
+                running[name] = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        for name, process in running.items():
+            if process.wait() != 0:
+                log_text = (trained / f"{name}.log").read_text(errors="replace")
+                last_line = (log_text.splitlines() or ["no message"])[-1]
+                raise UserError(f"the training of {name} failed: {last_line} (see {trained / f'{name}.log'})")
+    finally:
+        for process in running.values():
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
 
 
 def _predict_one(data: Path, output: Path, checkpoint: Path) -> None:
@@ -90,18 +128,27 @@ def _predict_one(data: Path, output: Path, checkpoint: Path) -> None:
         raise UserError(failure)
 
 
-def _comparison(trained: Path, networks: Mapping[str, str]) -> Table:
-    """A row for each trained network."""
+def _comparison(trained: Path, networks: Iterable[str]) -> Table:
+    """A row for each trained network: its learning curve, score and cost."""
+    curves = {name: json.loads((trained / name / CURVES_NAME).read_text())["history"] for name in networks}
+    epochs = [entry["epoch"] for entry in next(iter(curves.values()))]
     table = Table(
-        "network", "Dice", "parameters", "multiply-adds", "minutes", title="Short trainings, one fold"
+        "network",
+        *(f"epoch {epoch}" for epoch in epochs),
+        "best",
+        "multiply-adds",
+        "parameters",
+        "minutes",
+        title="Dice on the held-out cases of one fold, in the course of the training",
     )
-    for name in networks:
+    for name, curve in curves.items():
         result = json.loads((trained / name / RESULT_NAME).read_text())
         table.add_row(
             name,
+            *(f"{entry['val_dice']:.3f}" for entry in curve),
             f"{result['default']:.3f}",
-            f"{result['parameters']:,}",
             f"{result['multiply_adds'] / 1e9:.2f} G",
+            f"{result['parameters']:,}",
             f"{result['minutes']:.1f}",
         )
     return table

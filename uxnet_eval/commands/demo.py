@@ -9,14 +9,23 @@ import typer
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Where everything is written; made if absent.")] = Path(
+        "demo"
+    ),
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="Only a few steps, to see that everything works; the scores mean nothing."
+        ),
+    ] = False,
 ) -> None:
-    """Show the whole path on generated data: two trials through NNI, the best one exported and drawn.
+    """Show the whole path on generated data: search, export, draw, train, predict.
 
-    Takes some minutes on two processor cores and prints where everything is.
+    Two NNI trials search. The better architecture is drawn and trained beside the U-Net. This takes about eight
+    minutes on two processor cores. The last lines say where everything is and what to type next.
 
     Example: uxnet demo
     """
     from ..demo import run_demo
 
-    run_demo(folder)
+    run_demo(folder, quick=quick)
