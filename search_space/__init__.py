@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import presets
-from .config import SearchSpaceConfig
 from .errors import UserError
-from .genotype import Genotype
 
 if TYPE_CHECKING:
+    from . import presets
+    from .config import SearchSpaceConfig
+    from .genotype import Genotype
     from .network import UXNet
     from .space import UXNetSpace
 
 __all__ = ["Genotype", "SearchSpaceConfig", "UXNet", "UXNetSpace", "UserError", "presets"]
 
+_MODULES = {"Genotype": "genotype", "SearchSpaceConfig": "config", "UXNet": "network", "UXNetSpace": "space"}
+
 
 def __getattr__(name: str) -> Any:
-    # Deferred: reading a genotype needs no torch, and the fixed network needs no NNI.
-    if name == "UXNet":
-        from .network import UXNet
-
-        return UXNet
-    if name == "UXNetSpace":
-        from .space import UXNetSpace
-
-        return UXNetSpace
+    # Deferred: an error message needs no pydantic, a genotype no torch, and the fixed network no NNI.
+    if name == "presets":
+        return import_module(".presets", __name__)
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module 'search_space' has no attribute '{name}'")

@@ -78,11 +78,21 @@ def test_loaded_packages_notices() -> None:
         "from search_space import Genotype, SearchSpaceConfig, presets; presets.get('unet')",
         "import strategies.pruning",
         "import uxnet_eval.config.search",
-        "import uxnet_eval.cli",  # uxnet --help answers at once
     ],
 )
 def test_no_torch_for_graph_logic_and_configuration(code: str) -> None:
     assert loaded_packages(code, ("torch", "nni", "monai")) == set()
+
+
+def test_uxnet_help_answers_at_once() -> None:
+    """Without what takes long to load."""
+    names = ("typer", "torch", "nni", "monai", "pydantic", "numpy", "yaml")
+    assert loaded_packages("import uxnet_eval.cli", names) == {"typer"}
+
+
+def test_package_offers_what_it_names() -> None:
+    code = "import search_space\nassert all(hasattr(search_space, name) for name in search_space.__all__)"
+    assert loaded_packages(code, ("torch", "nni")) == {"torch", "nni"}
 
 
 def test_fixed_network_needs_no_nni() -> None:
