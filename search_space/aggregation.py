@@ -21,6 +21,12 @@ class Align(nn.Module):
 
     Down: a series of single-level max poolings, then a 1x1x1 convolution to C_b. Up: the 1x1x1 convolution, then a
     series of single-level bi-/trilinear interpolations. (The paper names no operations for T.)
+
+    Args:
+        source_level, target_level: a and b.
+        channels: of a level.
+        level_strides: per level, the stride against the level above.
+        scale: the start of a learned scale per channel that the result is multiplied by; None: no scale.
     """
 
     def __init__(
@@ -29,21 +35,25 @@ class Align(nn.Module):
         target_level: int,
         channels: Callable[[int], int],
         level_strides: Sequence[tuple[int, ...]],
+        scale: float | None = None,
     ) -> None:
         super().__init__()
+        dims = len(level_strides[0])
+        self.scale = (
+            None if scale is None else nn.Parameter(torch.full((channels(target_level), *(1,) * dims), scale))
+        )
         self.source_level, self.target_level = source_level, target_level
         if source_level != target_level:
-            dims = len(level_strides[0])
             self.project = Convolution(channels(source_level), channels(target_level), (1,) * dims)
         self.down = tuple(level_strides[source_level + 1 : target_level + 1])
         self.up = tuple(reversed(level_strides[target_level + 1 : source_level + 1]))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.source_level == self.target_level:
-            return x
+            return x if self.scale is None else x * self.scale.to(x.dtype)
         for stride in self.down:
             x = max_pool(x, stride)
-        x = self.project(x)
+        x = self.project(x) if self.scale is None else self.project.scaled(x, self.scale[:, None])
         for stride in self.up:
             x = upsample(x, stride)
         return x
@@ -111,12 +121,18 @@ class SharedAggregation:
     def _contribution(self, edge: Edge, features: Features) -> Tensor:
         align = self._align[edge]
         if align.source_level == align.target_level:
-            gate = self._gate(edge)
-            x = features[edge.source]
-            return x if gate is None else x * gate.to(x.dtype)
+            x, factor = features[edge.source], self._factor(edge)
+            return x if factor is None else x * factor.to(x.dtype)
         if edge not in features.projected:
             self._project(self._place(edge), features)
         return features.projected.pop(edge)
+
+    def _factor(self, edge: Edge) -> Tensor | None:
+        """Gate times learned scale: a scalar, (C_b, 1, ...), or None for 1."""
+        gate, scale = self._gate(edge), self._align[edge].scale
+        if gate is None or scale is None:
+            return scale if gate is None else gate
+        return scale * gate
 
     def _project(self, place: tuple[Node, int], features: Features) -> None:
         """All projections of one feature map at one resolution, as one convolution."""
@@ -124,8 +140,10 @@ class SharedAggregation:
         x = self._pooled(node, level, features)
         kernels = []
         for edge in self._together[place]:
-            kernel, gate = self._align[edge].project.kernel(), self._gate(edge)
-            kernels.append(kernel if gate is None else kernel * gate)
+            kernel, factor = self._align[edge].project.kernel(), self._factor(edge)
+            if factor is not None:  # a scale per output channel is (C, 1, ...), a gate a scalar
+                kernel = kernel * (factor[:, None] if factor.ndim else factor)
+            kernels.append(kernel)
         kernel = kernels[0] if len(kernels) == 1 else torch.cat(kernels)
         maps = CONV_FUNCTION[x.ndim - 2](x, kernel)
         for edge, part in zip(

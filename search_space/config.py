@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from .grid import Grid, Layer
 from .operations import check_operation, default_candidates
+from .presets import unet_pass_through
 from .strict import StrictConfig
 
 
@@ -34,6 +35,18 @@ class SearchSpaceConfig(StrictConfig):
     """Operations of the reduction layers; None: all 3."""
     expansion_candidates: tuple[str, ...] | None = None
     """Operations of the expansion layers; None: both."""
+    widths: tuple[float, ...] | None = None
+    """Factor on the channels of every level 0..L-1; None: 1 everywhere, as in the paper."""
+    width_choices: tuple[float, ...] = (1.0,)
+    """Factors that a search chooses from for every level; (1,): the width is not searched, as in the paper."""
+    anchored_edges: bool = False
+    """The U-Net's edges are always there, the others are searched; False: all are searched, as in the paper."""
+    edge_scale: bool = False
+    """Each edge has a learned scale per channel, which starts at 0 off the U-Net's edges; False: plain sums, as in the
+    paper."""
+    pass_through: bool = False
+    """Offer ``identity`` to the nodes that in the U-Net only hand a skip on, so that the U-Net is in the space; False: as
+    in the paper."""
     search_blocks: bool = True
     """Search the operations (SBB). False: the U-Net's operations everywhere (table 1)."""
     search_edges: bool = True
@@ -57,8 +70,16 @@ class SearchSpaceConfig(StrictConfig):
                 check_operation(name, kind, self.spatial_dims, f"{kind}_candidates")
             if "identity" in names:
                 raise ValueError(
-                    "normal_candidates: 'identity' is for genotypes; it has no weights to be compared by"
+                    "normal_candidates: 'identity' fits the U-Net's pass-through nodes alone; set pass_through: true"
                 )
+        for name in ("widths", "width_choices"):
+            values = getattr(self, name)
+            if values is not None and (not values or not all(0.1 <= value <= 10 for value in values)):
+                raise ValueError(f"{name} are {values}; expected factors from 0.1 to 10")
+        if self.widths is not None and len(self.widths) != self.levels:
+            raise ValueError(f"widths are given for {len(self.widths)} levels; expected {self.levels}")
+        if len(set(self.width_choices)) != len(self.width_choices):
+            raise ValueError(f"width_choices {self.width_choices} hold a factor twice")
         return self
 
     @property
@@ -81,7 +102,8 @@ class SearchSpaceConfig(StrictConfig):
 
     def channels(self, level: int) -> int:
         """Channels of the feature maps of ``level``."""
-        return min(self.base_channels * 2**level, self.max_channels)
+        width = 1.0 if self.widths is None else self.widths[level]
+        return max(1, min(int(self.base_channels * 2**level * width + 0.5), self.max_channels))
 
     def candidates(self, kind: str) -> tuple[str, ...]:
         """Names of the operations that a layer of ``kind`` chooses from."""
@@ -91,6 +113,13 @@ class SearchSpaceConfig(StrictConfig):
             "expansion": self.expansion_candidates,
         }[kind]
         return default_candidates(kind, self.spatial_dims) if given is None else given
+
+    def layer_candidates(self, layer: Layer) -> tuple[str, ...]:
+        """Names of the operations that ``layer`` chooses from."""
+        names = self.candidates(layer.kind)
+        if self.pass_through and layer.kind == "normal" and layer.node in unet_pass_through(self.levels):
+            return (*names, "identity")
+        return names
 
     def layer_channels(self, layer: Layer) -> tuple[int, int]:
         """Channels that go into and come out of a layer."""

@@ -12,7 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, StrictInt, ValidationError, field_serializer, model_validator
+from pydantic import (
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
@@ -21,8 +29,20 @@ from .replacing import replacing
 from .strict import StrictConfig, faults_in_words
 
 FORMAT = "uxnet-genotype"
-VERSION = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+VERSION = 2
+"""Version 2 knows widths and edge scales. A genotype without them is written as version 1, for older programs."""
+EXTENSION = ("widths", "edge_scale")
+"""The keys that version 1 does not have."""
+
+
+def _without_extension(values: dict[str, Any]) -> dict[str, Any]:
+    for key in EXTENSION:
+        if key in values:
+            raise UserError(f"genotype: version 1 has no key '{key}'; write version 2")
+    return values
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_extension}
 """Per older version of the file, what turns its keys and values into those of the next version."""
 
 
@@ -50,7 +70,7 @@ class Genotype(StrictConfig):
     Build it with :meth:`from_choices`, :meth:`from_dict` or :meth:`load`, which raise :class:`UserError`; the
     constructor raises pydantic's ``ValidationError`` if an edge or layer is not of the grid, an edge is dead,
     the output is cut off, or an operation is missing, superfluous or unknown.
-    Genotypes are equal if levels, edges and operations are; the provenance does not count.
+    Genotypes are equal if all but their provenance is.
     """
 
     levels: StrictInt
@@ -59,6 +79,10 @@ class Genotype(StrictConfig):
     """The kept edges, in the grid's order; each lies on a path from the input to the output node."""
     operations: dict[NamedLayer, str]
     """The operation of every layer that is built, by layer (``N1.0/normal``)."""
+    widths: tuple[float, ...] | None = None
+    """Factor on the channels of every level 0..L-1, from 0.1 to 10; None: 1 everywhere."""
+    edge_scale: StrictBool = False
+    """Whether each edge has a learned scale per channel."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Where it comes from (data set, seed, threshold, gates, alphas, versions); free form."""
 
@@ -74,6 +98,11 @@ class Genotype(StrictConfig):
                 f"genotype: dead edges {', '.join(dead)}: not between the input and the output node"
             )
         object.__setattr__(self, "edges", edges)
+        widths = self.widths
+        if widths is not None and not (len(widths) == self.levels and all(0.1 <= w <= 10 for w in widths)):
+            raise UserError(
+                f"genotype: widths are {list(widths)}; expected {self.levels} factors from 0.1 to 10"
+            )
         due = set(self.layers)
         for layer in sorted(due - set(self.operations), key=str):
             raise UserError(f"genotype: layer {layer} has no operation")
@@ -86,7 +115,7 @@ class Genotype(StrictConfig):
 
     @property
     def _compared(self) -> tuple[Any, ...]:
-        return self.levels, self.edges, tuple(self.operations.items())
+        return self.levels, self.edges, tuple(self.operations.items()), self.widths, self.edge_scale
 
     def __eq__(self, other: object) -> bool:
         return self._compared == other._compared if isinstance(other, Genotype) else NotImplemented
@@ -128,6 +157,9 @@ class Genotype(StrictConfig):
         edges: Iterable[Edge],
         operations: Mapping[Layer, str],
         provenance: Mapping[str, Any] | None = None,
+        *,
+        widths: Iterable[float] | None = None,
+        edge_scale: bool = False,
     ) -> Genotype:
         """The genotype of a full set of choices: dead edges and unused layers are left out (rule b).
 
@@ -142,7 +174,14 @@ class Genotype(StrictConfig):
             for layer, name in operations.items()
             if layer.node in nodes and (layer.kind != "expansion" or layer.node in expanded)
         }
-        values = {"levels": levels, "edges": kept, "operations": used, "provenance": dict(provenance or {})}
+        values = {
+            "levels": levels,
+            "edges": kept,
+            "operations": used,
+            "widths": widths if widths is None else tuple(widths),
+            "edge_scale": edge_scale,
+            "provenance": dict(provenance or {}),
+        }
         return cls.parse(values, "")
 
     @field_serializer("edges")
@@ -155,7 +194,9 @@ class Genotype(StrictConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """The content of its JSON file: format, version, and the fields with edges and layers by name."""
-        return {"format": FORMAT, "version": VERSION, **self.model_dump()}
+        is_extended = self.widths is not None or self.edge_scale
+        fields = self.model_dump(exclude=set() if is_extended else set(EXTENSION))
+        return {"format": FORMAT, "version": VERSION if is_extended else 1, **fields}
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "genotype") -> Genotype:
@@ -179,8 +220,11 @@ class Genotype(StrictConfig):
                 "export it again with this version"
             )
         values = {key: value for key, value in values.items() if key not in ("format", "version")}
-        for older in range(version, VERSION):
-            values = UPGRADES[older](values)
+        try:
+            for older in range(version, VERSION):
+                values = UPGRADES[older](values)
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from None
         return cls.parse(values, source)
 
     @classmethod

@@ -115,6 +115,47 @@ class DoubleConvolution(nn.Sequential):
         return second(norm_act(first(x), weight))
 
 
+class ResidualDoubleConvolution(nn.Module):
+    """2 x 3x3x3 convolution plus its input: the block of nnU-Net's ResEnc presets.
+
+    As after every operation, norm and activation follow, here after the sum. Where the numbers of channels differ (the
+    first layer of the network), a 1x1x1 convolution aligns the input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        self.double = DoubleConvolution(in_channels, out_channels, spatial_dims)
+        if in_channels != out_channels:
+            self.shortcut = Convolution(in_channels, out_channels, (1,) * spatial_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.double(x) + (self.shortcut(x) if hasattr(self, "shortcut") else x)
+
+
+class LargeKernel(nn.Module):
+    """Depthwise 5x5x5, norm, 1x1x1 to twice the channels, GELU, 1x1x1 back, plus the input (MedNeXt's block).
+
+    MedNeXt (Roy et al., MICCAI 2023) has group norm after the depthwise convolution; here it is instance norm, as in
+    every other operation. The input is added only where the numbers of channels are equal.
+    """
+
+    EXPANSION = 2
+
+    def __init__(self, in_channels: int, out_channels: int, spatial_dims: int) -> None:
+        super().__init__()
+        dims = spatial_dims
+        self.depthwise = CONV[dims](in_channels, in_channels, 5, padding=2, groups=in_channels, bias=False)
+        self.norm = NormAct(in_channels, dims)
+        hidden = self.EXPANSION * out_channels
+        self.expand = Convolution(in_channels, hidden, (1,) * dims)
+        self.compress = Convolution(hidden, out_channels, (1,) * dims)
+        self.is_residual = in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.compress(F.gelu(self.expand(self.norm(self.depthwise(x)))))
+        return x + y if self.is_residual else y
+
+
 class PoolProject(nn.Module):
     """Max or average pooling by ``stride``, then a 1x1x1 convolution to the new number of channels."""
 
@@ -212,6 +253,8 @@ def build_operation(name: str, in_channels: int, out_channels: int, stride: Sequ
         "conv5": lambda: Convolution(*shape, (5,) * dims),
         "pseudo3d": lambda: Pseudo3d(*shape),
         "2xconv3": lambda: DoubleConvolution(*shape, dims),
+        "res2xconv3": lambda: ResidualDoubleConvolution(*shape, dims),
+        "large_kernel": lambda: LargeKernel(*shape, dims),
         "conv3_rate2": lambda: Convolution(*shape, (3,) * dims, dilation=2),
         "conv5_rate2": lambda: Convolution(*shape, (5,) * dims, dilation=2),
         "identity": nn.Identity,

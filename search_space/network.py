@@ -5,7 +5,7 @@ Shapes: B batch, C channels, *S = H W or D H W.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from .genotype import Genotype
 from .grid import Edge, Layer, Node
 from .layers import CONV, NormAct, build_operation
 from .operations import check_operation
+from .presets import unet_edges
 
 
 def module_key(part: Edge | Layer | Node) -> str:
@@ -64,7 +65,17 @@ class GridNetwork(nn.Module):
 
     def build_edge(self, edge: Edge) -> Align:
         """The module T of an edge."""
-        return Align(edge.source.level, edge.joint_level, self.config.channels, self.config.level_strides)
+        return Align(
+            edge.source.level,
+            edge.joint_level,
+            self.config.channels,
+            self.config.level_strides,
+            self.initial_scale(edge),
+        )
+
+    def initial_scale(self, edge: Edge) -> float | None:
+        """The start of an edge's learned scale; None: it has none."""
+        raise NotImplementedError
 
     def build_layer(self, layer: Layer) -> nn.Module:
         """The module of a layer."""
@@ -213,9 +224,23 @@ class UXNet(GridNetwork):
         for layer, name in genotype.operations.items():
             check_operation(name, layer.kind, config.spatial_dims, f"genotype: layer {layer}")
         self._operations = dict(genotype.operations)
+        self._edges = frozenset(genotype.edges)
+        self._scaled = genotype.edge_scale
+        if genotype.widths is not None:
+            config = config.model_copy(update={"widths": genotype.widths})
         super().__init__(config, genotype.edges, genotype.layers)
         self.genotype = genotype
         self.share_aggregation(lambda edge: None)
+
+    def initial_scale(self, edge: Edge) -> float | None:
+        """1 for the U-Net's edges, 0 for the others, so that the training starts from the U-Net.
+
+        A node that none of the U-Net's edges enters starts with all of its own at 1, or it would be 0.
+        """
+        if not self._scaled:
+            return None
+        anchors = unet_edges(self.config.levels) & self._edges
+        return float(edge in anchors or all(anchor.target != edge.target for anchor in anchors))
 
     def build_layer(self, layer: Layer) -> nn.Module:
         in_channels, out_channels = self.config.layer_channels(layer)
@@ -243,11 +268,20 @@ class UXNet(GridNetwork):
                     state[outer + key.removeprefix(inner)] = state.pop(key)
         own = self.state_dict()
         for key, value in own.items():
-            if key not in state or state[key].shape != value.shape:
+            if key not in state or not _fits(value.shape, state[key].shape):
                 raise UserError(
                     f"weight {key} is not in the supernet: the genotype is of another search space"
                 )
-        self.load_state_dict({key: state[key] for key in own})
+        self.load_state_dict({key: leading_part(state[key], value.shape) for key, value in own.items()})
+
+
+def leading_part(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The first channels of a weight of a wider network; a view."""
+    return weight[tuple(slice(0, size) for size in shape)]
+
+
+def _fits(shape: Sequence[int], wider: Sequence[int]) -> bool:
+    return len(shape) == len(wider) and all(a <= b for a, b in zip(shape, wider, strict=True))
 
 
 def _initialise(module: nn.Module) -> None:

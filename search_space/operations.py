@@ -8,6 +8,8 @@ from __future__ import annotations
 from .errors import UserError, nearest
 
 KINDS = ("normal", "reduction", "expansion")
+OPTIONAL = ("res2xconv3", "large_kernel", "identity")
+"""Legal in a genotype and as candidates of a configuration that names them; not among the paper's candidates."""
 
 _TITLES = {  # name: (kind, title in 3-D, title in 2-D; None where 2-D has another name for the same operation)
     "conv3": ("normal", "3x3x3", "3x3"),
@@ -17,6 +19,8 @@ _TITLES = {  # name: (kind, title in 3-D, title in 2-D; None where 2-D has anoth
     "2xconv3": ("normal", "2 x 3x3x3", "2 x 3x3"),
     "conv3_rate2": ("normal", "3x3x3 rate 2", "3x3 rate 2"),
     "conv5_rate2": ("normal", "5x5x5 rate 2", "5x5 rate 2"),
+    "res2xconv3": ("normal", "residual 2 x 3x3x3", "residual 2 x 3x3"),
+    "large_kernel": ("normal", "depthwise 5x5x5", "depthwise 5x5"),
     "identity": ("normal", "identity", "identity"),
     "max_pool": ("reduction", "max pooling", "max pooling"),
     "avg_pool": ("reduction", "average pooling", "average pooling"),
@@ -35,9 +39,9 @@ def legal_operations(kind: str, spatial_dims: int) -> tuple[str, ...]:
 def default_candidates(kind: str, spatial_dims: int) -> tuple[str, ...]:
     """The candidates that are searched unless told otherwise: in 3-D the paper's 7 + 3 + 2.
 
-    ``identity`` is legal in a genotype (the plain U-Net needs it) but no default candidate.
+    The operations in :data:`OPTIONAL` are legal but not among them.
     """
-    return tuple(name for name in legal_operations(kind, spatial_dims) if name != "identity")
+    return tuple(name for name in legal_operations(kind, spatial_dims) if name not in OPTIONAL)
 
 
 def describe(name: str, spatial_dims: int = 3) -> str:

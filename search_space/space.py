@@ -32,8 +32,8 @@ class GatedEdge(Align):
     Declared one by one, every NNI strategy can handle it, and DARTS' two-way softmax over it is a sigmoid gate.
     """
 
-    def __init__(self, edge: Edge, config: SearchSpaceConfig) -> None:
-        super().__init__(edge.source.level, edge.joint_level, config.channels, config.level_strides)
+    def __init__(self, edge: Edge, config: SearchSpaceConfig, scale: float | None) -> None:
+        super().__init__(edge.source.level, edge.joint_level, config.channels, config.level_strides, scale)
         self.choice = InputChoice(2, n_chosen=1, reduction="sum", label=str(edge))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,9 +65,15 @@ class UXNetSpace(GridNetwork, ModelSpace):
         for layer in layers:
             if not config.search_blocks:
                 self._fixed.setdefault(layer, default_operation(layer))
-        self.searched_edges: tuple[Edge, ...] = edges if config.search_edges else ()
+        anchors = (
+            unet_edges(config.levels) if config.anchored_edges or not config.search_edges else frozenset()
+        )
+        self.searched_edges: tuple[Edge, ...] = tuple(edge for edge in edges if edge not in anchors)
         self.searched_layers: tuple[Layer, ...] = tuple(x for x in layers if x not in self._fixed)
-        self.fixed_edges: tuple[Edge, ...] = () if config.search_edges else edges
+        self.fixed_edges: tuple[Edge, ...] = tuple(edge for edge in edges if edge in anchors)
+        self.searched_widths: tuple[int, ...] = (
+            tuple(range(config.levels)) if len(config.width_choices) > 1 else ()
+        )
         self._config = config
         super().__init__(config, edges, layers)
 
@@ -81,9 +87,15 @@ class UXNetSpace(GridNetwork, ModelSpace):
         return dict(self._fixed)
 
     def build_edge(self, edge: Edge) -> Align:
-        if not self._config.search_edges:
+        if edge in self.fixed_edges:
             return super().build_edge(edge)
-        return GatedEdge(edge, self._config)
+        return GatedEdge(edge, self._config, self.initial_scale(edge))
+
+    def initial_scale(self, edge: Edge) -> float | None:
+        """1, but 0 off the U-Net's edges where these are always there."""
+        if not self._config.edge_scale:
+            return None
+        return float(not self._config.anchored_edges or edge in unet_edges(self._config.levels))
 
     def build_layer(self, layer: Layer) -> nn.Module:
         in_channels, out_channels = self._config.layer_channels(layer)
@@ -92,7 +104,7 @@ class UXNetSpace(GridNetwork, ModelSpace):
             return build_operation(self._fixed[layer], in_channels, out_channels, stride)
         candidates = {
             name: build_operation(name, in_channels, out_channels, stride)
-            for name in self._config.candidates(layer.kind)
+            for name in self._config.layer_candidates(layer)
         }
         return LayerChoice(candidates, label=label([str(layer.node), layer.kind]))
 

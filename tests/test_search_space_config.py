@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from search_space import SearchSpaceConfig, UserError
 from search_space.grid import Layer, Node
-from search_space.operations import check_operation, default_candidates, describe, legal_operations
+from search_space.operations import OPTIONAL, check_operation, default_candidates, describe, legal_operations
 
 
 def test_defaults_are_the_papers() -> None:
@@ -31,7 +31,9 @@ def test_candidates_by_name() -> None:
     for dims in (2, 3):
         assert default_candidates("reduction", dims) == ("max_pool", "avg_pool", "conv3_stride2")
         assert default_candidates("expansion", dims) == ("transposed_conv", "interpolate")
-        assert set(legal_operations("normal", dims)) - set(default_candidates("normal", dims)) == {"identity"}
+        assert set(legal_operations("normal", dims)) - set(default_candidates("normal", dims)) == set(
+            OPTIONAL
+        )
 
 
 def test_titles_are_the_papers() -> None:

@@ -21,7 +21,8 @@ class FineWidth(SearchSpaceConfig):
     """In place of ``base_channels``; see :func:`level_channels`."""
 
     def channels(self, level: int) -> int:
-        return level_channels(self.width, level, self.max_channels)
+        factor = 1.0 if self.widths is None else self.widths[level]
+        return max(1, level_channels(self.width * factor, level, self.max_channels))
 
 
 def build_network(
