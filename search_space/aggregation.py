@@ -39,21 +39,24 @@ class Align(nn.Module):
     ) -> None:
         super().__init__()
         dims = len(level_strides[0])
-        self.scale = (
-            None if scale is None else nn.Parameter(torch.full((channels(target_level), *(1,) * dims), scale))
-        )
+        self.scale = None if scale is None else nn.Parameter(torch.full((channels(target_level),), scale))
+        self._per_channel = (-1, *(1,) * dims)
         self.source_level, self.target_level = source_level, target_level
         if source_level != target_level:
             self.project = Convolution(channels(source_level), channels(target_level), (1,) * dims)
         self.down = tuple(level_strides[source_level + 1 : target_level + 1])
         self.up = tuple(reversed(level_strides[target_level + 1 : source_level + 1]))
 
+    def channel_scale(self) -> Tensor | None:
+        """The learned scale, (C_b, 1, ...); None: the edge has none."""
+        return None if self.scale is None else self.scale.view(self._per_channel)
+
     def forward(self, x: Tensor) -> Tensor:
         if self.source_level == self.target_level:
-            return x if self.scale is None else x * self.scale.to(x.dtype)
+            return x if self.scale is None else x * self.channel_scale().to(x.dtype)
         for stride in self.down:
             x = max_pool(x, stride)
-        x = self.project(x) if self.scale is None else self.project.scaled(x, self.scale[:, None])
+        x = self.project(x) if self.scale is None else self.project.scaled(x, self.channel_scale()[:, None])
         for stride in self.up:
             x = upsample(x, stride)
         return x
@@ -129,7 +132,7 @@ class SharedAggregation:
 
     def _factor(self, edge: Edge) -> Tensor | None:
         """Gate times learned scale: a scalar, (C_b, 1, ...), or None for 1."""
-        gate, scale = self._gate(edge), self._align[edge].scale
+        gate, scale = self._gate(edge), self._align[edge].channel_scale()
         if gate is None or scale is None:
             return scale if gate is None else gate
         return scale * gate

@@ -124,12 +124,12 @@ class ResidualDoubleConvolution(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, spatial_dims: int) -> None:
         super().__init__()
-        self.double = DoubleConvolution(in_channels, out_channels, spatial_dims)
+        self.convolutions = DoubleConvolution(in_channels, out_channels, spatial_dims)
         if in_channels != out_channels:
             self.shortcut = Convolution(in_channels, out_channels, (1,) * spatial_dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.double(x) + (self.shortcut(x) if hasattr(self, "shortcut") else x)
+        return self.convolutions(x) + (self.shortcut(x) if hasattr(self, "shortcut") else x)
 
 
 class LargeKernel(nn.Module):

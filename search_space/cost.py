@@ -1,0 +1,95 @@
+"""The exact cost of the network that a genotype makes, without building it; plain Python, no tensors.
+
+Parameters and multiply-adds (of the convolutions, as everywhere in this project) are those of
+:class:`search_space.network.UXNet`, without heads of deep supervision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .config import SearchSpaceConfig
+from .genotype import Genotype
+from .grid import Edge, Layer
+
+LARGE_KERNEL, LARGE_KERNEL_EXPANSION = 5, 2
+"""Side of the depthwise kernel of ``large_kernel``, and its factor on the channels in between."""
+
+
+class Cost(NamedTuple):
+    """Numbers that do not depend on the machine."""
+
+    parameters: int
+    """Trained numbers."""
+    multiply_adds: int
+    """Multiplications with addition in the convolutions of one forward pass of one patch (half the FLOPs)."""
+
+
+def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
+    """Parameters and multiply-adds of one patch.
+
+    Args:
+        genotype: the architecture; its widths take the place of those of ``config``.
+        config: channels, strides and classes.
+        patch_size: voxels along each axis.
+    """
+    if genotype.widths is not None:
+        config = config.model_copy(update={"widths": genotype.widths})
+    voxels = level_voxels(config, patch_size)
+    head = config.channels(0) * config.num_classes
+    parameters, multiply_adds = head + config.num_classes, head * voxels[0]
+    for layer, name in genotype.operations.items():
+        kernel, others = operation_parameters(layer, name, config)
+        parameters += kernel + others
+        multiply_adds += kernel * voxels[layer.node.level + (layer.kind == "expansion")]
+    for edge in genotype.edges:
+        kernel, others = edge_parameters(edge, genotype.edge_scale, config)
+        parameters += kernel + others
+        multiply_adds += kernel * voxels[max(edge.source.level, edge.joint_level)]
+    return Cost(parameters, multiply_adds)
+
+
+def level_voxels(config: SearchSpaceConfig, patch_size: Sequence[int]) -> list[int]:
+    """Voxels of a feature map at every level."""
+    voxels = [math.prod(patch_size)]
+    for stride in config.level_strides[1:]:
+        voxels.append(voxels[-1] // math.prod(stride))
+    return voxels
+
+
+def operation_parameters(layer: Layer, name: str, config: SearchSpaceConfig) -> tuple[int, int]:
+    """Parameters of an operation: those of its convolutions, each applied at every voxel, and the others (norms)."""
+    fan_in, fan_out = config.layer_channels(layer)
+    dims = config.spatial_dims
+    cube = 3**dims
+    stride = config.level_strides[layer.node.level + (layer.kind == "expansion")]
+    kernels = {
+        "conv3": cube * fan_in * fan_out,
+        "conv3x3x1": 9 * fan_in * fan_out,
+        "conv5": 5**dims * fan_in * fan_out,
+        "pseudo3d": (9 * fan_in + 3 * fan_out) * fan_out,
+        "2xconv3": cube * (fan_in + fan_out) * fan_out,
+        "conv3_rate2": cube * fan_in * fan_out,
+        "conv5_rate2": 5**dims * fan_in * fan_out,
+        "res2xconv3": (cube * (fan_in + fan_out) + fan_in * (fan_in != fan_out)) * fan_out,
+        "large_kernel": LARGE_KERNEL**dims * fan_in + LARGE_KERNEL_EXPANSION * (fan_in + fan_out) * fan_out,
+        "identity": 0,
+        "max_pool": fan_in * fan_out,
+        "avg_pool": fan_in * fan_out,
+        "conv3_stride2": cube * fan_in * fan_out,
+        "transposed_conv": math.prod(stride) * fan_in * fan_out,
+        "interpolate": fan_in * fan_out,
+    }
+    norms = 0 if name == "identity" or layer.kind == "expansion" else 2 * fan_out
+    inner_norms = {"2xconv3": 2 * fan_out, "res2xconv3": 2 * fan_out, "large_kernel": 2 * fan_in}
+    return kernels[name], norms + inner_norms.get(name, 0)
+
+
+def edge_parameters(edge: Edge, is_scaled: bool, config: SearchSpaceConfig) -> tuple[int, int]:
+    """Parameters of an edge: those of its 1x1x1 convolution, and its scales."""
+    source, target = config.channels(edge.source.level), config.channels(edge.joint_level)
+    kernel = 0 if edge.source.level == edge.joint_level else source * target
+    return kernel, target if is_scaled else 0
+

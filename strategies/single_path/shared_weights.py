@@ -1,0 +1,82 @@
+"""One set of weights for every architecture of a space (single path one-shot, Guo et al. 2020; slimmable in width).
+
+Shapes: B batch, C channels, K classes, *S = H W or D H W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from search_space.errors import UserError
+from search_space.genotype import Genotype
+from search_space.grid import Edge, Layer, Node
+from search_space.network import UXNet, leading_part, module_key
+
+NETWORKS_KEPT = 64
+"""Networks without values whose shapes are kept: building one takes about 20 ms."""
+
+
+class SharedWeights(nn.Module):
+    """The weights of a supernet, from which every network of the space takes its part.
+
+    A network takes the weights of its operations and edges, and of each the first channels (as in slimmable networks,
+    Yu et al. 2019). Norms are instance norms, so no running statistics have to be recomputed for a network.
+
+    Args:
+        supernet: holds all candidates at the largest width (a :class:`search_space.space.UXNetSpace`); its parameters
+            are named as those of :class:`UXNet`, but for the name of the candidate behind that of a layer.
+        build: a genotype's network; called on the meta device, so that it takes no memory.
+    """
+
+    def __init__(self, supernet: nn.Module, build: Callable[[Genotype], UXNet]) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self._build = build
+        self._networks = lru_cache(NETWORKS_KEPT)(self._without_values)
+        self._weights = dict(supernet.named_parameters())
+
+    def _without_values(self, genotype: Genotype) -> tuple[UXNet, dict[str, str]]:
+        with torch.device("meta"):
+            network = self._build(genotype)
+        names = {}
+        for name, value in network.named_parameters():
+            shared = _shared_name(name, genotype)
+            if shared not in self._weights or not _fits(value, self._weights[shared]):
+                raise UserError(f"weight {name} is not in the supernet: the genotype is of another space")
+            names[name] = shared
+        return network, names
+
+    def weights(self, genotype: Genotype) -> dict[str, Tensor]:
+        """The weights of a genotype's network, as views of the shared ones, by the names of :class:`UXNet`."""
+        network, names = self._networks(genotype)
+        shapes = {name: value.shape for name, value in network.named_parameters()}
+        return {name: leading_part(self._weights[shared], shapes[name]) for name, shared in names.items()}
+
+    def forward(self, genotype: Genotype, image: Tensor) -> Tensor | list[Tensor]:
+        """What the genotype's network makes of images (B, C, *S): logits (B, K, *S), with supervision a list."""
+        network, _ = self._networks(genotype)
+        network.train(self.training)
+        return functional_call(network, self.weights(genotype), (image,), strict=True)
+
+
+def _shared_name(name: str, genotype: Genotype) -> str:
+    """The name of a network's parameter in the supernet."""
+    part, _, rest = name.partition(".")
+    if part != "layers":
+        return name
+    key, _, inner = rest.partition(".")
+    return f"layers.{key}.{_operations_by_key(genotype)[key]}.{inner}"
+
+
+@lru_cache(NETWORKS_KEPT)
+def _operations_by_key(genotype: Genotype) -> dict[str, str]:
+    return {module_key(layer): name for layer, name in genotype.operations.items()}
+
+
+def _fits(value: Tensor, wider: Tensor) -> bool:
+    return value.ndim == wider.ndim and all(a <= b for a, b in zip(value.shape, wider.shape, strict=True))
