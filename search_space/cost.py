@@ -92,4 +92,3 @@ def edge_parameters(edge: Edge, is_scaled: bool, config: SearchSpaceConfig) -> t
     source, target = config.channels(edge.source.level), config.channels(edge.joint_level)
     kernel = 0 if edge.source.level == edge.joint_level else source * target
     return kernel, target if is_scaled else 0
-

@@ -268,20 +268,22 @@ class UXNet(GridNetwork):
                     state[outer + key.removeprefix(inner)] = state.pop(key)
         own = self.state_dict()
         for key, value in own.items():
-            if key not in state or not _fits(value.shape, state[key].shape):
+            if key not in state or not self._takes(value.shape, state[key].shape):
                 raise UserError(
                     f"weight {key} is not in the supernet: the genotype is of another search space"
                 )
         self.load_state_dict({key: leading_part(state[key], value.shape) for key, value in own.items()})
 
+    def _takes(self, shape: Sequence[int], shared: Sequence[int]) -> bool:
+        """Whether a weight can come from a supernet's: the same shape, or the first channels if widths were searched."""
+        if self.genotype.widths is None or len(shape) != len(shared):
+            return tuple(shape) == tuple(shared)
+        return all(own <= there for own, there in zip(shape, shared, strict=True))
+
 
 def leading_part(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """The first channels of a weight of a wider network; a view."""
     return weight[tuple(slice(0, size) for size in shape)]
-
-
-def _fits(shape: Sequence[int], wider: Sequence[int]) -> bool:
-    return len(shape) == len(wider) and all(a <= b for a, b in zip(shape, wider, strict=True))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -80,7 +80,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"normal_candidates": ["conv4"]}, r"x\.yml: normal_candidates: 'conv4' is not a normal operation in 3-D \(did you"),
     ({"reduction_candidates": ["conv3"]}, r"reduction_candidates: 'conv3' is not a reduction operation in 3-D"),
     ({"spatial_dims": 2, "normal_candidates": ["pseudo3d"]}, r"'pseudo3d' is not a normal operation in 2-D"),
-    ({"normal_candidates": ["identity", "conv3"]}, r"normal_candidates: 'identity' is for genotypes"),
+    ({"normal_candidates": ["identity", "conv3"]}, r"normal_candidates: 'identity' fits the U-Net's pass-through nodes alone; set pass_through"),
 ]  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def test_a_file_of_an_older_version_is_upgraded(monkeypatch: pytest.MonkeyPatch)
     older = {("kept" if key == "edges" else key): value for key, value in values(version=0).items()}
     monkeypatch.setitem(search_space.genotype.UPGRADES, 0, rename)
     assert Genotype.from_dict(older).to_dict() == values()
-    with pytest.raises(UserError, match=r"genotype version 2, this program reads 0, 1; export it again"):
-        Genotype.from_dict(values(version=2))
+    with pytest.raises(UserError, match=r"genotype version 3, this program reads 0, 1, 2; export it again"):
+        Genotype.from_dict(values(version=3))
 
 
 def test_order_in_the_file_does_not_matter() -> None:
@@ -117,9 +117,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
 FAULTS = [
     (values(format="onnx"), r'g\.json: not a genotype \(its "format" is not "uxnet-genotype"\)'),
     ([1, 2], r'g\.json: not a genotype \(its "format"'),
-    (values(version=2), r"g\.json: genotype version 2, this program reads 1; export it again"),
-    (values(version=[1]), r"g\.json: genotype version \[1\], this program reads 1"),
-    (values(version="1"), r"g\.json: genotype version '1', this program reads 1"),
+    (values(version=3), r"g\.json: genotype version 3, this program reads 1, 2; export it again"),
+    (values(version=[1]), r"g\.json: genotype version \[1\], this program reads 1, 2"),
+    (values(version="1"), r"g\.json: genotype version '1', this program reads 1, 2"),
     (values(edgs=[]), r"g\.json: unknown key 'edgs' \(did you mean 'edges'\?\)"),
     ({k: v for k, v in values().items() if k != "levels"}, r"g\.json: key 'levels' is missing"),
     (values(levels="3"), r"g\.json: expected levels \(integer\), edges \(list\) and operations \(object\)"),

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from search_space.layers import (
     AvgPoolProject,
-    DoubleConvolution,
     NormAct,
     Pseudo3d,
     build_operation,
@@ -236,10 +235,11 @@ def test_interpolation_of_a_step_by_hand() -> None:
 def test_zero_in_zero_out(dims: int, kind: str, name: str) -> None:
     channels = 4 if name == "identity" else 3
     module = operation(name, dims, (1,) * dims if kind == "normal" else (2,) * dims, in_channels=channels)
-    if isinstance(module, DoubleConvolution):  # the norm between the two is affine
-        nn.init.zeros_(module[1][0].bias)
-    biases = [key for key, _ in module.named_parameters() if "bias" in key]
-    assert biases == (["1.0.bias"] if name == "2xconv3" else [])
+    biases = {key: value for key, value in module.named_parameters() if "bias" in key}
+    for bias in biases.values():  # the norm inside a block is affine
+        nn.init.zeros_(bias)
+    inner_norm = {"2xconv3": "1.0.bias", "res2xconv3": "convolutions.1.0.bias", "large_kernel": "norm.0.bias"}
+    assert list(biases) == ([inner_norm[name]] if name in inner_norm else [])
     assert not module(torch.zeros_like(image(dims, channels))).any()
 
 
@@ -251,7 +251,7 @@ def test_only_linear_operations_offer_a_kernel(dims: int, kind: str, name: str) 
     a = image(dims, channels)
     b = torch.randn(a.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     is_linear = torch.allclose(module(2 * a - 3 * b), 2 * module(a) - 3 * module(b), rtol=0, atol=1e-10)
-    assert is_linear == (name not in ("2xconv3", "max_pool"))
+    assert is_linear == (name not in ("2xconv3", "res2xconv3", "large_kernel", "max_pool"))
     assert is_linear or not hasattr(module, "kernel")
 
 

@@ -42,7 +42,11 @@ class Sampler:
     def choices(self, layer: Layer) -> tuple[str, ...]:
         """The operations that a layer chooses from."""
         config = self.config
-        if not config.search_edges and layer.kind == "normal" and layer.node in unet_pass_through(config.levels):
+        if (
+            not config.search_edges
+            and layer.kind == "normal"
+            and layer.node in unet_pass_through(config.levels)
+        ):
             return ("identity",)
         if not config.search_blocks:
             hands_on = layer.kind == "normal" and layer.node in unet_pass_through(config.levels)

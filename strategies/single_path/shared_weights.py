@@ -14,7 +14,6 @@ from torch.func import functional_call
 
 from search_space.errors import UserError
 from search_space.genotype import Genotype
-from search_space.grid import Edge, Layer, Node
 from search_space.network import UXNet, leading_part, module_key
 
 NETWORKS_KEPT = 64
