@@ -16,14 +16,13 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of the real data sets: ``UXNET_DATA``, else ``shared/data`` beside the checkout."""
+    """The folder of the real data sets, ``UXNET_DATA``."""
     named = os.environ.get("UXNET_DATA")
-    root = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not root.is_dir():
-        if named:
-            pytest.fail(f"UXNET_DATA is {named}, which is no folder")
+    if not named:
         pytest.skip("needs the real data: set UXNET_DATA to the folder that holds Task04_Hippocampus")
-    return root
+    if not Path(named).is_dir():
+        pytest.fail(f"UXNET_DATA is {named}, which is no folder")
+    return Path(named)
 
 
 def _real(data_root: Path, name: str) -> Path:

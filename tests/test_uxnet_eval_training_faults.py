@@ -13,8 +13,9 @@ from torch import nn
 from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.training import TrainSettings
+from uxnet_eval.recipe.loss import Diverged
 from uxnet_eval.training import run as train
-from uxnet_eval.training.module import Diverged, TrainModule
+from uxnet_eval.training.module import TrainModule
 from uxnet_eval.training.reporting import TrainReporter
 
 

@@ -26,6 +26,7 @@ from uxnet_eval.networks.build import build_network, offers_deep_supervision
 from uxnet_eval.networks.cost import Cost, network_cost
 from uxnet_eval.networks.width import choose_base_channels, nearest_width, shapes_alone
 from uxnet_eval.recipe.deep_supervision import supervised_loss, supervised_nodes
+from uxnet_eval.recipe.loss import segmentation_loss
 from uxnet_eval.training.module import TrainModule
 
 NAMES = ("unet", "unet++", *BASELINES)
@@ -94,13 +95,13 @@ def test_one_step_of_every_architecture(name: str, dims: int) -> None:
     image, label = torch.randn(1, 2, *plan.patch_size), torch.randint(0, 3, (1, 1, *plan.patch_size))
     outputs = network(image)
     assert isinstance(outputs, list) == supervised
-    before = supervised_loss(outputs, label, module.loss)
+    before = segmentation_loss(outputs, label)
     before.backward()
     assert all(p.grad is not None for p in network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = 1e-3
     optimizer.step()
-    assert supervised_loss(network(image), label, module.loss) < before
+    assert segmentation_loss(network(image), label) < before
     network.eval()
     with torch.no_grad():
         assert network(image).shape == (1, 3, *plan.patch_size)

@@ -73,6 +73,13 @@ class Plan(StrictConfig):
         return tuple(sorted(set(range(self.spatial_dims) if self.mirror_axes is None else self.mirror_axes)))
 
     @property
+    def padding_value(self) -> float:
+        """What a normalised image is padded with: the mean (0) after z-scores, air (the lower clip value) in CT."""
+        if self.intensity is None:
+            return 0.0
+        return (self.intensity["lower"] - self.intensity["mean"]) / self.intensity["std"]
+
+    @property
     def levels(self) -> int:
         """Levels of the grid that these strides belong to."""
         return len(self.strides) + 1

@@ -37,8 +37,8 @@ class RunFile(StrictConfig):
     """What the configurations of all runs have in common: the data, the plan for it, sections of settings."""
 
     dataset: str
-    """A folder in MSD layout: absolute, relative to this file or to the current folder, or below a data root
-    (``UXNET_DATA``, else ``data/`` or ``../shared/data``)."""
+    """A folder in MSD layout: absolute, or relative to this file, to the current folder, to ``UXNET_DATA`` or to
+    ``data/``."""
     output: str | None = None
     """Folder of the results when run by hand; an NNI trial writes to its own."""
     plan: Plan

@@ -22,8 +22,7 @@ def find_dataset(dataset: str, beside: Path | None = None) -> Path:
         roots = [Path("/")]
     else:
         given = os.environ.get("UXNET_DATA")
-        roots = [*([beside] if beside else []), Path("."), *([Path(given)] if given else [])]
-        roots += [Path("data"), Path("../shared/data")]
+        roots = [*([beside] if beside else []), Path("."), *([Path(given)] if given else []), Path("data")]
     for root in roots:
         if (root / dataset).is_dir():
             return (root / dataset).resolve()

@@ -85,7 +85,7 @@ def window_logits(
     """The logits (K, *N), float32 in main memory, of one preprocessed image.
 
     Windows of the plan's patch size are weighted by a Gaussian (Isensee 2021, nnU-Net); an image smaller than the
-    window is padded with 0, the mean intensity. The network's device holds no more than a batch of windows.
+    window is padded with the plan's ``padding_value``, as in training. The network's device holds no more than a batch of windows.
 
     Args:
         model: the trained network.
@@ -110,6 +110,7 @@ def window_logits(
             predictor=predictor,
             overlap=settings.overlap_for(model),
             mode="gaussian",
+            cval=model.plan.padding_value,
             sw_device=model.device,
             device=torch.device("cpu"),
         )[0]

@@ -125,7 +125,7 @@ def augmentation(plan: Plan) -> Compose:
     flips = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in plan.mirrored]
     return Compose(
         [
-            RandomPatch(plan.patch_size, padding_value(plan)),
+            RandomPatch(plan.patch_size, plan.padding_value),
             turn,
             PlainTensors(both, allow_missing_keys=True),
             RandGaussianNoised("image", prob=0.1, std=0.3),
@@ -139,13 +139,6 @@ def augmentation(plan: Plan) -> Compose:
             PlainTensors(both),
         ]
     )
-
-
-def padding_value(plan: Plan) -> float:
-    """What lies outside an image: the mean (0) after z-scores, the lower clip value (air) in CT."""
-    if plan.normalization == "zscore" or plan.intensity is None:
-        return 0.0
-    return (plan.intensity["lower"] - plan.intensity["mean"]) / plan.intensity["std"]
 
 
 def _turn_and_zoom(plan: Plan) -> RandAffined:

@@ -40,5 +40,5 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         OSError: one cannot be written; then none has been replaced.
     """
     with contextlib.ExitStack() as stack:
-        for path, content in reversed(contents.items()):  # an exit stack closes the last one first
+        for path, content in reversed(list(contents.items())):  # an exit stack closes the last one first
             stack.enter_context(replacing(path)).write_bytes(content)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
 
 from ..config.plan import Plan
-from ..recipe.deep_supervision import supervised_loss
+from ..recipe.loss import segmentation_loss
 from ..recipe.precision import channels_last
-from ..recipe.validation import foreground_dice, segment
+from ..recipe.schedule import cosine
+from ..recipe.validation import DiceTally, foreground_dice, segment
 
 
 class SegmentationModule(LightningModule):
@@ -46,7 +45,7 @@ class SegmentationModule(LightningModule):
         self.num_classes = num_classes
         self.learning_rate, self.weight_decay, self.num_steps = learning_rate, weight_decay, num_steps
         self.channels_last = channels_last
-        self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+        self._tally = DiceTally(num_classes)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         if self.channels_last:
@@ -54,22 +53,21 @@ class SegmentationModule(LightningModule):
         return self.model(image)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        outputs = self(batch["image"])
-        with torch.autocast(self.device.type, enabled=False):  # sums over many voxels: not in bfloat16
-            return supervised_loss(outputs, batch["label"], self.loss)
+        return segmentation_loss(self(batch["image"]), batch["label"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Logs ``val_dice``, the mean over cases of the mean Dice of the foreground classes that occur."""
+        """Logs ``val_dice`` with the last case: the mean over classes of the mean over the cases with that class."""
+        if batch_idx == 0:  # NNI's wrapper forwards no hooks around the validation
+            self._tally = DiceTally(self.num_classes)
         prediction = segment(self, batch["image"], self.plan).argmax(1, keepdim=True)
-        dice = foreground_dice(prediction, batch["label"], self.num_classes).nanmean()
-        if not dice.isnan():
+        self._tally.add(foreground_dice(prediction, batch["label"], self.num_classes))
+        if batch_idx + 1 == sum(self.trainer.num_val_batches):
+            dice = torch.tensor(self._tally.mean(), dtype=torch.float64)
             self.log("val_dice", dice, on_epoch=True, prog_bar=True, batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = torch.optim.AdamW(
             self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.num_steps)))
-        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / self.num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

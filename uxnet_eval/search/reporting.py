@@ -25,7 +25,7 @@ from strategies.sparse_darts import SparseDARTS
 from ..config.plan import Plan
 from ..nni_guards import report_final, report_intermediate, resume_intermediate_sequence
 from ..recipe.precision import autocast
-from ..recipe.validation import foreground_dice, segment
+from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..report.live import LiveReport, architecture_picture
 from ..runs.files import write_json
 from ..runs.names import GENOTYPE_NAME, GENOTYPES_FOLDER, RESULT_NAME
@@ -141,20 +141,23 @@ class SearchReporter(pl.Callback):
             self._writer = None
 
     def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> tuple[float, ValidationCases]:
-        """Mean Dice of the pruned network with the supernet's weights, and the validation cases to look at."""
+        """Dice of the pruned network with the supernet's weights, and the validation cases to look at.
+
+        The Dice is aggregated as ``val_dice`` is, see :class:`~uxnet_eval.recipe.validation.DiceTally`.
+        """
         device = self.strategy.module.device
         network = UXNet(self.space, genotype)
         network.inherit(self.strategy.supernet.state_dict())
         network.to(device).eval()
-        dices, cases = [], ValidationCases(self.plan.spacing_mm)
+        tally, cases = DiceTally(self.space.num_classes), ValidationCases(self.plan.spacing_mm)
         with torch.inference_mode(), autocast(str(trainer.precision), device):
             for batch in trainer.val_dataloaders:
                 logits = segment(network, batch["image"].to(device), self.plan)
                 prediction, label = logits.argmax(1, keepdim=True), batch["label"].to(device)
-                dice = foreground_dice(prediction, label, self.space.num_classes).nanmean()
-                cases.add(batch["case_id"], batch["image"], label, prediction, dice)
-                dices.append(dice)
-        return _number(torch.stack(dices).nanmean()), cases
+                dice = foreground_dice(prediction, label, self.space.num_classes)
+                tally.add(dice)
+                cases.add(batch["case_id"], batch["image"], label, prediction, dice.nanmean())
+        return tally.mean(), cases
 
     def _write_genotypes(self) -> None:
         folder = self.output / GENOTYPES_FOLDER

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -31,6 +30,7 @@ from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
+from ..recipe.quiet import quieten
 from ..runs.folder import choose_output_folder, open_run_folder
 from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, GENOTYPE_NAME, RESULT_NAME
 from ..runs.search_record import SearchRecord, named
@@ -96,7 +96,7 @@ class _CheckpointFromTheStart(ModelCheckpoint):
 
 def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path | None) -> None:
     settings, runtime = config.search, config.runtime
-    _quieten()
+    quieten()
     if runtime.num_threads:
         torch.set_num_threads(runtime.num_threads)
     pl.seed_everything(settings.seed, verbose=False)
@@ -210,19 +210,6 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         reporter.close()
     final = reporter.finish()
     logger.info("done: %s; genotype: %s", json.dumps(final), folder / GENOTYPE_NAME)
-
-
-def _quieten() -> None:
-    """Silences what others say that is no news to a user; errors come as exceptions all the same."""
-    for name in ("nni.nas.execution.sequential", "nni.nas.strategy.base"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (
-        r"When using training service to spawn trials",  # our loaders never leave this process
-        r"Checkpoint directory .* exists and is not empty",  # run_folder has seen to that
-        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:

@@ -5,19 +5,18 @@ Shapes: B batch, C channels, K classes, *P the plan's patch size, *S a whole cas
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from ..config.plan import Plan
 from ..config.training import TrainSettings
-from ..recipe.deep_supervision import supervised_loss
+from ..recipe.loss import check_finite, segmentation_loss
 from ..recipe.precision import channels_last
-from ..recipe.validation import foreground_dice, segment
+from ..recipe.schedule import cosine
+from ..recipe.validation import DiceTally, foreground_dice, segment
 from .weight_average import WeightAverage
 
 WARMUP_SHARE = 0.05
@@ -25,15 +24,11 @@ POLY_POWER = 0.9
 SGD_MOMENTUM = 0.99
 
 
-class Diverged(RuntimeError):
-    """The loss or the gradient is infinite or no number: going on would only spoil the weights."""
-
-
 class TrainModule(pl.LightningModule):
     """Dice + cross entropy at all outputs; validation of whole cases with the averaged weights.
 
     Args:
-        network: to train; may return several outputs in training mode, see :mod:`.deep_supervision`.
+        network: to train; may return several outputs in training mode, see :mod:`uxnet_eval.recipe.deep_supervision`.
         plan: gives the patch size.
         class_names: background first.
         settings: of the training.
@@ -54,7 +49,6 @@ class TrainModule(pl.LightningModule):
         self.average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
         self.plan, self.class_names, self.settings = plan, class_names, settings
         self.channels_last = channels_last
-        self.loss = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
         self.class_dice: dict[str, float] = {}
         """Of every foreground class at the newest validation; classes that occur in no case are left out."""
 
@@ -64,11 +58,8 @@ class TrainModule(pl.LightningModule):
         return self.network if self.average is None else self.average.module
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        outputs = self.network(self._laid_out(batch["image"]))
-        with torch.autocast(self.device.type, enabled=False):  # sums over many voxels: not in bfloat16
-            loss = supervised_loss(outputs, batch["label"], self.loss)
-        if not torch.isfinite(loss):
-            raise Diverged(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}")
+        loss = segmentation_loss(self.network(self._laid_out(batch["image"])), batch["label"])
+        check_finite(loss, "the loss is", self.current_epoch)
         self._losses.append(loss.detach())
         self.log("loss", loss.detach(), batch_size=len(batch["image"]))
         return loss
@@ -87,35 +78,29 @@ class TrainModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Shortens the gradient to ``gradient_clip_norm``; raises :class:`Diverged` if it is not finite."""
+        """Shortens the gradient to ``gradient_clip_norm``; raises :class:`~uxnet_eval.recipe.loss.Diverged` if it is not finite."""
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip_norm)
-        if not torch.isfinite(norm):
-            raise Diverged(f"the gradient has norm {norm.item()} in epoch {self.current_epoch + 1}")
+        check_finite(norm, "the gradient has norm", self.current_epoch)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.average is not None:
             self.average.update_parameters(self.network)
 
     def on_validation_epoch_start(self) -> None:
-        self._dice_sums = torch.zeros(2, len(self.class_names) - 1, device=self.device, dtype=torch.float64)
+        self._tally = DiceTally(len(self.class_names), self.device)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         image = self._laid_out(batch["image"])
         logits = segment(self.validated_network, image, self.plan, self.settings.overlap)
-        dice = foreground_dice(logits.argmax(1, keepdim=True), batch["label"], len(self.class_names))
-        self._dice_sums[0] += dice.nan_to_num(0)
-        self._dice_sums[1] += ~dice.isnan()
+        prediction = logits.argmax(1, keepdim=True)
+        self._tally.add(foreground_dice(prediction, batch["label"], len(self.class_names)))
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val_dice``: the mean over classes of the mean over the cases that a class occurs in."""
-        sums, counts = self.trainer.strategy.reduce(self._dice_sums, reduce_op="sum").tolist()
-        self.class_dice = {
-            name: total / count
-            for name, total, count in zip(self.class_names[1:], sums, counts, strict=True)
-            if count
-        }
-        dice = sum(self.class_dice.values()) / len(self.class_dice) if self.class_dice else 0.0
-        self.log("val_dice", torch.tensor(dice, dtype=torch.float64))
+        self._tally.sums = self.trainer.strategy.reduce(self._tally.sums, reduce_op="sum")
+        means = zip(self.class_names[1:], self._tally.class_means(), strict=True)
+        self.class_dice = {name: mean for name, mean in means if mean is not None}
+        self.log("val_dice", torch.tensor(self._tally.mean(), dtype=torch.float64))
 
     def configure_optimizers(self) -> dict[str, Any]:
         settings = self.settings
@@ -144,5 +129,5 @@ def learning_rate_factor(step: int, settings: TrainSettings) -> float:
         return (step + 1) / num_warmup
     progress = min(1.0, (step - num_warmup) / max(1, num_steps - num_warmup))
     if settings.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
+        return cosine(progress)
     return float((1 - progress) ** POLY_POWER)

@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,10 @@ from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model, read_tensors
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
 from ..recipe.epochs import EpochSeeds, Validations
+from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
+from ..recipe.quiet import quieten
 from ..report.live import LiveReport
 from ..runs.files import write_json
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
@@ -42,7 +43,7 @@ from ..runs.names import (
 )
 from ..runs.validation_cases import ValidationCases
 from .data import TrainData
-from .module import Diverged, TrainModule
+from .module import TrainModule
 from .preparation import Training, prepare
 from .reporting import TrainReporter
 from .scoring import score_model
@@ -117,7 +118,7 @@ def _configuration(
 
 def _train(training: Training, checkpoint: Path | None, device: torch.device) -> None:
     config, folder, settings = training.config, training.folder, training.config.train
-    _quieten()
+    quieten()
     if config.runtime.num_threads:
         torch.set_num_threads(config.runtime.num_threads)
     pl.seed_everything(settings.seed, verbose=False)
@@ -272,15 +273,3 @@ def _is_helper() -> bool:
 
 def _only_process_of(folder: Path) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if _is_helper() else TrialLock(folder)
-
-
-def _quieten() -> None:
-    """Silences what others say that is no news to a user; errors come as exceptions all the same."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (
-        r"Checkpoint directory .* exists and is not empty",  # run_folder has seen to that
-        r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
-        r"The '.*_dataloader' does not have many workers",  # cases are in memory
-        r"The number of training batches .* is smaller than the logging interval",
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,27 @@
+"""Keeping other libraries' messages off the terminal where they tell a user nothing."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+QUIET_LOGGERS = {
+    "nni.nas.execution.sequential": logging.CRITICAL,  # logs what it also raises
+    "nni.nas.strategy.base": logging.CRITICAL,
+    "pytorch_lightning.utilities.rank_zero": logging.WARNING,
+}
+QUIET_WARNINGS = (
+    r"When using training service to spawn trials",  # our loaders never leave this process
+    r"Checkpoint directory .* exists and is not empty",  # open_run_folder has checked it
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
+    r"The '.*_dataloader' does not have many workers",  # cases are in memory
+    r"The number of training batches .* is smaller than the logging interval",
+)
+
+
+def quieten() -> None:
+    """Silences messages of NNI and Lightning that are no news to a user; errors still come as exceptions."""
+    for name, level in QUIET_LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
+    for message in QUIET_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
