@@ -66,7 +66,7 @@ def test_gradient_that_is_not_finite_stops_the_training(
 
 def test_loss_that_is_not_finite_stops_the_training(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "uxnet_eval.training.module.supervised_loss", lambda outputs, *_: outputs[0].sum() * torch.inf
+        "uxnet_eval.training.module.segmentation_loss", lambda outputs, *_: outputs[0].sum() * torch.inf
     )
     with pytest.raises(
         UserError, match=r"the loss is (-?inf|nan) in epoch 1; stopped\. .*lower learning_rate"
