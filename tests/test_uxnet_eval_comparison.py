@@ -284,16 +284,37 @@ def test_files_hold_the_same_numbers(runs: Path, tmp_path: Path) -> None:
         "random:0",
         "random:1",
     ]
-    assert values == json.loads(json.dumps(to_dict(comparison)))
+    assert values == json.loads(json.dumps(to_dict(comparison, tmp_path / "out")))
     with Image.open(files[3]) as picture:
         assert picture.size[0] == 1500
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
+def test_no_absolute_path_is_written(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genotype = tmp_path / "g" / "genotype.json"
+    made_up_training(runs / "g", str(genotype), {"A": (0.5, 0.5)}, genotype=presets.get("unet"))
+    made_up_training(runs / "h", str(genotype), {"A": (0.5, 0.5)}, genotype=presets.get("unet"))  # a twin
+    made_up_training(runs / "i", "dynunet", {}, finished=False)
+    (made_up_training(runs / "j", "dynunet", {"A": (0.5, 0.5)}) / "result.json").write_text("{")
+    files = write_comparison(table_of(runs), tmp_path / "out")
+    for path in files[:3]:
+        assert str(tmp_path) not in path.read_text()
+    values = json.loads(files[2].read_text())
+    assert values["rows"][0]["folders"] == ["../runs/a", "../runs/b"]
+    assert next(row for row in values["rows"] if row["network"] == "genotype")["architectures"] == [
+        "../g/genotype.json"
+    ]
+    assert any(note.startswith("../runs/i: dynunet") for note in values["notes"])
+    assert any(note.startswith("../runs/j: damaged") for note in values["notes"])
+    assert any(note.startswith("../runs/h: ../g/genotype.json, fold 0") for note in values["notes"])
+    monkeypatch.chdir(tmp_path)
+    assert to_dict(table_of(Path("runs")), Path("out"))["rows"][0]["folders"] == ["../runs/a", "../runs/b"]
+
+
 def test_a_bar_in_a_name_does_not_break_the_table(tmp_path: Path) -> None:
     made_up_training(tmp_path / "a", "x|y.json", {"A": (0.5, 0.5)})
     comparison = table_of(tmp_path)
-    assert "| x\\|y |" in markdown(comparison)
+    assert "| x\\|y |" in markdown(comparison, tmp_path)
     assert table_cells(comparison)[1][0][0] == "x|y"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -77,11 +78,12 @@ class Row:
 
 @dataclass
 class Comparison:
-    """The rows, the class names (foreground), and what a reader must know besides."""
+    """The rows, the class names (foreground), what a reader must know besides, and the folders that notes name."""
 
     rows: list[Row]
     class_names: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
 
 def compare(found: Trainings, *, first: str | None = None, each_random: bool = False) -> Comparison:
@@ -118,7 +120,7 @@ def compare(found: Trainings, *, first: str | None = None, each_random: bool = F
     rows[1:] = [
         Row(**{**vars(row), "test": paired_test(rows[0].case_dice, row.case_dice)}) for row in rows[1:]
     ]
-    return Comparison(rows, class_names, notes + _fairness_notes(rows))
+    return Comparison(rows, class_names, notes + _fairness_notes(rows), found.folders)
 
 
 def _without_twins(trainings: Sequence[Training], notes: list[str]) -> list[Training]:

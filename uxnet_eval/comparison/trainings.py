@@ -62,10 +62,12 @@ class Trainings:
     Attributes:
         finished: in the order of the sources, of trials and of names.
         notes: a line for each training that has not finished or is damaged.
+        folders: of all trainings, finished or not; notes may name them.
     """
 
     finished: list[Training] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
 
 def find_trainings(sources: Sequence[str]) -> Trainings:
@@ -148,6 +150,7 @@ def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> N
     if folder.resolve() in seen:
         return
     seen.add(folder.resolve())
+    found.folders.append(folder)
     try:
         settings = _flat(_read_mapping(folder / CONFIG_NAME))
         if not (folder / RESULT_NAME).is_file():

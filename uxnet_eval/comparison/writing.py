@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,25 +64,25 @@ def terminal_table(comparison: Comparison) -> Table:
     return table
 
 
-def markdown(comparison: Comparison) -> str:
-    """The table, how to read it, and the notes."""
+def markdown(comparison: Comparison, output: Path) -> str:
+    """The table, how to read it, and the notes; paths relative to the folder ``output``."""
     heading, rows = table_cells(comparison)
     lines = [_markdown_row(heading), _markdown_row(["---", *("---:" for _ in heading[1:])])]
     lines += [_markdown_row(row) for row in rows]
     lines += ["", *explanation(comparison)]
     if comparison.notes:
-        lines += ["", "Notes:", "", *(f"- {note}" for note in comparison.notes)]
+        lines += ["", "Notes:", "", *(f"- {note}" for note in _relative_notes(comparison, output))]
     return "\n".join(lines) + "\n"
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """All numbers, ready for JSON."""
+def to_dict(comparison: Comparison, output: Path) -> dict[str, Any]:
+    """All numbers, ready for JSON; paths relative to the folder ``output``, so that they fit on other machines."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "classes": list(comparison.class_names),
-        "rows": [_row_dict(row) for row in comparison.rows],
-        "notes": comparison.notes,
+        "rows": [_row_dict(row, output) for row in comparison.rows],
+        "notes": _relative_notes(comparison, output),
         "explanation": explanation(comparison),
     }
 
@@ -103,10 +104,10 @@ def write_comparison(comparison: Comparison, output: Path) -> list[Path]:
         UserError: if the folder or a file cannot be written.
     """
     contents = {
-        "md": markdown(comparison).encode(),
+        "md": markdown(comparison, output).encode(),
         "csv": csv_text(comparison).encode(),
         "json": (
-            json.dumps(to_dict(comparison), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+            json.dumps(to_dict(comparison, output), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         ).encode(),
         "png": comparison_picture(comparison),
     }
@@ -176,11 +177,11 @@ def _markdown_row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _row_dict(row: Row) -> dict[str, Any]:
+def _row_dict(row: Row, output: Path) -> dict[str, Any]:
     test = row.test
     return {
         "network": row.name,
-        "architectures": sorted({training.architecture for training in row.trainings}),
+        "architectures": sorted({_relative_architecture(t.architecture, output) for t in row.trainings}),
         "num_genotypes": row.num_genotypes,
         "num_runs": len(row.trainings),
         "folds": sorted({training.result["fold"] for training in row.trainings}),
@@ -197,8 +198,30 @@ def _row_dict(row: Row) -> dict[str, Any]:
         "minutes": row.minutes,
         "peak_memory_gib": row.peak_memory_gib,
         "against_first": None if test is None else test._asdict(),
-        "folders": [str(training.folder) for training in row.trainings],
+        "folders": [_relative(training.folder, output) for training in row.trainings],
     }
+
+
+def _relative(path: Path, output: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), output.absolute())).as_posix()
+
+
+def _relative_architecture(architecture: str, output: Path) -> str:
+    """The name, or the genotype's file; one that was given relative to a configuration stays as it is."""
+    path = Path(architecture)
+    return _relative(path, output) if path.is_absolute() else architecture
+
+
+def _relative_notes(comparison: Comparison, output: Path) -> list[str]:
+    """The notes with every absolute path of a training or a genotype made relative."""
+    architectures = {Path(t.architecture) for row in comparison.rows for t in row.trainings}
+    known = [path for path in {*comparison.folders, *architectures} if path.is_absolute()]
+    notes = list(comparison.notes)
+    for path in sorted(
+        known, key=lambda path: len(str(path)), reverse=True
+    ):  # an inner folder before the outer one
+        notes = [note.replace(str(path), _relative(path, output)) for note in notes]
+    return notes
 
 
 def _csv_row(row: Row, class_names: tuple[str, ...]) -> Mapping[str, Any]:
