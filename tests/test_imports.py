@@ -20,6 +20,29 @@ FORBIDDEN = {
     "strategies": {"uxnet_eval"},
     "uxnet_eval": set(),
 }
+ORDER = (
+    "runs",
+    "dataset",
+    "architectures",
+    "config",
+    "nni_guards",
+    "nni_experiments",
+    "preprocessing",
+    "planning",
+    "recipe",
+    "networks",
+    "evaluation",
+    "prediction",
+    "drawing",
+    "report",
+    "search",
+    "training",
+    "comparison",
+    "demo",
+    "commands",
+    "cli",
+)
+"""The rooms of ``uxnet_eval``, lowest first: each imports only from those before it."""
 MAY_IMPORT_NNI = (
     "search_space/nni_first.py",
     "search_space/space.py",
@@ -56,6 +79,53 @@ def test_direction_between_packages(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(MAY_IMPORT_NNI)])
 def test_nni_stays_behind_its_modules(module: str) -> None:
     assert "nni" not in imported_packages((ROOT / module).read_text())
+
+
+def imported_rooms(module: str, source: str) -> set[str]:
+    """The rooms of ``uxnet_eval`` that a module imports from, but for its own; imports inside functions included."""
+    package = list(Path(module).parts[:-1])
+    found: set[str] = set()
+    for statement in ast.walk(ast.parse(source)):
+        if isinstance(statement, ast.ImportFrom) and statement.level:
+            base = package[: len(package) - statement.level + 1]
+            named = statement.module.split(".") if statement.module else []
+            names = [named] if named else [[alias.name] for alias in statement.names]
+            targets = [base + name for name in names]
+        elif isinstance(statement, ast.ImportFrom):
+            targets = [[*(statement.module or "").split("."), alias.name] for alias in statement.names]
+        elif isinstance(statement, ast.Import):
+            targets = [alias.name.split(".") for alias in statement.names]
+        else:
+            continue
+        found |= {target[1] for target in targets if target[0] == "uxnet_eval" and len(target) > 1}
+    return found - {room_of(module)}
+
+
+def room_of(module: str) -> str:
+    """The folder, or the name of a module that lies directly in ``uxnet_eval``."""
+    return Path(module).parts[1].removesuffix(".py")
+
+
+def test_imported_rooms_sees_every_form() -> None:
+    source = (
+        "from ..a import b\nfrom .. import c\nfrom .own import d\nimport uxnet_eval.e.f\nfrom uxnet_eval.g import h\n"
+        "def i():\n    from ..j.k import l\n"
+    )
+    assert imported_rooms("uxnet_eval/room/module.py", source) == {"a", "c", "e", "g", "j"}
+    assert imported_rooms("uxnet_eval/demo.py", "from .a import b\nfrom . import c\n") == {"a", "c"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("uxnet_eval/")])
+def test_rooms_import_downward_only(module: str) -> None:
+    """With an order of all rooms, there can be no cycle between folders."""
+    room = room_of(module)
+    imported = imported_rooms(module, (ROOT / module).read_text())
+    if room == "__init__":
+        assert not imported
+        return
+    assert room in ORDER, f"{room} is new: give it a place in ORDER"
+    upward = {name for name in imported if ORDER.index(name) > ORDER.index(room)}
+    assert not upward, f"{module} imports from {sorted(upward)}, which come after {room} in ORDER"
 
 
 def loaded_packages(code: str, names: tuple[str, ...]) -> set[str]:
