@@ -1,4 +1,4 @@
-"""Controls of a search: networks of the same space that show what of a searched genotype is worth its while.
+"""Controls of a search: networks of the same space that show which part of a search was worth it.
 
 All are derived from the searched genotype alone, without tensors:
 

@@ -1,4 +1,4 @@
-"""What makes each epoch of a training the same, whether or not the run was stopped before it."""
+"""Callbacks that make a resumed run equal an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class EpochSeeds(pl.Callback):
-    """Every epoch has its own random numbers (of dropout); Lightning tells the patches which epoch it is.
+    """Seeds the random numbers of each epoch (dropout); the patches have seeds of their own.
 
     Args:
         seed: of the training.

@@ -33,7 +33,7 @@ class SearchRecord(StrictConfig):
     levels: int = Field(ge=2)
     """Levels of the grid."""
     spatial_dims: Literal[2, 3]
-    """Of the data."""
+    """Spatial dimensions of the data: 2 or 3."""
     gates: dict[str, float]
     """sigma(beta) per searched edge."""
     alphas: dict[str, dict[str, float]]

@@ -32,9 +32,10 @@ def derive_genotypes(
     Args:
         sources: each an NNI experiment's id or folder, or the output folder of a search.
         thresholds: tau, each in (0, 1).
-        unet_operations: each genotype's edges with the U-Net's operations as well, so that the choice can tell what the
-            searched operations are worth.
-        unet_edges: the U-Net's edges with each genotype's operations as well, for what the searched edges are worth.
+        unet_operations: add each genotype's edges with the U-Net's operations, to see whether searching
+            the operations was worth it.
+        unet_edges: add the U-Net's edges with each genotype's operations, to see whether searching the
+            edges was worth it.
 
     Returns:
         The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record and each genotype that

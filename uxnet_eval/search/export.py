@@ -1,6 +1,7 @@
 """From a finished search to a genotype: of an NNI experiment, of one trial, or of a run by hand.
 
-Of an experiment whose trials are trainings (a selection) it is the genotype that the best of them trained.
+If the trials of an experiment are trainings (a selection), the genotype is the one that the best
+of them trained.
 """
 
 from __future__ import annotations

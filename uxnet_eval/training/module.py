@@ -50,7 +50,7 @@ class TrainModule(pl.LightningModule):
         self.plan, self.class_names, self.settings = plan, class_names, settings
         self.channels_last = channels_last
         self.class_dice: dict[str, float] = {}
-        """Of every foreground class at the newest validation; classes that occur in no case are left out."""
+        """Dice by class at the newest validation; classes that occur in no case are left out."""
 
     @property
     def validated_network(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What a training needs, looked through before anything is written."""
+"""Checks what a training needs before anything is written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .module import TrainModule
 
 @dataclass(frozen=True)
 class Training:
-    """A training that has been looked through: what it needs exists and fits together."""
+    """A checked training: everything it needs exists and fits together."""
 
     config: TrainConfig
     dataset: Dataset

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: to NNI, to TensorBoard, to its output folder and to the terminal."""
+"""Reports of a running training: to NNI, TensorBoard, its output folder and the terminal."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ from .scoring import score_model
 logger = logging.getLogger(__name__)
 
 FINAL_KEYS = ("default", "parameters", "multiply_adds", "minutes", "peak_memory_gib")
-"""Of the final result that NNI gets; ``default`` is the mean Dice of the fold."""
+"""Keys of the final result that NNI gets; ``default`` is the mean Dice of the fold."""
 
 
 def run_training(

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights: what the last hundred steps agree on segments better than the last."""
+"""Exponential moving average of the weights, which segments better than the last weights do."""
 
 from __future__ import annotations
 
