@@ -24,7 +24,7 @@ from torch import Tensor
 
 from search_space import SearchSpaceConfig, UXNetSpace
 from search_space.kernels.convolution import plain_operations
-from strategies import SparseDARTS
+from strategies import SparseDARTS, StrategySettings
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.recipe.precision import channels_last
 from uxnet_eval.search.module import SegmentationModule
@@ -125,7 +125,9 @@ def search_step(
         train_dataloaders=NoiseStream(batch_size, patch_size, seed=1),
         val_dataloaders=NoiseStream(batch_size, patch_size, seed=2),
     )
-    strategy = DARTS() if chosen.stock else SparseDARTS(folded=chosen.folded)
+    # The paper's method: every edge and candidate in every step, as NNI's DARTS has them.
+    settings = StrategySettings.paper(folded=chosen.folded, warmup_epochs=0, gradient_clip_norm=None)
+    strategy = DARTS() if chosen.stock else SparseDARTS(settings)
     with contextlib.nullcontext() if chosen.folded else plain_operations():
         strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     return recorder.to_dict()

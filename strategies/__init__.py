@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .settings import StrategySettings
+
 if TYPE_CHECKING:
     from .sparse_darts import SparseDARTS
 
-__all__ = ["SparseDARTS"]
+__all__ = ["SparseDARTS", "StrategySettings"]
 
 
 def __getattr__(name: str) -> Any:
-    # Deferred: pruning needs neither torch nor NNI.
+    # Deferred: pruning and settings need neither torch nor NNI.
     if name == "SparseDARTS":
         from .sparse_darts import SparseDARTS
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
@@ -18,14 +17,9 @@ from search_space.grid import Edge, Grid, Layer
 
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
+from .phases import Phase
 from .sampling import drawn_edges, drawn_operations, open_or_close, step_generator
-
-Schedule = Literal["constant", "cosine"]
-SparsitySchedule = Literal["constant", "rising"]
-
-COMMITMENT_SHARE, FINAL_SHARE = 0.6, 0.2
-"""The share of the epochs after the warm-up after which a search commits itself, until when a temperature falls and a
-rising sparsity weight rises, and the share at the end in which a committed search leaves the architecture as it is, for the weights to adapt."""
+from .settings import StrategySettings
 
 
 class SearchableSpace(Protocol):
@@ -59,42 +53,18 @@ class SparseDartsModule(DartsLightningModule):
     cost_weight * expected cost over alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
     weights, with alpha and beta fixed. Neither computes gradients that it would throw away.
 
-    Args: see :class:`SparseDARTS`.
+    Args:
+        training_module: the evaluator's module, which computes the loss.
+        settings: all settings of the search.
     """
 
-    def __init__(
-        self,
-        training_module: LightningModule,
-        *,
-        alpha_learning_rate: float,
-        beta_learning_rate: float,
-        alpha_schedule: Schedule,
-        beta_schedule: Schedule,
-        sparsity_weight: float,
-        sparsity_schedule: SparsitySchedule,
-        edge_weight: float,
-        cost_weight: float,
-        final_temperature: float,
-        commit: bool,
-        sample_edges: bool,
-        sample_operations: bool,
-        seed: int,
-        prune_threshold: float,
-        warmup_epochs: int,
-        gradient_clip_norm: float | None,
-    ) -> None:
-        super().__init__(training_module, warmup_epochs=warmup_epochs, gradient_clip_val=gradient_clip_norm)
-        self.learning_rates = {"alpha": alpha_learning_rate, "beta": beta_learning_rate}
-        self.schedules = {"alpha": alpha_schedule, "beta": beta_schedule}
-        self.sparsity_weight = sparsity_weight
-        self.sparsity_schedule = sparsity_schedule
-        self.edge_weight = edge_weight
-        self.cost_weight = cost_weight
-        self.final_temperature = final_temperature
-        self.commit = commit
-        self.sample_edges, self.sample_operations = sample_edges, sample_operations
-        self.seed = seed
-        self.prune_threshold = prune_threshold
+    def __init__(self, training_module: LightningModule, settings: StrategySettings) -> None:
+        super().__init__(
+            training_module,
+            warmup_epochs=settings.warmup_epochs,
+            gradient_clip_val=settings.gradient_clip_norm,
+        )
+        self.settings = settings
         self.gates: dict[str, SigmoidGate] = {}
         self.mixed_layers: dict[str, MixedLayer] = {}
         self._costs: dict[str, list[float]] = {}
@@ -105,8 +75,13 @@ class SparseDartsModule(DartsLightningModule):
         # Plain dictionaries: the modules are registered already, as parts of the model.
         self.gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
         self.mixed_layers = {str(m.label): m for m in model.modules() if isinstance(m, MixedLayer)}
-        if self.cost_weight > 0:
+        if self.settings.cost_weight > 0:
             self._costs = _relative_costs(model.costs())
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase of the search."""
+        return Phase(self.settings, self.trainer.current_epoch, self.trainer.max_epochs or 1)
 
     def alphas(self) -> list[nn.Parameter]:
         """The parameters of the layers' softmax, (K,) each."""
@@ -122,14 +97,17 @@ class SparseDartsModule(DartsLightningModule):
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
         """Adam with a group for alpha and one for beta, without weight decay, which would pull gates to 0.5."""
         groups = [
-            {"params": params, "lr": self.learning_rates[name], "name": name}
-            for name, params in (("alpha", self.alphas()), ("beta", self.betas()))
+            {"params": params, "lr": rate, "name": name}
+            for name, params, rate in (
+                ("alpha", self.alphas(), self.settings.alpha_learning_rate),
+                ("beta", self.betas(), self.settings.beta_learning_rate),
+            )
             if params
         ]
         if not groups:
             raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
         # The first is that of NNI's DARTS; a gradient of drawn edges is noisier, and averaged over more steps.
-        first_beta = 0.9 if self.sample_edges else 0.5
+        first_beta = 0.9 if self.settings.sample_edges else 0.5
         return torch.optim.Adam(groups, betas=(first_beta, 0.999), weight_decay=0.0)
 
     def regulariser(self) -> Tensor:
@@ -154,27 +132,24 @@ class SparseDartsModule(DartsLightningModule):
         return cost
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        if self._searches():
+        if self.phase.has_architecture_steps(searches_edges=bool(self.gates)):
             self._architecture_step(batch["val"], batch_idx)
         return self._weight_step(batch["train"], batch_idx)
 
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer: Any = self.architecture_optimizers()
+        phase = self.phase
         for group in optimizer.param_groups:
             name = group["name"]
-            group["lr"] = self.learning_rates[name] * self._decay(self.schedules[name])
-            if (
-                name == "alpha"
-            ):  # alpha / T moves no faster as T falls, and no more when operations are chosen
-                group["lr"] *= 0.0 if self._is_committed() else self._temperature()
+            group["lr"] = phase.alpha_learning_rate() if name == "alpha" else phase.beta_learning_rate()
             self.log(f"learning_rate/{name}", group["lr"])
         with _fixed(self._weights()), self._drawn_edges(2 * batch_idx):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
-            total = loss + self._sparsity_weight() * penalty + self.edge_weight * self.expected_edges()
-            if self.cost_weight > 0:
+            total = loss + phase.sparsity_weight * penalty + self.settings.edge_weight * self.expected_edges()
+            if self.settings.cost_weight > 0:
                 cost = self.expected_cost()
-                total = total + self.cost_weight * cost
+                total = total + self.settings.cost_weight * cost
                 self.log("loss/expected_cost", cost.detach())
             optimizer.zero_grad()
             self.manual_backward(total)
@@ -206,60 +181,27 @@ class SparseDartsModule(DartsLightningModule):
         architecture = {id(p) for p in self.arch_parameters()}
         return [p for p in self.training_module.parameters() if id(p) not in architecture]
 
-    def _decay(self, schedule: Schedule) -> float:
-        if schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * self._progress()))
-
-    def _progress(self) -> float:
-        """The share of the epochs after the warm-up that is done, in [0, 1)."""
-        epochs = max(1, (self.trainer.max_epochs or 1) - self.warmup_epochs)
-        return max(0.0, (self.trainer.current_epoch - self.warmup_epochs) / epochs)
-
-    def _warmth(self) -> float:
-        """The share of the warm-up that is done, in [0, 1]: weights learn something before they learn to do without."""
-        return min(1.0, self.trainer.current_epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
-
-    def _commitment(self) -> float:
-        """From 0, right after the warm-up, to 1."""
-        return min(1.0, self._progress() / COMMITMENT_SHARE)
-
-    def _temperature(self) -> float:
-        return self.final_temperature ** self._commitment()
-
-    def _sparsity_weight(self) -> float:
-        return self.sparsity_weight * (self._commitment() if self.sparsity_schedule == "rising" else 1.0)
-
-    def _searches(self) -> bool:
-        """Whether there are architecture steps: after the warm-up, and before the last epochs of a committed search.
-
-        With fixed edges nothing is left to learn as soon as the operations are chosen.
-        """
-        is_final = self.commit and self._progress() >= 1 - FINAL_SHARE
-        is_decided = self._is_committed() and not self.gates
-        return self.trainer.current_epoch >= self.warmup_epochs and not is_final and not is_decided
-
-    def _is_committed(self) -> bool:
-        return self.commit and self._commitment() == 1.0
-
     def _drawn_edges(self, step: int) -> AbstractContextManager[None]:
-        if not self.sample_edges or not self.gates or self._is_committed():
+        if not self.settings.sample_edges or not self.gates or self.phase.is_committed:
             return nullcontext()
-        space, generator = self._space, step_generator(self.seed, self.trainer.current_epoch, step, 0)
-        return drawn_edges(space.grid, self.gates, self._warmth(), space.fixed_edges, generator)
+        space, generator = (
+            self._space,
+            step_generator(self.settings.seed, self.trainer.current_epoch, step, 0),
+        )
+        return drawn_edges(space.grid, self.gates, self.phase.warmth, space.fixed_edges, generator)
 
     def _drawn_operations(self, step: int) -> AbstractContextManager[None]:
-        if not self.sample_operations or self._is_committed():
+        if not self.settings.sample_operations or self.phase.is_committed:
             return nullcontext()
-        generator = step_generator(self.seed, self.trainer.current_epoch, step, 1)
-        return drawn_operations(self.mixed_layers, self._warmth(), generator)
+        generator = step_generator(self.settings.seed, self.trainer.current_epoch, step, 1)
+        return drawn_operations(self.mixed_layers, self.phase.warmth, generator)
 
     def _open_or_close_edges(self) -> None:
         """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
-        if self._is_committed():
+        if self.phase.is_committed:
             values = {label: gate.gate().item() for label, gate in self.gates.items()}
             space = self._space
-            open_or_close(space.grid, self.gates, values, self.prune_threshold, space.fixed_edges)
+            open_or_close(space.grid, self.gates, values, self.settings.prune_threshold, space.fixed_edges)
 
     @property
     def _space(self) -> SearchableSpace:
@@ -267,9 +209,10 @@ class SparseDartsModule(DartsLightningModule):
         return space
 
     def on_train_epoch_start(self) -> None:
+        phase = self.phase
         for layer in self.mixed_layers.values():
-            layer.temperature = self._temperature()
-            layer.chosen = layer.leading() if self._is_committed() else None
+            layer.temperature = phase.temperature
+            layer.chosen = layer.leading() if phase.is_committed else None
         self._open_or_close_edges()
         # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
         self.training_module.on_train_epoch_start()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_space import SearchSpaceConfig, UXNetSpace
-from strategies import SparseDARTS
+from strategies import SparseDARTS, StrategySettings
 from strategies.bilevel_steps import SparseDartsModule
 
 torch.set_num_threads(1)
@@ -131,7 +131,7 @@ class Recorded(SparseDartsModule):
 
 class RecordedDARTS(SparseDARTS):
     def configure_oneshot_module(self, training_module: LightningModule) -> SparseDartsModule:
-        module = Recorded(training_module, **self._module_settings)
+        module = Recorded(training_module, self.settings)
         module.steps = []
         return module
 
@@ -158,9 +158,13 @@ def prepare(
     weight_decay: float = 0.0,
     beta: float | None = None,
     poison: bool = False,
+    validation_dataloaders: Any = None,
     **settings: Any,
 ) -> tuple[RecordedDARTS, Segmentation]:
-    """A strategy that is ready to run on a space of ``config``; both halves hold ``num_images`` images."""
+    """A strategy that is ready to run on a space of ``config``; both halves hold ``num_images`` images.
+
+    It searches as the paper does, without warm-up, unless ``settings`` say otherwise.
+    """
     torch.manual_seed(0)
     module = Segmentation(loss, weight_decay)
     trainer = Trainer(
@@ -175,7 +179,8 @@ def prepare(
     evaluator = Lightning(
         module, trainer, batches(config, num_images, 1, poison), batches(config, num_images, 2)
     )
-    strategy = RecordedDARTS(**settings)
+    chosen = StrategySettings.paper(**({"warmup_epochs": 0, "gradient_clip_norm": None} | settings))
+    strategy = RecordedDARTS(chosen, validation_dataloaders=validation_dataloaders)
     strategy.initialize(RawFormatModelSpace(UXNetSpace(config), evaluator), SequentialExecutionEngine())
     strategy.module.set_model(strategy.supernet)
     if beta is not None:

@@ -41,7 +41,7 @@ def test_rising_sparsity_weight() -> None:
     # 0 and 1/5 of the epochs are done: 0 and 1/3 of the rise. Three gates, each dJ/dbeta = -3/32 / 3 at the start.
     gradients = [step.gradients["beta"][0].item() for step in strategy.steps("architecture")]
     assert gradients[:2] == pytest.approx([0, 2 / 3 * -3 / 32 / 3], rel=1e-3)
-    assert strategy.module._sparsity_weight() == 2.0
+    assert strategy.module.phase.sparsity_weight == 2.0
 
 
 @pytest.mark.filterwarnings("ignore::strategies.pruning.RescueWarning")

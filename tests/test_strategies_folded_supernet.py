@@ -21,6 +21,7 @@ from search_space.kernels.convolution import CHANNELS_LAST, plain_operations
 from search_space.operations import default_candidates
 from search_space.space import UXNetSpace
 from strategies.mixed_layer import MixedLayer
+from strategies.settings import StrategySettings
 from strategies.sparse_darts import SparseDARTS
 
 TOLERANCE = 1e-9
@@ -34,7 +35,7 @@ def twins(config: SearchSpaceConfig, seed: int = 0) -> tuple[Any, Any]:
     space = UXNetSpace(config)
     networks = []
     for folded in (False, True):
-        network = SparseDARTS(folded=folded).mutate_model(copy.deepcopy(space)).double()
+        network = SparseDARTS(StrategySettings(folded=folded)).mutate_model(copy.deepcopy(space)).double()
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in network.parameters():

@@ -16,6 +16,7 @@ from search_space.operations import default_candidates
 from strategies.folding import folded_convolution
 from strategies.folding.kernel_sum import add_kernels
 from strategies.mixed_layer import LinearCandidate, MixedLayer, ScaledCandidate
+from strategies.settings import StrategySettings
 from strategies.sparse_darts import SparseDARTS
 
 
@@ -63,7 +64,7 @@ class OneLayer(ModelSpace):
 
 
 def mixed(candidates: dict[str, nn.Module], folded: bool, seed: int = 0) -> MixedLayer:
-    layer = SparseDARTS(folded=folded).mutate_model(OneLayer(candidates)).layer
+    layer = SparseDARTS(StrategySettings(folded=folded)).mutate_model(OneLayer(candidates)).layer
     assert type(layer) is MixedLayer
     torch.manual_seed(seed)
     for parameter in layer.parameters():

@@ -197,7 +197,7 @@ def test_thresholds_after_one_search_are_nested() -> None:
     kept = [set(genotype.edges) for genotype in genotypes]
     assert all(more >= fewer for more, fewer in pairwise(kept))
     assert len(kept[0]) > len(kept[-1])
-    assert strategy.export() == strategy.export(0.75) == strategy.export(strategy.prune_threshold)
+    assert strategy.export() == strategy.export(0.75) == strategy.export(strategy.settings.prune_threshold)
 
 
 @pytest.mark.filterwarnings("ignore::strategies.pruning.RescueWarning")

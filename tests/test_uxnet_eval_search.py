@@ -150,6 +150,17 @@ def test_finished_search_is_left_alone(finished, tmp_path, demo_set):
     assert (tmp_path / "out" / "search.json").stat().st_mtime_ns == before
 
 
+def test_a_run_of_an_earlier_version_is_the_same_run(finished, tmp_path, demo_set):
+    """Its ``run.yml`` and ``search.json`` know nothing of the settings that came later."""
+    output = shutil.copytree(finished, tmp_path / "out")
+    kept = yaml.safe_load((output / "run.yml").read_text())
+    assert kept["search"].pop("alpha_schedule") == kept["search"].pop("beta_schedule") == "constant"
+    (output / "run.yml").write_text(yaml.safe_dump(kept))
+    assert run_search(write_config(tmp_path, demo_set)) == output
+    with pytest.raises(UserError, match=r"other values of search\.alpha_schedule;"):
+        run_search(write_config(tmp_path, demo_set), overrides={"alpha_schedule": "cosine"})
+
+
 def test_folder_of_another_run_is_refused(finished, tmp_path, demo_set):
     shutil.copytree(finished, tmp_path / "out")
     with pytest.raises(UserError, match=r"holds another run, with other values of search\.seed"):

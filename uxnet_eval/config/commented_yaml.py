@@ -58,7 +58,10 @@ def commented_yaml(config: RunConfig) -> str:
         value = getattr(config, name)
         if isinstance(value, StrictConfig):
             lines += ["", *_comment(_first_paragraph(type(value)), indent=""), f"{name}:"]
-            for inner, inner_field in type(value).model_fields.items():
+            own = type(value).__annotations__  # before what a section inherits from the strategy
+            for inner, inner_field in sorted(
+                type(value).model_fields.items(), key=lambda item: item[0] not in own
+            ):
                 lines += _setting(inner, inner_field, value.model_dump(mode="json")[inner], indent="  ")
         else:
             lines += _setting(name, field, config.model_dump(mode="json")[name], indent="")

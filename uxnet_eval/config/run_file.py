@@ -88,6 +88,16 @@ class RunFile(StrictConfig):
         """The resolved configuration, every value spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
 
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The default of every optional setting of the sections, by its full name (``search.epochs``)."""
+        return {
+            f"{section}.{name}": field.default
+            for section, model in cls._sections()
+            for name, field in model.model_fields.items()
+            if not field.is_required()
+        }
+
     def check_files(self, beside: Path | None = None) -> None:
         """Raises :class:`UserError` if a file or folder that is named here is not there.
 

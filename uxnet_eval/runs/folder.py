@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,16 @@ def make_output_folder(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be written to; give another output folder")
 
 
-def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path | None:
+def open_run_folder(
+    folder: Path, config_yaml: str, defaults: Mapping[str, Any], *, is_trial: bool
+) -> Path | None:
     """Prepares the output folder and returns the checkpoint to go on from, None for a fresh start.
 
     Args:
         folder: the output folder; made if it is missing.
         config_yaml: the resolved configuration, kept there as ``run.yml``.
+        defaults: the settings' defaults by full name (``search.epochs``); a setting that is newer
+            than a kept ``run.yml`` had its default in that run.
         is_trial: an NNI trial's own folder, in which NNI keeps files too.
 
     Raises:
@@ -52,7 +57,7 @@ def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path |
     """
     kept = folder / CONFIG_NAME
     if kept.exists():
-        changed = _differences(kept.read_text(), config_yaml)
+        changed = _differences(kept.read_text(), config_yaml, defaults)
         if changed:
             raise UserError(
                 f"{folder}: holds another run, with other values of {', '.join(changed)}; "
@@ -68,9 +73,9 @@ def open_run_folder(folder: Path, config_yaml: str, *, is_trial: bool) -> Path |
     return checkpoint if checkpoint.exists() else None
 
 
-def _differences(kept: str, new: str) -> list[str]:
+def _differences(kept: str, new: str, defaults: Mapping[str, Any]) -> list[str]:
     """The names of the settings in which two resolved configurations differ, machine settings left out."""
-    first, second = _flat(yaml.safe_load(kept)), _flat(yaml.safe_load(new))
+    first, second = {**defaults, **_flat(yaml.safe_load(kept))}, _flat(yaml.safe_load(new))
     names = sorted(first.keys() | second.keys())
     return [
         name

@@ -74,7 +74,7 @@ def run_search(
         dataset, config.search.seed, config.search.validation_cases
     )  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
-    checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
+    checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
     with TrialLock(folder):
         if (folder / RESULT_NAME).exists():
             logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
@@ -119,24 +119,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         cache_dir=folder / CACHE_FOLDER,
     )
     data.setup()
-    strategy = SparseDARTS(
-        alpha_learning_rate=settings.alpha_learning_rate,
-        beta_learning_rate=settings.beta_learning_rate,
-        sparsity_weight=settings.sparsity_weight,
-        sparsity_schedule=settings.sparsity_schedule,
-        edge_weight=settings.edge_weight,
-        cost_weight=settings.cost_weight,
-        final_temperature=settings.final_temperature,
-        commit=settings.commit,
-        sample_edges=settings.sample_edges,
-        sample_operations=settings.sample_operations,
-        seed=settings.seed,
-        warmup_epochs=settings.warmup_epochs,
-        prune_threshold=settings.prune_threshold,
-        gradient_clip_norm=settings.gradient_clip_norm,
-        folded=settings.folded,
-        validation_dataloaders=data.val_dataloader(),
-    )
+    strategy = SparseDARTS(settings, validation_dataloaders=data.val_dataloader())
     record = SearchRecord(
         levels=space_config.levels,
         spatial_dims=space_config.spatial_dims,

@@ -82,7 +82,7 @@ def run_training(
     _check_devices(config.runtime.devices, device)
     make_output_folder(folder)
     with _only_process_of(folder):
-        checkpoint = open_run_folder(folder, config.to_yaml(), is_trial=is_nni_trial())
+        checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
         split = config.train
         store_folds(
             folder,
