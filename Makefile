@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test benchmark lint dist clean
+.PHONY: help setup demo test benchmark lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +13,8 @@ help:
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"
+	@echo "make docs       the documentation as a site: open site/index.html"
+	@echo "make tutorial   run docs/tutorial.ipynb (its outputs go to build/; TUTORIAL_ARGS=--inplace keeps them)"
 	@echo "make clean      delete .venv, the demo's folder and caches"
 	@echo "PYTHON=python3.12 make ...   chooses the Python (3.10 to 3.13) that .venv is made from"
 
@@ -54,6 +56,21 @@ lint: $(READY)
 dist: $(READY)
 	$(BIN)/python -m build --no-isolation
 
+DOCS_READY := $(VENV)/.ready-docs
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
+TUTORIAL_ARGS ?= --output-dir build/tutorial
+tutorial: $(DOCS_READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m nbconvert --to notebook --execute \
+		--ClearMetadataPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

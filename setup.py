@@ -6,6 +6,13 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 TEST = ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "build>=1.2"]
+DOCS = [
+    "mkdocs-material>=9.7,<10",
+    "mkdocstrings[python]>=1.0",
+    "nbconvert>=7.16",
+    "nbclient>=0.10",
+    "ipykernel>=7",
+]
 
 HERE = Path(__file__).parent
 SHIPPED = ("*.yml", "results/*genotype*.json", "results/hippocampus_genotypes/*.json")
@@ -61,6 +68,6 @@ setup(
         "typer>=0.15",
         "rich>=13",
     ],
-    extras_require={"test": TEST},
+    extras_require={"test": TEST, "docs": DOCS},
     entry_points={"console_scripts": ["uxnet = uxnet_eval.cli:main"]},
 )
