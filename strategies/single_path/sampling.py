@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
+from typing import Any
 
 from search_space.config import SearchSpaceConfig
 from search_space.errors import UserError
@@ -12,12 +14,18 @@ from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer, live_edges
 from search_space.presets import default_operation, unet_edges, unet_pass_through
 
-MAX_DRAWS = 100_000
+MAX_DRAWS, MAX_STEPS = 20, 2000
+"""Random starts, and changes of one choice each that may lead from a start into the limits."""
+
+Choices = dict[str, Any]
+"""One value per label: 0 or 1 for an edge, a name for a layer, a factor for ``width/<level>``."""
 
 
 @dataclass(frozen=True)
 class Sampler:
     """Draws architectures of a space.
+
+    The labels are those of :class:`search_space.space.UXNetSpace`.
 
     Args:
         config: the space.
@@ -25,67 +33,101 @@ class Sampler:
 
     config: SearchSpaceConfig
 
-    @property
+    @cached_property
     def anchors(self) -> frozenset[Edge]:
         """Edges that are always there."""
         config = self.config
-        fixed = config.anchored_edges or not config.search_edges
-        return unet_edges(config.levels) if fixed else frozenset()
+        is_fixed = config.anchored_edges or not config.search_edges
+        return unet_edges(config.levels) if is_fixed else frozenset()
 
-    @property
+    @cached_property
     def free_edges(self) -> tuple[Edge, ...]:
         """The searched edges."""
         if not self.config.search_edges:
             return ()
         return tuple(edge for edge in self.config.grid.edges if edge not in self.anchors)
 
-    def choices(self, layer: Layer) -> tuple[str, ...]:
-        """The operations that a layer chooses from."""
+    @cached_property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """All choices with their possible values."""
         config = self.config
-        if (
-            not config.search_edges
-            and layer.kind == "normal"
-            and layer.node in unet_pass_through(config.levels)
-        ):
+        choices: dict[str, tuple[Any, ...]] = {str(edge): (0, 1) for edge in self.free_edges}
+        choices |= {str(layer): self._operations(layer) for layer in config.grid.layers}
+        return choices | {f"width/{level}": config.width_choices for level in range(config.levels)}
+
+    def _operations(self, layer: Layer) -> tuple[str, ...]:
+        config = self.config
+        hands_on = layer.kind == "normal" and layer.node in unet_pass_through(config.levels)
+        if hands_on and (not config.search_edges or (config.pass_through and not config.search_blocks)):
             return ("identity",)
-        if not config.search_blocks:
-            hands_on = layer.kind == "normal" and layer.node in unet_pass_through(config.levels)
-            return ("identity",) if hands_on and config.pass_through else (default_operation(layer),)
-        return config.layer_candidates(layer)
+        return config.layer_candidates(layer) if config.search_blocks else (default_operation(layer),)
 
-    def draw(self, random: Random, accepts: Callable[[Genotype], bool] = lambda genotype: True) -> Genotype:
-        """One architecture: the share of the free edges is drawn evenly first, then edges, operations and widths.
-
-        Args:
-            random: the random numbers.
-            accepts: says whether an architecture is within the limits; others are drawn again.
-
-        Raises:
-            UserError: if none of 100,000 draws is.
-        """
+    def genotype(self, choices: Mapping[str, Any]) -> Genotype:
+        """The genotype of a full set of choices; raises :class:`UserError` if the output is cut off."""
         config = self.config
-        for _ in range(MAX_DRAWS):
-            share = random.random()
-            edges = set(self.anchors) | {edge for edge in self.free_edges if random.random() < share}
-            if not live_edges(config.grid, edges):
-                continue
-            operations = {layer: random.choice(self.choices(layer)) for layer in config.grid.layers}
-            widths = [random.choice(config.width_choices) for _ in range(config.levels)]
-            genotype = self.genotype(edges, operations, widths)
-            if accepts(genotype):
-                return genotype
-        raise UserError(f"none of {MAX_DRAWS:,} random architectures is within the limits; widen them")
-
-    def genotype(
-        self, edges: Collection[Edge], operations: dict[Layer, str], widths: Collection[float]
-    ) -> Genotype:
-        """The architecture of a full set of choices."""
-        config = self.config
-        has_widths = len(config.width_choices) > 1
+        edges = {*self.anchors, *(edge for edge in self.free_edges if choices[str(edge)])}
+        if not live_edges(config.grid, edges):
+            raise UserError("no path of edges leads to the output")
+        widths = tuple(choices[f"width/{level}"] for level in range(config.levels))
         return Genotype.from_choices(
             config.levels,
             edges,
-            operations,
-            widths=tuple(widths) if has_widths else None,
+            {layer: choices[str(layer)] for layer in config.grid.layers},
+            widths=widths if len(config.width_choices) > 1 else None,
             edge_scale=config.edge_scale,
         )
+
+    def draw_choices(
+        self, random: Random, excess: Callable[[Genotype], float] | None = None
+    ) -> tuple[Choices, Genotype]:
+        """One set of choices, and its genotype.
+
+        The share of the free edges is drawn evenly first, then edges, operations and widths. An architecture beyond the
+        limits is led into them: one choice after the other is drawn again, and stays if it brings the limits nearer.
+
+        Args:
+            random: the random numbers.
+            excess: how far a genotype is beyond the limits, 0 if it keeps them; None: no limits.
+
+        Raises:
+            UserError: if none of 20 starts leads into the limits.
+        """
+        for _ in range(MAX_DRAWS):
+            share = random.random()
+            choices = {name: random.choice(values) for name, values in self.choices.items()}
+            choices |= {str(edge): int(random.random() < share) for edge in self.free_edges}
+            found = self._led_into_limits(random, choices, excess)
+            if found is not None:
+                return choices, found
+        raise UserError("no random architecture was found within the limits of cost; widen them")
+
+    def _led_into_limits(
+        self, random: Random, choices: Choices, excess: Callable[[Genotype], float] | None
+    ) -> Genotype | None:
+        try:
+            genotype = self.genotype(choices)
+        except UserError:
+            return None
+        if excess is None:
+            return genotype
+        beyond, names = excess(genotype), list(self.choices)
+        for _ in range(MAX_STEPS):
+            if beyond == 0:
+                return genotype
+            name = random.choice(names)
+            before = choices[name]
+            choices[name] = random.choice(self.choices[name])
+            try:
+                changed = self.genotype(choices)
+            except UserError:
+                choices[name] = before
+                continue
+            if excess(changed) <= beyond:
+                beyond, genotype = excess(changed), changed
+            else:
+                choices[name] = before
+        return None
+
+    def draw(self, random: Random, excess: Callable[[Genotype], float] | None = None) -> Genotype:
+        """One architecture; see :meth:`draw_choices`."""
+        return self.draw_choices(random, excess)[1]

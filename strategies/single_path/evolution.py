@@ -1,0 +1,129 @@
+"""Choice of architectures by measurement: NNI's regularized evolution under hard limits of cost."""
+
+from __future__ import annotations
+
+from search_space import nni_first  # noqa: F401  # isort: skip
+
+import logging
+from collections.abc import Callable, Iterable
+from random import Random
+
+import nni
+from nni.mutable import Categorical, LabeledMutable, Mutable, Sample, SampleValidationError
+from nni.mutable.utils import label
+from nni.nas.evaluator import FunctionalEvaluator
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import ExecutableModelSpace
+from nni.nas.space.space import ModelStatus
+from nni.nas.strategy import RegularizedEvolution
+from numpy.random import RandomState
+
+from search_space.errors import UserError
+from search_space.genotype import Genotype
+
+from .sampling import Sampler
+
+MUTATED_CHOICES = 3
+"""Choices that a child changes on average."""
+
+
+class ArchitectureSpace(ExecutableModelSpace):
+    """The choices of a space for NNI's multi-trial strategies, by the labels of :class:`UXNetSpace`.
+
+    Its models are genotypes: to measure one with shared weights, no network of its own is built.
+
+    Args:
+        sampler: the space.
+        evaluator: measures a genotype.
+        excess: how far a genotype is beyond the limits, 0 if it keeps them; NNI draws another one if it does not.
+    """
+
+    def __init__(
+        self, sampler: Sampler, evaluator: FunctionalEvaluator, excess: Callable[[Genotype], float]
+    ) -> None:
+        super().__init__()
+        self.sampler, self.evaluator, self.excess = sampler, evaluator, excess
+        self.sample: Sample | None = None
+        self._choices = [
+            Categorical(values, label=label(name.split("/"))) for name, values in sampler.choices.items()
+        ]
+
+    def leaf_mutables(self, is_leaf: Callable[[Mutable], bool]) -> Iterable[LabeledMutable]:
+        yield from self._choices
+
+    def check_contains(self, sample: Sample) -> SampleValidationError | None:
+        try:
+            genotype = self.sampler.genotype(sample)
+        except UserError as error:  # the output is cut off
+            return SampleValidationError(str(error))
+        return SampleValidationError("beyond the limits") if self.excess(genotype) else None
+
+    def random(
+        self, memo: Sample | None = None, random_state: RandomState | None = None
+    ) -> ArchitectureSpace:
+        """A drawn architecture within the limits; NNI's own draw gives up where few architectures are."""
+        state = random_state or RandomState()
+        choices, _ = self.sampler.draw_choices(Random(int(state.randint(2**31))), self.excess)
+        sample = {} if memo is None else memo
+        sample.update(choices)
+        return self.freeze(sample)
+
+    def freeze(self, sample: Sample) -> ArchitectureSpace:
+        self.validate(sample)
+        frozen = ArchitectureSpace(self.sampler, self.evaluator, self.excess)
+        frozen.sample, frozen.status = sample, ModelStatus.Frozen
+        return frozen
+
+    def executable_model(self) -> Genotype:
+        assert self.sample is not None
+        return self.sampler.genotype(self.sample)
+
+    def extra_repr(self) -> str:
+        return f"{len(self._choices)} choices"
+
+
+def evolve(
+    sampler: Sampler,
+    measure: Callable[[Genotype], float],
+    *,
+    excess: Callable[[Genotype], float],
+    num_measured: int,
+    population: int,
+    seed: int,
+) -> None:
+    """Measures ``num_measured`` architectures: a random population first, then children of the best.
+
+    It returns nothing: ``measure`` sees every architecture and keeps what it finds. With the same seed and the same
+    measurements it asks for the same architectures, so that a run that was killed goes on if ``measure`` remembers.
+
+    Args:
+        sampler: the space.
+        measure: what to maximise, such as the Dice with inherited weights.
+        excess: the hard limits, see :class:`ArchitectureSpace`.
+        num_measured: architectures in all.
+        population: of them, those that are drawn at random; also the size of the population.
+        seed: of the random numbers.
+
+    Raises:
+        UserError: if NNI finds no architecture within the limits.
+    """
+
+    def evaluate(genotype: Genotype) -> None:
+        seen.append(genotype)
+        nni.report_final_result(measure(genotype))
+
+    seen: list[Genotype] = []
+    space = ArchitectureSpace(sampler, FunctionalEvaluator(evaluate), excess)
+    num_choices = len(sampler.choices)
+    strategy = RegularizedEvolution(
+        population_size=population,
+        sample_size=max(2, population // 4),
+        mutation_prob=min(1.0, MUTATED_CHOICES / num_choices),
+        dedup=True,
+        seed=seed,
+    )
+    for name in ("nni.nas.strategy.evolution", "nni.nas.execution.sequential", "nni.nas.strategy.base"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    strategy(space, SequentialExecutionEngine(max_model_count=num_measured))
+    if not seen:
+        raise UserError("the evolution found no architecture within the limits of cost; widen them")
