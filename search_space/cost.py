@@ -7,12 +7,13 @@ Parameters and multiply-adds (of the convolutions, as everywhere in this project
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from .config import SearchSpaceConfig
 from .genotype import Genotype
-from .grid import Edge, Layer
+from .grid import Edge, Grid, Layer, Node, live_nodes
+from .presets import unet_edges
 
 LARGE_KERNEL, LARGE_KERNEL_EXPANSION = 5, 2
 """Side of the depthwise kernel of ``large_kernel``, and its factor on the channels in between."""
@@ -49,6 +50,61 @@ def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Seq
         parameters += kernel + others
         multiply_adds += kernel * voxels[max(edge.source.level, edge.joint_level)]
     return Cost(parameters, multiply_adds)
+
+
+def smallest_cost(config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
+    """The least parameters, and the least multiply-adds, of any network of the space; maybe not of the same one.
+
+    Every network has a head, the anchored edges if there are any, and a path from the input to the output. Of the layers
+    of a path, each counts with its cheapest candidate, at the least width.
+    """
+    narrowest = config.model_copy(update={"widths": (min(config.width_choices),) * config.levels})
+    grid, voxels = config.grid, level_voxels(config, patch_size)
+    is_fixed = config.anchored_edges or not config.search_edges
+    anchors = unet_edges(config.levels) if is_fixed else frozenset()
+    coarse = {edge.target for edge in anchors if edge.is_coarse}
+
+    def layer_cost(layer: Layer) -> tuple[int, int]:
+        costs = [operation_parameters(layer, name, narrowest) for name in config.layer_candidates(layer)]
+        places = voxels[layer.node.level + (layer.kind == "expansion")]
+        return min(map(sum, costs)), min(kernel for kernel, _ in costs) * places
+
+    def edge_cost(edge: Edge) -> tuple[int, int]:
+        kernel, others = edge_parameters(edge, config.edge_scale, narrowest)
+        return kernel + others, kernel * voxels[max(edge.source.level, edge.joint_level)]
+
+    def node_cost(node: Node, expands: bool) -> tuple[int, int]:
+        layers = [layer for layer in grid.layers_of(node) if layer.kind != "expansion" or expands]
+        return _sum(layer_cost(layer) for layer in layers)
+
+    if anchors:
+        nodes = _sum(node_cost(node, node in coarse) for node in live_nodes(anchors))
+        body = _sum([nodes, *map(edge_cost, anchors)])
+    else:
+        body = tuple(_cheapest_path(grid, node_cost, edge_cost, which) for which in (0, 1))  # type: ignore[assignment]
+    head = narrowest.channels(0) * config.num_classes
+    return Cost(body[0] + head + config.num_classes, body[1] + head * voxels[0])
+
+
+def _cheapest_path(
+    grid: Grid,
+    node_cost: Callable[[Node, bool], tuple[int, int]],
+    edge_cost: Callable[[Edge], tuple[int, int]],
+    which: int,
+) -> int:
+    """The cost of the cheapest path from the input to the output; nodes are in the order of computation."""
+    best = {grid.input: node_cost(grid.input, False)[which]}
+    for node in grid.nodes[1:]:
+        best[node] = min(
+            best[edge.source] + edge_cost(edge)[which] + node_cost(node, edge.is_coarse)[which]
+            for edge in grid.edges_into(node)
+        )
+    return best[grid.output]
+
+
+def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    pairs = list(pairs)
+    return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 
 
 def level_voxels(config: SearchSpaceConfig, patch_size: Sequence[int]) -> list[int]:

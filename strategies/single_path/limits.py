@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search_space.config import SearchSpaceConfig
-from search_space.cost import Cost, genotype_cost
+from search_space.cost import Cost, genotype_cost, smallest_cost
+from search_space.errors import UserError
 from search_space.genotype import Genotype
 
 
@@ -32,6 +33,19 @@ class Limits:
     def cost(self, genotype: Genotype) -> Cost:
         """The cost of a genotype in this space."""
         return genotype_cost(genotype, self.config, self.patch_size)
+
+    def check(self) -> None:
+        """Raises :class:`UserError` if no network of the space keeps the limits; it names the smallest cost."""
+        least = smallest_cost(self.config, self.patch_size)
+        for name, limit, smallest in (
+            ("multiply-adds", self.multiply_adds, least.multiply_adds),
+            ("parameters", self.parameters, least.parameters),
+        ):
+            if limit is not None and smallest > limit:
+                raise UserError(
+                    f"budget: no network of this space needs at most {limit:,.0f} {name}; the smallest needs "
+                    f"{smallest:,}; raise the budget, or lower base_channels or the least of width_choices"
+                )
 
     def excess(self, genotype: Genotype) -> float:
         """How far the genotype is beyond the limits, as a share of them; 0 if it keeps them all."""

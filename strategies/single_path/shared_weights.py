@@ -37,7 +37,7 @@ class SharedWeights(nn.Module):
         self.supernet = supernet
         self._build = build
         self._networks = lru_cache(NETWORKS_KEPT)(self._without_values)
-        self._weights = dict(supernet.named_parameters())
+        self._names = frozenset(name for name, _ in supernet.named_parameters())
 
     def _without_values(self, genotype: Genotype) -> tuple[UXNet, dict[str, str]]:
         with torch.device("meta"):
@@ -45,7 +45,7 @@ class SharedWeights(nn.Module):
         names = {}
         for name, value in network.named_parameters():
             shared = _shared_name(name, genotype)
-            if shared not in self._weights or not _fits(value, self._weights[shared]):
+            if shared not in self._names or not _fits(value, self.supernet.get_parameter(shared)):
                 raise UserError(f"weight {name} is not in the supernet: the genotype is of another space")
             names[name] = shared
         return network, names
@@ -54,7 +54,15 @@ class SharedWeights(nn.Module):
         """The weights of a genotype's network, as views of the shared ones, by the names of :class:`UXNet`."""
         network, names = self._networks(genotype)
         shapes = {name: value.shape for name, value in network.named_parameters()}
-        return {name: leading_part(self._weights[shared], shapes[name]) for name, shared in names.items()}
+        weights = dict(self.supernet.named_parameters())
+        return {name: leading_part(weights[shared], shapes[name]) for name, shared in names.items()}
+
+    def network(self, genotype: Genotype) -> UXNet:
+        """A network of its own that starts with the shared weights."""
+        network = self._build(genotype)
+        weights = {name: value.detach().clone() for name, value in self.weights(genotype).items()}
+        network.load_state_dict(weights)
+        return network
 
     def forward(self, genotype: Genotype, image: Tensor) -> Tensor | list[Tensor]:
         """What the genotype's network makes of images (B, C, *S): logits (B, K, *S), with supervision a list."""

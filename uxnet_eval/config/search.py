@@ -5,6 +5,8 @@ NNI's parameters of a trial override its values by name (:meth:`.run_file.RunFil
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from search_space import SearchSpaceConfig
@@ -23,6 +25,10 @@ class SpaceSettings(StrictConfig):
     normal_candidates: tuple[str, ...] | None = None
     reduction_candidates: tuple[str, ...] | None = None
     expansion_candidates: tuple[str, ...] | None = None
+    width_choices: tuple[float, ...] = (1.0,)
+    anchored_edges: bool = False
+    edge_scale: bool = False
+    pass_through: bool = False
     search_blocks: bool = True
     search_edges: bool = True
 
@@ -30,6 +36,8 @@ class SpaceSettings(StrictConfig):
 class SearchSettings(StrategySettings):
     """How the search runs: its length, its data, and all settings of the strategy."""
 
+    strategy: Literal["sparse-darts", "single-path"] = "sparse-darts"
+    """``sparse-darts``: the paper's gates and alphas; ``single-path``: shared weights, then choice by measurement."""
     epochs: int = Field(20, ge=1)
     """Number of epochs; the last one ends with a validation."""
     steps_per_epoch: int = Field(25, ge=1)
@@ -44,10 +52,53 @@ class SearchSettings(StrategySettings):
     """Epochs between validations; the last epoch always ends with one."""
     left_out_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
     """Keep the cases of this fold (of the five of ``uxnet train``) out of the search; None: use all cases."""
+    validation_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
+    """Validate on the cases of this fold, the inner fold, which the search then does not learn from; None: on
+    ``validation_cases`` drawn at random."""
     validation_cases: int = Field(12, ge=1)
-    """Cases held out from both halves of the search (fewer if the data set is small)."""
+    """Cases to validate on, held out from what the search learns from (fewer if the data set is small)."""
+    split_seed: int | None = Field(None, ge=0)
+    """Seed of the split of the cases. Set it where searches of several seeds are compared: they then share their
+    validation cases. None: ``seed``."""
     checkpointed_levels: int = Field(0, ge=0)
     """Levels, from the finest on, that the backward pass computes again: less memory, more time."""
+
+
+class BudgetSettings(StrictConfig):
+    """Hard limits on the cost of the networks that a single-path search chooses."""
+
+    multiply_adds: float | None = Field(None, gt=0)
+    """Largest number of multiply-adds of one patch; None: those of the U-Net of ``base_channels``."""
+    max_parameters: float | None = Field(None, gt=0)
+    """Largest number of parameters; None: no limit."""
+
+
+class ChoiceSettings(StrictConfig):
+    """How a single-path search trains its shared weights and chooses by measurement."""
+
+    paths_per_step: int = Field(1, ge=1)
+    """Architectures that learn from each batch."""
+    budget_shares: tuple[float, ...] = (1.0, 0.5, 0.25)
+    """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together they make the
+    front."""
+    num_measured: int = Field(100, ge=2)
+    """Architectures measured with inherited weights for each budget."""
+    population: int = Field(30, ge=2)
+    """Architectures drawn at random for each budget, and size of the population that evolves."""
+    finalists: int = Field(8, ge=0)
+    """Best architectures of each budget that are measured again after a short training from inherited weights."""
+    finetune_steps: int = Field(60, ge=1)
+    """Steps of that training."""
+    finetune_learning_rate: float = Field(1e-3, gt=0)
+    """Largest learning rate of that training (AdamW, cosine)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ChoiceSettings:
+        if not self.budget_shares or not all(0 < share <= 1 for share in self.budget_shares):
+            raise ValueError(f"budget_shares are {self.budget_shares}; expected shares above 0 and at most 1")
+        if self.population > self.num_measured:
+            raise ValueError(f"population {self.population} is more than num_measured {self.num_measured}")
+        return self
 
 
 class RunConfig(RunFile):
@@ -55,11 +106,20 @@ class RunConfig(RunFile):
 
     space: SpaceSettings = SpaceSettings()
     search: SearchSettings = SearchSettings()
+    budget: BudgetSettings = BudgetSettings()
+    choice: ChoiceSettings = ChoiceSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         self.space_config(1, 2)  # raises if the candidates or strides do not fit
+        search = self.search
+        if search.validation_fold is not None and search.validation_fold == search.left_out_fold:
+            raise ValueError(
+                f"validation_fold and left_out_fold are both {search.left_out_fold}; give two folds"
+            )
+        if search.strategy == "sparse-darts" and len(self.space.width_choices) > 1:
+            raise ValueError("width_choices: sparse-darts searches no widths; use strategy: single-path")
         return self
 
     def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:

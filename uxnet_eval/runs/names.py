@@ -21,6 +21,8 @@ OVERLAYS_FOLDER, OVERLAYS_INDEX = "overlays", "overlays.json"
 
 SEARCH_NAME = "search.json"
 """The record of a search: gates, alphas and their history."""
+FRONT_NAME = "front.json"
+"""The record of a search by measurement: every measured architecture with its cost."""
 GENOTYPES_FOLDER = "genotypes"
 """The genotypes of a search at several thresholds."""
 

@@ -6,7 +6,8 @@ Legend: B batch, C channels, *P the plan's patch size, *S a whole case.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +17,9 @@ from torch.utils.data import DataLoader
 from search_space.errors import UserError
 
 from ..config.plan import Plan
+from ..config.search import RunConfig
 from ..dataset.check import too_few_cases
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Case, Dataset
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
@@ -35,7 +38,31 @@ class Split:
     weights: tuple[Case, ...]
 
 
-def split_cases(dataset: Dataset, seed: int, num_validation: int) -> Split:
+def split_for(config: RunConfig, dataset: Dataset) -> tuple[Dataset, Split]:
+    """The cases that a search may see, and its split of them.
+
+    ``left_out_fold`` (the outer fold) leaves the data set; ``validation_fold`` (the inner one) is validated on.
+
+    Raises:
+        UserError: if there are too few cases.
+    """
+    settings = config.search
+
+    def fold(number: int) -> set[str]:
+        _, held_out = split_fold(dataset, fold=number, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
+        return {case.case_id for case in held_out}
+
+    inner = None if settings.validation_fold is None else fold(settings.validation_fold)
+    left_out = set() if settings.left_out_fold is None else fold(settings.left_out_fold)
+    seen = tuple(case for case in dataset.cases if case.case_id not in left_out)
+    seed = settings.seed if settings.split_seed is None else settings.split_seed
+    dataset = replace(dataset, cases=seen)
+    return dataset, split_cases(dataset, seed, settings.validation_cases, validation=inner)
+
+
+def split_cases(
+    dataset: Dataset, seed: int, num_validation: int, validation: Collection[str] | None = None
+) -> Split:
     """A random split of the training cases; the same for the same seed and case ids, whatever their order.
 
     Args:
@@ -43,6 +70,7 @@ def split_cases(dataset: Dataset, seed: int, num_validation: int) -> Split:
         seed: of the draw.
         num_validation: cases to hold out; at most a third of all, at least one. The rest is halved; if one
             case is left over, it goes to the weights.
+        validation: ids of the cases to hold out; None: drawn at random.
 
     Raises:
         UserError: if there are fewer than three cases.
@@ -52,10 +80,14 @@ def split_cases(dataset: Dataset, seed: int, num_validation: int) -> Split:
         raise UserError(str(fault))
     by_id = sorted(dataset.cases, key=lambda case: case.case_id)
     shuffled = [by_id[i] for i in np.random.default_rng(seed).permutation(len(by_id))]
-    num_held_out = max(1, min(num_validation, int(len(shuffled) * MAX_VALIDATION_SHARE)))
-    rest = shuffled[num_held_out:]
+    if validation is None:
+        num_held_out = max(1, min(num_validation, int(len(shuffled) * MAX_VALIDATION_SHARE)))
+        held_out, rest = shuffled[:num_held_out], shuffled[num_held_out:]
+    else:
+        held_out = [case for case in by_id if case.case_id in validation]
+        rest = [case for case in shuffled if case.case_id not in validation]
     half = len(rest) // 2
-    return Split(tuple(shuffled[:num_held_out]), tuple(rest[:half]), tuple(rest[half:]))
+    return Split(tuple(held_out), tuple(rest[:half]), tuple(rest[half:]))
 
 
 class SearchData(pl.LightningDataModule):
@@ -159,12 +191,16 @@ class SearchData(pl.LightningDataModule):
             num_threads=max(1, self.num_workers),
         )
 
-    def _stream(self, cases: tuple[Case, ...], stream: int) -> PatchStream:
+    def patches(self, num_steps: int, stream: int) -> PatchStream:
+        """Another stream of ``num_steps`` batches of the weights' cases, the same for the same ``stream``."""
+        return self._stream(self.split.weights, stream, num_steps)
+
+    def _stream(self, cases: tuple[Case, ...], stream: int, num_steps: int | None = None) -> PatchStream:
         trainer = self.trainer
         return PatchStream(
             self._prepared(cases),
             self.plan,
-            steps_per_epoch=self.steps_per_epoch,
+            steps_per_epoch=self.steps_per_epoch if num_steps is None else num_steps,
             seed=(self.seed, stream),
             num_workers=self.num_workers,
             rank=trainer.global_rank if trainer else 0,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,21 @@ from strategies.bilevel_steps import NonFiniteLoss
 
 from ..config.search import RunConfig
 from ..dataset.find import find_dataset
-from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
+from ..recipe.loss import Diverged
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..runs.folder import choose_output_folder, open_run_folder
 from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, GENOTYPE_NAME, RESULT_NAME
 from ..runs.search_record import SearchRecord, named
-from .data import SearchData, split_cases
+from .data import SearchData, Split, split_for
 from .module import SegmentationModule
 from .reporting import SearchReporter
+from .single_path import search_by_measurement
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip
@@ -65,21 +66,15 @@ def run_search(
     config = config.override(overrides or {}, source="--set")
     folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
-    if config.search.left_out_fold is not None:
-        searched, _ = split_fold(
-            dataset, fold=config.search.left_out_fold, num_folds=NUM_FOLDS, seed=SPLIT_SEED
-        )
-        dataset = replace(dataset, cases=searched)
-    split_cases(
-        dataset, config.search.seed, config.search.validation_cases
-    )  # fails before anything is written
+    dataset, split = split_for(config, dataset)  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
     checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
     with TrialLock(folder):
         if (folder / RESULT_NAME).exists():
             logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
         else:
-            _search(config, dataset, folder, checkpoint)
+            search = _search if config.search.strategy == "sparse-darts" else _search_by_measurement
+            search(config, dataset, split, folder, checkpoint)
     return folder
 
 
@@ -94,12 +89,18 @@ class _CheckpointFromTheStart(ModelCheckpoint):
             trainer.save_checkpoint(path)
 
 
-def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path | None) -> None:
+def _search_by_measurement(
+    config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None
+) -> None:
+    _prepare(config)
+    events, provenance = link_tensorboard(folder), _provenance(config, dataset)
+    with _stoppable(folder):
+        search_by_measurement(config, dataset, split, folder, events, checkpoint, provenance)
+
+
+def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None) -> None:
     settings, runtime = config.search, config.runtime
-    quieten()
-    if runtime.num_threads:
-        torch.set_num_threads(runtime.num_threads)
-    pl.seed_everything(settings.seed, verbose=False)
+    _prepare(config)
     device = resolve_device(runtime.device)
     precision = resolve_precision(runtime.precision, device)
     space_config = config.space_config(dataset.num_channels, dataset.num_classes)
@@ -112,7 +113,7 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
     data = SearchData(
         dataset,
         config.plan,
-        split_cases(dataset, settings.seed, settings.validation_cases),
+        split,
         steps_per_epoch=settings.steps_per_epoch,
         num_workers=runtime.num_workers,
         seed=settings.seed,
@@ -180,19 +181,34 @@ def _search(config: RunConfig, dataset: Dataset, folder: Path, checkpoint: Path 
         folder,
     )
     try:
-        strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+        with _stoppable(folder):
+            strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+    finally:
+        reporter.close()
+    final = reporter.finish()
+    logger.info("done: %s; genotype: %s", json.dumps(final), folder / GENOTYPE_NAME)
+
+
+def _prepare(config: RunConfig) -> None:
+    quieten()
+    if config.runtime.num_threads:
+        torch.set_num_threads(config.runtime.num_threads)
+    pl.seed_everything(config.search.seed, verbose=False)
+
+
+@contextlib.contextmanager
+def _stoppable(folder: Path) -> Iterator[None]:
+    """Within it, Ctrl-C says how to go on, and a loss that is not finite is the user's to mend."""
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         if (folder / CHECKPOINT_NAME).exists():
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
         else:
             logger.warning("stopped before the first step; the same command starts again")
         raise KeyboardInterrupt from None
-    except NonFiniteLoss as error:
+    except (NonFiniteLoss, Diverged) as error:
         raise UserError(f"{folder}: {error}") from None
-    finally:
-        reporter.close()
-    final = reporter.finish()
-    logger.info("done: %s; genotype: %s", json.dumps(final), folder / GENOTYPE_NAME)
 
 
 def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""The record of a search by measurement, ``front.json``: every architecture that was measured, with its cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from search_space import Genotype
+from search_space.cost import Cost
+from search_space.errors import UserError
+from search_space.strict import StrictConfig
+from strategies.single_path.front import Candidate, best_within, front
+
+from .files import write_json
+from .names import FRONT_NAME
+
+FORMAT, VERSION = "uxnet-front", 1
+
+
+class Measured(StrictConfig):
+    """One architecture and what was measured of it."""
+
+    genotype: dict[str, Any]
+    """Content of a genotype's file."""
+    budget_share: float = Field(gt=0)
+    """Share of the budget that it was drawn for."""
+    inherited_dice: float = Field(ge=0, le=1)
+    """Dice on the validation cases with the supernet's weights."""
+    finetuned_dice: float | None = Field(None, ge=0, le=1)
+    """Dice after a short training that starts from them; None: not a finalist."""
+    parameters: int = Field(ge=1)
+    """Number of parameters at the search's width."""
+    multiply_adds: int = Field(ge=1)
+    """Number of multiply-adds of one patch at the search's width."""
+
+    @property
+    def score(self) -> float:
+        """The better founded of the two Dice."""
+        return self.inherited_dice if self.finetuned_dice is None else self.finetuned_dice
+
+
+class FrontRecord(StrictConfig):
+    """All measurements of one search so far."""
+
+    model_config = ConfigDict(frozen=False)
+
+    is_finished: bool = False
+    """Whether every budget has been searched and its finalists measured."""
+    multiply_adds: float = Field(gt=0)
+    """The budget."""
+    measured: list[Measured] = Field(default_factory=list)
+    """In the order of measurement."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Data set, seed, settings, package versions."""
+
+    def save(self, folder: Path) -> None:
+        """Writes ``front.json`` into ``folder``, whole or not at all."""
+        write_json(
+            folder / FRONT_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")}
+        )
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> FrontRecord:
+        """The record in the output folder of a search.
+
+        Raises:
+            UserError: if there is none, it is damaged or of another version.
+        """
+        path = Path(folder) / FRONT_NAME
+        try:
+            values = json.loads(path.read_text())
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot be read ({error.strerror}); a search with strategy: single-path writes it when its "
+                "supernet is trained"
+            ) from None
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error}); start the same search again to go on") from None
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: not the front of a search")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        record: FrontRecord = cls.parse(values, str(path))
+        return record
+
+    def finalists(self) -> list[Measured]:
+        """Those measured after a short training; all if none was."""
+        return [each for each in self.measured if each.finetuned_dice is not None] or self.measured
+
+    def candidates(self) -> list[Candidate]:
+        """The finalists as candidates; the inherited Dice of the others is on another scale."""
+        return [
+            Candidate(
+                Genotype.from_dict(each.genotype), each.score, Cost(each.parameters, each.multiply_adds)
+            )
+            for each in self.finalists()
+        ]
+
+    def front(self) -> list[Candidate]:
+        """The networks that no other beats at the same or fewer multiply-adds, cheapest first."""
+        return front(self.candidates())
+
+    def best(self, *, multiply_adds: float | None = None, parameters: float | None = None) -> Candidate:
+        """The best network within limits; raises :class:`UserError` that names the smallest cost if there is none."""
+        return best_within(self.candidates(), multiply_adds=multiply_adds, parameters=parameters)

@@ -1,0 +1,217 @@
+"""Choosing architectures by measurement, with shared weights that have been trained."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_space import Genotype
+from strategies.single_path.evolution import evolve
+from strategies.single_path.limits import Limits
+
+from ..config.search import RunConfig
+from ..nni_guards import report_final
+from ..preprocessing.patch_stream import PatchStream
+from ..recipe.loss import segmentation_loss
+from ..recipe.precision import autocast, channels_last
+from ..recipe.schedule import cosine
+from ..recipe.validation import DiceTally, foreground_dice, segment
+from ..runs.files import write_json
+from ..runs.front_record import FrontRecord, Measured
+from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
+from .data import SearchData
+from .single_path_module import SinglePathModule
+
+logger = logging.getLogger(__name__)
+
+WARMUP_SHARE = 0.1
+"""The learning rate of a short training rises over this share of its steps."""
+SAVED_EVERY = 10
+"""Measurements between two saves of the record."""
+
+
+class Chooser:
+    """Measures architectures for one budget after the other; what has been measured is not measured again.
+
+    Args:
+        config: resolved.
+        module: holds the shared weights.
+        data: the cases; both streams of it are left alone.
+        precision: Lightning's name of the number format.
+        folder: the output folder.
+        budget: multiply-adds of one patch.
+        provenance: kept with every genotype.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        module: SinglePathModule,
+        data: SearchData,
+        precision: str,
+        folder: Path,
+        budget: float,
+        provenance: dict[str, Any],
+    ) -> None:
+        self._config, self._module, self._data = config, module, data
+        self._precision, self._folder = precision, folder
+        if (folder / FRONT_NAME).exists():
+            self.record = FrontRecord.load(folder)
+        else:
+            self.record = FrontRecord(multiply_adds=budget, provenance=provenance)
+        self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
+
+    def choose(self, share: float, limits: Limits) -> None:
+        """Evolves architectures within the limits, then trains the best of them for a few steps."""
+        choice, seed = self._config.choice, self._config.search.seed
+        seen: list[str] = []
+
+        def measure(genotype: Genotype) -> float:
+            key = _key(genotype)
+            if key not in self._known:
+                cost = limits.cost(genotype)
+                dice = self._dice(lambda image: self._module(image, genotype))
+                self._keep(
+                    key,
+                    Measured(
+                        genotype=genotype.to_dict(),
+                        budget_share=share,
+                        inherited_dice=dice,
+                        parameters=cost.parameters,
+                        multiply_adds=cost.multiply_adds,
+                    ),
+                )
+            seen.append(key)
+            if len(seen) % SAVED_EVERY == 0:
+                self._log(share, seen)
+            return self._known[key].inherited_dice
+
+        evolve(
+            self._module.sampler,
+            measure,
+            excess=limits.excess,
+            num_measured=choice.num_measured,
+            population=choice.population,
+            seed=seed,
+        )
+        ranked = sorted(set(seen), key=lambda key: -self._known[key].inherited_dice)
+        for number, key in enumerate(ranked[: choice.finalists], start=1):
+            measured = self._known[key]
+            if measured.finetuned_dice is None:
+                dice = self._finetuned_dice(Genotype.from_dict(measured.genotype))
+                self._keep(key, measured.model_copy(update={"finetuned_dice": dice}))
+                self.record.save(self._folder)
+            logger.info(
+                "budget %.2f, finalist %d of %d: Dice %.4f inherited, %.4f after %d steps",
+                share,
+                number,
+                choice.finalists,
+                self._known[key].inherited_dice,
+                self._known[key].finetuned_dice,
+                choice.finetune_steps,
+            )
+        self.record.save(self._folder)
+
+    def finish(self, minutes: float) -> dict[str, float]:
+        """Writes the best genotype within the budget, and the final result, which NNI gets too."""
+        self.record.is_finished = True
+        self.record.save(self._folder)
+        best = self.record.best(
+            multiply_adds=self.record.multiply_adds, parameters=self._config.budget.max_parameters
+        )
+        genotype = best.genotype.model_copy(
+            update={"provenance": {**self.record.provenance, "search_dice": best.dice}}
+        )
+        genotype.save(self._folder / GENOTYPE_NAME)
+        final = {
+            "default": best.dice,
+            "edges_kept": len(genotype.edges),
+            "parameters": best.cost.parameters,
+            "multiply_adds": best.cost.multiply_adds,
+            "num_measured": len(self.record.measured),
+        }
+        write_json(self._folder / RESULT_NAME, {**final, "search_minutes": round(minutes, 2)})
+        report_final(final)
+        logger.info("done: %s; genotype: %s", json.dumps(final), self._folder / GENOTYPE_NAME)
+        return final
+
+    def _keep(self, key: str, measured: Measured) -> None:
+        if key in self._known:
+            self.record.measured[self.record.measured.index(self._known[key])] = measured
+        else:
+            self.record.measured.append(measured)
+        self._known[key] = measured
+
+    def _log(self, share: float, seen: list[str]) -> None:
+        self.record.save(self._folder)
+        logger.info(
+            "budget %.2f: %d of %d measured, best inherited Dice %.4f",
+            share,
+            len(seen),
+            self._config.choice.num_measured,
+            max(self._known[key].inherited_dice for key in seen),
+        )
+
+    def _dice(self, network: Any) -> float:
+        device, plan = self._module.device, self._config.plan
+        tally = DiceTally(self._data.dataset.num_classes)
+        with torch.inference_mode(), autocast(self._precision, device):
+            for batch in self._data.val_dataloader():
+                prediction = segment(network, batch["image"].to(device), plan).argmax(1, keepdim=True)
+                tally.add(
+                    foreground_dice(prediction, batch["label"].to(device), self._data.dataset.num_classes)
+                )
+        return tally.mean()
+
+    def _finetuned_dice(self, genotype: Genotype) -> float:
+        """Dice of a network of its own after a short training; every finalist sees the same patches."""
+        choice, config = self._config.choice, self._config
+        network = self._module.shared.network(genotype).to(self._module.device)
+        layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
+        if layout is not None:
+            network = network.to(memory_format=layout)
+        num_steps = choice.finetune_steps
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=choice.finetune_learning_rate, weight_decay=config.search.weight_decay
+        )
+        warmup = max(1, round(WARMUP_SHARE * num_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: min(1.0, (step + 1) / warmup) * cosine(step / num_steps)
+        )
+        network.train()
+        for batch in self._patches(num_steps):
+            self._step(network, optimizer, batch, layout)
+            schedule.step()
+        network.eval()
+        return self._dice(lambda image: network(image.to(memory_format=layout) if layout else image))
+
+    def _patches(self, num_steps: int) -> PatchStream:
+        return self._data.patches(num_steps, stream=2)
+
+    def _step(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch: dict[str, Tensor],
+        layout: torch.memory_format | None,
+    ) -> None:
+        device = self._module.device
+        image, label = batch["image"].to(device), batch["label"].to(device)
+        optimizer.zero_grad()
+        with autocast(self._precision, device):
+            outputs = network(image.to(memory_format=layout) if layout else image)
+        segmentation_loss(outputs, label).backward()
+        norm = self._config.search.gradient_clip_norm
+        if norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), norm)
+        optimizer.step()
+
+
+def _key(genotype: Genotype) -> str:
+    """What tells two genotypes apart, as text."""
+    return json.dumps(genotype.model_dump(exclude={"provenance"}), sort_keys=True)

@@ -1,0 +1,149 @@
+"""A search by measurement: shared weights trained by single paths, then evolution, then short trainings."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from strategies.single_path.limits import Limits
+from strategies.single_path.sampling import Sampler
+
+from ..config.search import RunConfig
+from ..dataset.msd import Dataset
+from ..recipe.epochs import Validations
+from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from ..recipe.progress import SearchProgress
+from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME
+from .choosing import Chooser
+from .data import SearchData, Split
+from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
+from .single_path_reporting import SinglePathReporter
+
+logger = logging.getLogger(__name__)
+
+TRAINED_SHARE = 1.25
+"""Architectures of up to this share of the budget's multiply-adds learn, so that the budget is no edge of what is known."""
+LEAST_SHARE = 0.85
+"""Architectures below this share of a budget are not measured for it: smaller budgets have their own."""
+
+
+def search_by_measurement(
+    config: RunConfig,
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    events: Path,
+    checkpoint: Path | None,
+    provenance: dict[str, Any],
+) -> dict[str, float]:
+    """Runs or continues the search; returns the final result.
+
+    Args:
+        config: resolved.
+        dataset: without the cases that are left out.
+        split: the cases to validate on; all others are learned from.
+        folder: the output folder.
+        events: folder of the TensorBoard events.
+        checkpoint: to go on from; None: from the start.
+        provenance: kept with every genotype.
+    """
+    started = time.monotonic()
+    settings, runtime = config.search, config.runtime
+    device = resolve_device(runtime.device)
+    precision = resolve_precision(runtime.precision, device)
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    sampler, anchor = Sampler(space), anchor_of(space)
+    check_space(sampler, anchor)
+    unlimited = Limits(space, config.plan.patch_size)
+    budget = config.budget.multiply_adds or unlimited.cost(anchor).multiply_adds
+    trained = replace(unlimited, multiply_adds=TRAINED_SHARE * budget)
+    trained.check()
+    limits = {
+        share: replace(
+            unlimited,
+            multiply_adds=share * budget,
+            parameters=config.budget.max_parameters,
+            least_share=LEAST_SHARE,
+        )
+        for share in sorted(config.choice.budget_shares, reverse=True)
+    }
+    for each in limits.values():
+        each.check()
+    shared = shared_weights(space, supervised=settings.deep_supervision)
+    if runtime.channels_last:
+        shared = shared.to(memory_format=channels_last(space.spatial_dims))
+    data = SearchData(
+        dataset,
+        config.plan,
+        Split(split.validation, (), (*split.architecture, *split.weights)),
+        steps_per_epoch=settings.steps_per_epoch,
+        num_workers=runtime.num_workers,
+        seed=settings.seed,
+        cache_dir=folder / CACHE_FOLDER,
+    )
+    module = SinglePathModule(
+        shared,
+        sampler,
+        trained.excess,
+        anchor,
+        paths_per_step=config.choice.paths_per_step,
+        seed=settings.seed,
+        plan=config.plan,
+        num_classes=dataset.num_classes,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        num_steps=settings.epochs * settings.steps_per_epoch,
+        channels_last=runtime.channels_last,
+    )
+    reporter = SinglePathReporter(events)
+    trainer = pl.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=precision,
+        gradient_clip_val=settings.gradient_clip_norm,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            Validations(settings.validate_every, settings.epochs),
+            reporter,
+            SearchProgress(settings.steps_per_epoch),
+            ModelCheckpoint(
+                dirpath=folder,
+                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
+            ),
+        ],
+    )
+    logger.info(
+        "training the weights of a supernet on %s (%s): %d epochs, networks of up to %s multiply-adds; results go to %s",
+        device,
+        precision,
+        settings.epochs,
+        f"{TRAINED_SHARE * budget:.3g}",
+        folder,
+    )
+    try:
+        trainer.fit(
+            module,
+            train_dataloaders=data.weights_dataloader(),
+            val_dataloaders=data.val_dataloader(),
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+    finally:
+        reporter.close()
+    module.to(device).eval()
+    chooser = Chooser(config, module, data, str(precision), folder, budget, provenance)
+    for share, each in limits.items():
+        chooser.choose(share, each)
+    return chooser.finish((time.monotonic() - started) / 60 + reporter.spent_minutes)
