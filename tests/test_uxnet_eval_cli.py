@@ -23,7 +23,7 @@ from uxnet_eval.config.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    *("check", "plan", "demo-data", "search", "launch", "demo", "export", "draw", "report"),
+    *("check", "plan", "demo-data", "search", "launch", "demo", "front", "export", "draw", "report"),
     *("train", "predict", "evaluate", "derive", "compare", "experiments"),
 )
 
@@ -230,9 +230,18 @@ def test_export_hands_over_its_options_and_writes_the_genotype(calls: list[Any],
     assert Genotype.load(output) == presets.get("unet", 3)
     options = ("--prune-threshold", "0.6", "--trial", "t", "--by", "derived_dice", "--force")
     invoke("export", "runs/first", "-o", str(output), *options)
+    unlimited = {"max_multiply_adds": None, "max_parameters": None}
     assert calls == [
-        ("export_genotype", ("AbCd1234",), {"prune_threshold": None, "trial": None, "by": "default"}),
-        ("export_genotype", ("runs/first",), {"prune_threshold": 0.6, "trial": "t", "by": "derived_dice"}),
+        (
+            "export_genotype",
+            ("AbCd1234",),
+            {"prune_threshold": None, "trial": None, "by": "default"} | unlimited,
+        ),
+        (
+            "export_genotype",
+            ("runs/first",),
+            {"prune_threshold": 0.6, "trial": "t", "by": "derived_dice"} | unlimited,
+        ),
     ]
 
 

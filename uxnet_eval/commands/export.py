@@ -26,18 +26,35 @@ def export(
         str | None, typer.Option(help="A trial's id; unless given, the experiment's best.")
     ] = None,
     by: Annotated[str, typer.Option(help="The final result by which a trial is the best.")] = "default",
+    max_multiply_adds: Annotated[
+        float | None,
+        typer.Option(help="Take the best network of at most so many multiply-adds (search: single-path)."),
+    ] = None,
+    max_parameters: Annotated[
+        float | None,
+        typer.Option(help="Take the best network of at most so many parameters (search: single-path)."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
     """Write the architecture that a search found as one JSON file.
 
-    Another prune threshold needs no new search: more edges stay at a lower one, fewer at a higher one.
+    Another prune threshold or another budget needs no new search. More edges stay at a lower threshold.
 
     Example: uxnet export runs/first -o genotype.json --prune-threshold 0.6
+
+    Example: uxnet export runs/front -o small.json --max-multiply-adds 0.5e9
     """
     refuse_existing(output, force)
     from ..search.export import export_genotype
 
-    genotype, record = export_genotype(source, prune_threshold=prune_threshold, trial=trial, by=by)
+    genotype, record = export_genotype(
+        source,
+        prune_threshold=prune_threshold,
+        trial=trial,
+        by=by,
+        max_multiply_adds=max_multiply_adds,
+        max_parameters=max_parameters,
+    )
     genotype.save(output)
     if record is not None:
         score = "" if record.final is None or by not in record.final else f", {by} {record.final[by]:.4f}"

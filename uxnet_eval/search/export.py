@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
 from ..nni_experiments.records import ExperimentRecord, TrialRecord
 from ..nni_experiments.sources import find_source
-from ..runs.names import GENOTYPE_NAME, RESULT_NAME, SEARCH_NAME
+from ..runs.front_record import FrontRecord
+from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME, SEARCH_NAME
 from ..runs.search_record import SearchRecord
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ def export_genotype(
     prune_threshold: float | None = None,
     trial: str | None = None,
     by: str = "default",
+    max_multiply_adds: float | None = None,
+    max_parameters: float | None = None,
 ) -> tuple[Genotype, TrialRecord | None]:
     """The genotype of a search, or the best that an experiment of trainings was given.
 
@@ -36,6 +40,8 @@ def export_genotype(
         prune_threshold: tau; None: that of the search. Another one needs no new search.
         trial: id of the trial; None: the best one.
         by: key of the final results that decides which trial is best (the highest wins).
+        max_multiply_adds: take the best network of at most this cost; needs a search with a front.
+        max_parameters: likewise.
 
     Returns:
         The genotype, and NNI's record of the trial; None in its place if ``source`` is an output folder.
@@ -44,11 +50,11 @@ def export_genotype(
         UserError: if ``source`` or ``trial`` is not known, no trial has a final result, or its record of the
             search cannot be read.
     """
-    folder = Path(source)
-    if (folder / SEARCH_NAME).is_file():
+    folder, limits = Path(source), {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
+    if (folder / SEARCH_NAME).is_file() or (folder / FRONT_NAME).is_file():
         if trial is not None:
             raise UserError(f"{source}: this is the output of one search; leave the trial's id out")
-        return SearchRecord.load(folder).genotype(prune_threshold), None
+        return _genotype_of(folder, prune_threshold, limits, {}), None
     experiment = find_search_experiment(source)
     chosen = _named_trial(experiment, trial) if trial is not None else best_trial(experiment, by)
     provenance = {
@@ -58,10 +64,38 @@ def export_genotype(
         "parameters": dict(chosen.parameters),
         "search_score": {"key": by, "value": None if chosen.final is None else chosen.final.get(by)},
     }
-    if (chosen.output / RESULT_NAME).is_file() and not (chosen.output / SEARCH_NAME).exists():
+    is_search = any((chosen.output / name).exists() for name in (SEARCH_NAME, FRONT_NAME))
+    if (chosen.output / RESULT_NAME).is_file() and not is_search:
         return _trained_genotype(chosen, prune_threshold), chosen
-    genotype = SearchRecord.load(chosen.output).genotype(prune_threshold, provenance)
-    return genotype, chosen
+    return _genotype_of(chosen.output, prune_threshold, limits, provenance), chosen
+
+
+def _genotype_of(
+    folder: Path,
+    prune_threshold: float | None,
+    limits: Mapping[str, float | None],
+    provenance: dict[str, Any],
+) -> Genotype:
+    """The genotype in the output folder of a search: at a threshold, or the best within limits of cost."""
+    if not (folder / FRONT_NAME).is_file():
+        if any(limit is not None for limit in limits.values()):
+            raise UserError(
+                f"{folder}: has no front to choose from by cost; search with strategy: single-path"
+            )
+        return SearchRecord.load(folder).genotype(prune_threshold, provenance)
+    if prune_threshold is not None:
+        raise UserError(f"{folder}: this search has no gates to prune; leave the prune threshold out")
+    record = FrontRecord.load(folder)
+    if not record.is_finished:
+        logger.warning("%s: the search is not finished; the network is the best so far", folder)
+    given = limits if any(limits.values()) else {"multiply_adds": record.multiply_adds}
+    best = record.best(**given)
+    found = {
+        "search_dice": best.dice,
+        "multiply_adds": best.cost.multiply_adds,
+        "parameters": best.cost.parameters,
+    }
+    return best.genotype.model_copy(update={"provenance": {**record.provenance, **found, **provenance}})
 
 
 def find_search_experiment(source: str | os.PathLike[str]) -> ExperimentRecord:

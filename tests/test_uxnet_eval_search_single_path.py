@@ -1,0 +1,237 @@
+"""A whole search by measurement on tiny data: what it writes, that it continues, its front, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from search_space import Genotype, UserError
+from uxnet_eval import cli
+from uxnet_eval.config.search import RunConfig
+from uxnet_eval.dataset.folds import split_fold
+from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.runs.front_record import FrontRecord
+from uxnet_eval.search import choosing
+from uxnet_eval.search.data import split_for
+from uxnet_eval.search.export import export_genotype
+from uxnet_eval.search.run import run_search
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "space": {
+        "base_channels": 4,
+        "width_choices": [0.5, 1.0],
+        "anchored_edges": True,
+        "edge_scale": True,
+        "pass_through": True,
+        "normal_candidates": ["conv3", "2xconv3"],
+    },
+    "search": {
+        "strategy": "single-path",
+        "epochs": 2,
+        "steps_per_epoch": 2,
+        "validation_cases": 1,
+    },
+    "choice": {
+        "num_measured": 6,
+        "population": 3,
+        "finalists": 2,
+        "finetune_steps": 2,
+        "budget_shares": [1.0, 0.6],
+    },
+}
+
+
+def write_config(folder: Path, dataset: Path, **changes: dict[str, Any]) -> Path:
+    values = {
+        "dataset": str(dataset),
+        "output": str(folder / "out"),
+        "plan": {
+            "spatial_dims": 3,
+            "spacing_mm": [1.0] * 3,
+            "patch_size": [16] * 3,
+            "strides": [[2] * 3] * 2,
+            "batch_size": 1,
+        },
+        "runtime": {"num_threads": 1, "precision": "float32"},
+    }
+    for name, section in SECTIONS.items():
+        values[name] = section | changes.get(name, {})
+    path = folder / "tiny.run.yml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+    folder = tmp_path_factory.mktemp("single-path")
+    return run_search(write_config(folder, demo_set))
+
+
+def measurements(folder: Path) -> list[Any]:
+    return [each.model_dump() for each in FrontRecord.load(folder).measured]
+
+
+def test_the_record_holds_every_measurement(finished: Path) -> None:
+    record = FrontRecord.load(finished)
+    assert record.is_finished
+    for share in (1.0, 0.6):
+        found = [each for each in record.measured if each.budget_share == share]
+        assert len(found) == 6
+        assert sum(each.finetuned_dice is not None for each in found) == 2
+        assert all(0.85 * share * record.multiply_adds <= each.multiply_adds for each in found)
+        assert all(each.multiply_adds <= share * record.multiply_adds for each in found)
+    best = record.best(multiply_adds=record.multiply_adds)
+    result = json.loads((finished / "result.json").read_text())
+    assert result["default"] == best.dice == max(each.finetuned_dice or 0 for each in record.measured)
+    assert Genotype.load(finished / "genotype.json") == best.genotype
+    assert Genotype.load(finished / "genotype.json").provenance["dataset"] == "Demo"
+
+
+@pytest.mark.parametrize("stops", ["training", "measuring", "finetuning"])
+def test_a_stopped_search_continues_to_the_same_front(
+    stops: str, finished: Path, tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(tmp_path, demo_set)
+    calls = {"dice": 0, "finetuned": 0}
+    if stops == "training":
+        from uxnet_eval.search.single_path_module import SinglePathModule
+
+        step = SinglePathModule.training_step
+
+        def stopping(self: SinglePathModule, batch: Any, batch_idx: int) -> Any:
+            if self.current_epoch == 1 and batch_idx == 1:
+                raise KeyboardInterrupt
+            return step(self, batch, batch_idx)
+
+        target: tuple[Any, str, Any] = (SinglePathModule, "training_step", stopping)
+    elif stops == "measuring":
+        measure = choosing.Chooser._keep
+
+        def keep(self: choosing.Chooser, key: str, measured: Any) -> None:
+            calls["dice"] += 1
+            if calls["dice"] == 4:
+                raise KeyboardInterrupt
+            measure(self, key, measured)
+
+        target = (choosing.Chooser, "_keep", keep)
+    else:
+        tune = choosing.Chooser._finetuned_dice
+
+        def finetune(self: choosing.Chooser, genotype: Genotype) -> float:
+            calls["finetuned"] += 1
+            if calls["finetuned"] == 2:
+                raise KeyboardInterrupt
+            return tune(self, genotype)
+
+        target = (choosing.Chooser, "_finetuned_dice", finetune)
+    with monkeypatch.context() as patched:
+        patched.setattr(*target)
+        with pytest.raises(KeyboardInterrupt):
+            run_search(config)
+    assert not (tmp_path / "out" / "result.json").exists()
+    folder = run_search(config)
+    assert measurements(folder) == measurements(finished)
+
+
+def test_a_finished_search_is_left_alone(finished: Path, tmp_path: Path, demo_set: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "out")
+    before = (copy / "front.json").read_bytes()
+    run_search(write_config(tmp_path, demo_set))
+    assert (copy / "front.json").read_bytes() == before
+
+
+def test_export_takes_the_best_within_a_budget(finished: Path) -> None:
+    record = FrontRecord.load(finished)
+    cheapest = record.front()[0]
+    genotype, _ = export_genotype(finished, max_multiply_adds=cheapest.cost.multiply_adds)
+    assert genotype == cheapest.genotype
+    assert genotype.provenance["multiply_adds"] == cheapest.cost.multiply_adds
+    with pytest.raises(UserError, match=r"needs at most 10 multiply-adds; the smallest needs \d"):
+        export_genotype(finished, max_multiply_adds=10)
+    with pytest.raises(UserError, match="has no gates to prune; leave the prune threshold out"):
+        export_genotype(finished, prune_threshold=0.5)
+
+
+def test_front_command(finished: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "front.png"
+    shown = CliRunner().invoke(cli.app, ["front", str(finished), "-o", str(picture)])
+    assert shown.exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    cheapest = FrontRecord.load(finished).front()[0].cost
+    assert f"{cheapest.parameters:,}" in shown.output
+    assert f"--max-multiply-adds {cheapest.multiply_adds}" in shown.output
+
+
+def test_an_unfinished_front_is_marked(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "unfinished")
+    record = FrontRecord.load(copy)
+    record.is_finished = False
+    record.save(copy)
+    shown = CliRunner().invoke(cli.app, ["front", str(copy)])
+    assert "not finished; this is the front so far" in shown.output
+
+
+def test_a_damaged_front_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="single-path writes it when its"):
+        FrontRecord.load(tmp_path)
+    (tmp_path / "front.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        FrontRecord.load(tmp_path)
+    (tmp_path / "front.json").write_text('{"format": "uxnet-front", "version": 9}')
+    with pytest.raises(UserError, match="version 9, this program reads 1"):
+        FrontRecord.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("budget", {"multiply_adds": 10}, r"at most 12 multiply-adds; the smallest needs [\d,]+"),
+        ("space", {"normal_candidates": ["conv3"]}, "does not offer '2xconv3', which the U-Net has there"),
+        ("space", {"pass_through": False}, "does not offer 'identity'.*or set pass_through: true"),
+        ("choice", {"population": 9}, "population 9 is more than num_measured 6"),
+        ("choice", {"budget_shares": [2.0]}, "expected shares above 0 and at most 1"),
+        ("search", {"validation_fold": 1, "left_out_fold": 1}, "are both 1; give two folds"),
+        (
+            "search",
+            {"strategy": "sparse-darts"},
+            "sparse-darts searches no widths; use strategy: single-path",
+        ),
+        ("search", {"strategy": "singlepath"}, "single-path"),
+    ],
+)
+def test_every_fault_has_its_line(
+    section: str, change: dict[str, Any], message: str, tmp_path: Path, demo_set: Path
+) -> None:
+    values = yaml.safe_load(write_config(tmp_path, demo_set).read_text())
+    values[section] = values.get(section, {}) | change
+    path = tmp_path / "faulty.run.yml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=message):
+        run_search(path)
+
+
+def test_folds_nest(tmp_path: Path, demo_set: Path) -> None:
+    """The outer fold is seen by nothing, the inner one is validated on alone, whatever the seed."""
+    dataset = read_dataset(demo_set)
+    folds = [{case.case_id for case in split_fold(dataset, fold=f, num_folds=5, seed=0)[1]} for f in range(5)]
+    splits = []
+    for seed in (0, 1):
+        path = write_config(
+            tmp_path, demo_set, search={"left_out_fold": 0, "validation_fold": 1, "seed": seed}
+        )
+        left, split = split_for(RunConfig.load(path), dataset)
+        assert {case.case_id for case in split.validation} == folds[1]
+        seen = {case.case_id for case in (*split.architecture, *split.weights)}
+        assert seen == folds[2] | folds[3] | folds[4]
+        assert {case.case_id for case in left.cases} == seen | folds[1]
+        splits.append(split)
+    assert splits[0] != splits[1]
+    path = write_config(tmp_path, demo_set, search={"split_seed": 7, "seed": 1})
+    again = write_config(tmp_path, demo_set, search={"split_seed": 7, "seed": 2})
+    assert split_for(RunConfig.load(path), dataset) == split_for(RunConfig.load(again), dataset)

@@ -1,0 +1,64 @@
+"""The front of a search as a table and as a picture."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from ..runs.front_record import FrontRecord
+
+FRONT, OTHER = "#0072b2", "#999999"
+"""Colours of Okabe and Ito."""
+DPI = 150
+
+
+def front_table(record: FrontRecord) -> Table:
+    """One row for each network of the front, cheapest first."""
+    table = Table()
+    for name in ("multiply-adds", "parameters", "edges", "widths", "Dice in the search"):
+        table.add_column(name, justify="left" if name == "widths" else "right")
+    for candidate in record.front():
+        genotype = candidate.genotype
+        table.add_row(
+            f"{candidate.cost.multiply_adds / 1e9:.3f} G",
+            f"{candidate.cost.parameters:,}",
+            str(len(genotype.edges)),
+            " ".join(f"{width:g}" for width in genotype.widths or ()) or "1 everywhere",
+            f"{candidate.dice:.4f}",
+        )
+    return table
+
+
+def front_picture(record: FrontRecord) -> bytes:
+    """A PNG: Dice against multiply-adds of all finalists, and the front as a line."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    candidates, best = record.candidates(), record.front()
+    axes.scatter(
+        [each.cost.multiply_adds / 1e9 for each in candidates],
+        [each.dice for each in candidates],
+        s=18,
+        color=OTHER,
+        label="measured",
+    )
+    axes.plot(
+        [each.cost.multiply_adds / 1e9 for each in best],
+        [each.dice for each in best],
+        color=FRONT,
+        marker="D",
+        label="front",
+    )
+    axes.set_xlabel("multiply-adds of one patch (billions)")
+    is_finetuned = any(each.finetuned_dice is not None for each in record.measured)
+    axes.set_ylabel("Dice after a short training" if is_finetuned else "Dice with inherited weights")
+    axes.set_title("" if record.is_finished else "so far: the search is not finished", fontsize=10)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+    return stream.getvalue()
