@@ -165,7 +165,7 @@ def keep_edges(space: UXNetSpace, num_edges: int) -> None:
     Kept first are, of every node, the edge from the nearest source of each kind (fine and coarse).
     """
     first, then = [], []
-    for edges in space._edges_into.values():
+    for edges in space.edges_into.values():
         for coarse in (False, True):
             nearest, *others = sorted(
                 (edge for edge in edges if edge.is_coarse == coarse),
@@ -176,8 +176,8 @@ def keep_edges(space: UXNetSpace, num_edges: int) -> None:
     if not len(first) <= num_edges <= len(first) + len(then):
         raise ValueError(f"num_edges is {num_edges}; expected {len(first)} to {len(first) + len(then)}")
     kept = {*first, *then[: num_edges - len(first)]}
-    for target, edges in space._edges_into.items():
-        space._edges_into[target] = [edge for edge in edges if edge in kept]
+    for target, edges in space.edges_into.items():
+        space.edges_into[target] = [edge for edge in edges if edge in kept]
     for edge in {*first, *then} - kept:
         del space.edges[str(edge).replace(".", "_")]
 

@@ -6,6 +6,7 @@ Shapes: B batch, C channels, *S = H W or D H W.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,32 @@ from .presets import unet_edges
 def module_key(part: Edge | Layer | Node) -> str:
     """The name of an edge or layer as a key of a ``ModuleDict``, which allows no dots: ``N0_2-N1_0``."""
     return str(part).replace(".", "_")
+
+
+class Aggregation(Protocol):
+    """Computes the sum of a node's inputs (equation 1)."""
+
+    def __call__(self, edges: list[Edge], features: Features) -> Tensor:
+        """The sum over ``edges``, which share one target level: (B, C_b, *S_b)."""
+        ...
+
+
+class EdgeByEdge:
+    """The sum of a node's inputs, edge by edge.
+
+    Args:
+        network: the network whose modules of edges are called.
+    """
+
+    def __init__(self, network: GridNetwork) -> None:
+        self._modules = network.edges
+
+    def __call__(self, edges: list[Edge], features: Features) -> Tensor:
+        """The sum over ``edges``, which share one target level: (B, C_b, *S_b)."""
+        total = self._modules[module_key(edges[0])](features[edges[0].source])
+        for edge in edges[1:]:
+            total = total + self._modules[module_key(edge)](features[edge.source])
+        return total
 
 
 class GridNetwork(nn.Module):
@@ -55,12 +82,15 @@ class GridNetwork(nn.Module):
         )
         self.head = CONV[config.spatial_dims](config.channels(0), config.num_classes, 1)
         self.coarse_heads = nn.ModuleDict()
-        self._edges_into: dict[Node, list[Edge]] = {}
+        self.edges_into: dict[Node, list[Edge]] = {}
         for edge in edge_list:
-            self._edges_into.setdefault(edge.target, []).append(edge)
+            self.edges_into.setdefault(edge.target, []).append(edge)
         used = {layer.node for layer in layer_list}
-        self._nodes = [node for node in config.grid.nodes if node in used]
-        self._gate: Callable[[Edge], Tensor | None] | None = None
+        self.nodes = [node for node in config.grid.nodes if node in used]
+        self.aggregation: Aggregation = EdgeByEdge(self)
+        """Computes the sum of a node's inputs."""
+        self.node_weights: Callable[[], Mapping[Node, Tensor]] | None = None
+        """Gives scalars by which the outputs of nodes are multiplied; a supernet sets it."""
         self.apply(_initialise)
 
     def build_edge(self, edge: Edge) -> Align:
@@ -90,26 +120,10 @@ class GridNetwork(nn.Module):
         level = layer.node.level + (layer.kind == "expansion")
         return self.config.level_strides[0 if layer.kind == "normal" else level]
 
-    def aggregate(self, edges: list[Edge], features: Features) -> Tensor:
-        """The sum of ``edges`` into one node at one level, edge by edge."""
-        total = self.edges[module_key(edges[0])](features[edges[0].source])
-        for edge in edges[1:]:
-            total = total + self.edges[module_key(edge)](features[edge.source])
-        return total
-
-    def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None:
-        """From now on computes :meth:`aggregate` by parts (see :class:`SharedAggregation`) with these gates."""
-        modules = {edge: self.edges[module_key(edge)] for into in self._edges_into.values() for edge in into}
-        self.aggregate = SharedAggregation(modules, self.config.level_strides, gate)  # type: ignore[method-assign]
-
-    def weigh_nodes(self, gate: Callable[[Edge], Tensor | None]) -> None:
-        """From now on multiplies every node's output by its :meth:`reach` under these gates (None stands for 1).
-
-        Without it, the norm that follows a node's inputs would hide a common factor of their gates: a node of one
-        input would be as strong behind a gate of 0.01 as behind one of 1. Where gates are 0 or 1, it changes nothing
-        but that a node without inputs is 0, as rule (b) has it. The output node is exempt: it is always there.
-        """
-        self._gate = gate
+    def share_aggregation(self, gate: Callable[[Edge], Tensor | None] = lambda edge: None) -> None:
+        """From now on aggregates by parts (see :class:`SharedAggregation`) with these gates (None stands for 1)."""
+        modules = {edge: self.edges[module_key(edge)] for into in self.edges_into.values() for edge in into}
+        self.aggregation = SharedAggregation(modules, self.config.level_strides, gate)
 
     def supervise(self, nodes: Iterable[Node]) -> None:
         """Puts a head on each of these nodes too, for deep supervision; see :meth:`forward`."""
@@ -119,22 +133,6 @@ class GridNetwork(nn.Module):
             )
             _initialise(head)
             self.coarse_heads[module_key(node)] = head
-
-    def reach(self) -> dict[Node, Tensor | float]:
-        """How far each node is reached from the input, in [0, 1]: r(n) = 1 - prod_e (1 - g_e r(source of e)).
-
-        That is the probability that a path leads to it if edges were there with probability g, independently of
-        each other. A deviation from the paper, which does not weigh nodes.
-        """
-        reach: dict[Node, Tensor | float] = {}
-        for node in self._nodes:
-            edges = self._edges_into.get(node, [])
-            missing: Tensor | float = 1.0
-            for edge in edges:
-                gate = self._gate(edge) if self._gate else None
-                missing = missing * (1 - (1.0 if gate is None else gate) * reach[edge.source])
-            reach[node] = 1 - missing if edges and node != self.config.grid.output else 1.0
-        return reach
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
@@ -147,45 +145,45 @@ class GridNetwork(nn.Module):
         """
         self._check_input(image)
         features = Features()
-        reach = self.reach()
-        for node in self._nodes:
-            features[node] = self._node(node, image, features, reach[node])
+        weights = self.node_weights() if self.node_weights else {}
+        for node in self.nodes:
+            features[node] = self._node(node, image, features, weights.get(node))
         logits = self.head(features[self.config.grid.output])
         if not (self.training and self.coarse_heads):
             return logits
         maps = {module_key(node): x for node, x in features.items()}
         return [logits, *(head(maps[key]) for key, head in self.coarse_heads.items())]
 
-    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | float) -> Tensor:
-        edges = self._edges_into.get(node, [])
+    def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | None) -> Tensor:
+        edges = self.edges_into.get(node, [])
         if node.stage == 0:
             if node.level == 0:
                 return self._layer(Layer(node, "normal"), image)
             return self._layer(
                 Layer(node, "normal"),
-                self._layer(Layer(node, "reduction"), self.aggregate(edges, features)),
+                self._layer(Layer(node, "reduction"), self.aggregation(edges, features)),
                 scale,
             )
         fine = [edge for edge in edges if not edge.is_coarse]
         coarse = [edge for edge in edges if edge.is_coarse]
-        total = self.aggregate(fine, features) if fine else None
+        total = self.aggregation(fine, features) if fine else None
         if coarse:
-            expanded = self._layer(Layer(node, "expansion"), self.aggregate(coarse, features))
+            expanded = self._layer(Layer(node, "expansion"), self.aggregation(coarse, features))
             total = expanded if total is None else total + expanded
         assert total is not None, f"{node} has no inputs"
         return self._layer(Layer(node, "normal"), total, scale)
 
-    def _layer(self, layer: Layer, x: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-        if layer.node.level < self.checkpointed_levels and torch.is_grad_enabled():
-            return checkpoint(self._computed_layer, layer, x, scale, use_reentrant=False)
-        return self._computed_layer(layer, x, scale)
-
-    def _computed_layer(self, layer: Layer, x: Tensor, scale: Tensor | None) -> Tensor:
+    def _layer(
+        self, layer: Layer, x: Tensor, scale: Tensor | None = None, recomputing: bool = False
+    ) -> Tensor:
+        """The layer's operation, norm and activation, times ``scale``."""
+        if layer.node.level < self.checkpointed_levels and torch.is_grad_enabled() and not recomputing:
+            return checkpoint(self._layer, layer, x, scale, recomputing=True, use_reentrant=False)
         key = module_key(layer)
         x = self.layers[key](x)
         if key in self.norms:
-            return self.norms[key](x, scale if isinstance(scale, Tensor) else None)
-        return x * scale.to(x.dtype) if isinstance(scale, Tensor) else x
+            return self.norms[key](x, scale)
+        return x if scale is None else x * scale.to(x.dtype)
 
     def _check_input(self, image: Tensor) -> None:
         size, divisor = tuple(image.shape[2:]), self.config.divisor
@@ -196,7 +194,7 @@ class GridNetwork(nn.Module):
             )
         if any(s % d for s, d in zip(size, divisor, strict=True)):
             raise UserError(f"input of size {size}: each axis must be a multiple of {divisor}; pad it")
-        if size == divisor and Node(0, self.config.levels - 1) in self._nodes:
+        if size == divisor and Node(0, self.config.levels - 1) in self.nodes:
             raise UserError(
                 f"input of size {size}: one voxel would be left at the lowest level, where instance norm needs more "
                 "than one; pad it, or use a larger patch or fewer levels"
@@ -230,7 +228,7 @@ class UXNet(GridNetwork):
             config = config.model_copy(update={"widths": genotype.widths})
         super().__init__(config, genotype.edges, genotype.layers)
         self.genotype = genotype
-        self.share_aggregation(lambda edge: None)
+        self.share_aggregation()
 
     def initial_scale(self, edge: Edge) -> float | None:
         """1 for the U-Net's edges, 0 for the others, so that the training starts from the U-Net.

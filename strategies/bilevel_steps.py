@@ -4,42 +4,21 @@ from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from torch import Tensor, nn
 
-from search_space.grid import Edge, Grid, Layer
-
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
 from .phases import Phase
-from .sampling import drawn_edges, drawn_operations, open_or_close, step_generator
+from .sampling import open_or_close, sampled_edges, sampled_operations, step_generator
 from .settings import StrategySettings
-
-
-class SearchableSpace(Protocol):
-    """What the strategy needs to know of a model space."""
-
-    searched_edges: tuple[Edge, ...]
-    searched_layers: tuple[Layer, ...]
-    fixed_edges: Collection[Edge]
-
-    @property
-    def grid(self) -> Grid: ...
-
-    @property
-    def fixed_operations(self) -> Mapping[Layer, str]: ...
-
-    def share_aggregation(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
-
-    def weigh_nodes(self, gate: Callable[[Edge], Tensor | None]) -> None: ...
-
-    def costs(self) -> Mapping[str, Sequence[float]]: ...
+from .supernet import SearchableSpace
 
 
 class NonFiniteLoss(RuntimeError):
@@ -106,7 +85,7 @@ class SparseDartsModule(DartsLightningModule):
         ]
         if not groups:
             raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
-        # The first is that of NNI's DARTS; a gradient of drawn edges is noisier, and averaged over more steps.
+        # The first is that of NNI's DARTS; a gradient of sampled edges is noisier, and averaged over more steps.
         first_beta = 0.9 if self.settings.sample_edges else 0.5
         return torch.optim.Adam(groups, betas=(first_beta, 0.999), weight_decay=0.0)
 
@@ -132,9 +111,11 @@ class SparseDartsModule(DartsLightningModule):
         return cost
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        # NNI's names: "val" holds the architecture half, which validates nothing here.
+        weight_batch, architecture_batch = batch["train"], batch["val"]
         if self.phase.has_architecture_steps(searches_edges=bool(self.gates)):
-            self._architecture_step(batch["val"], batch_idx)
-        return self._weight_step(batch["train"], batch_idx)
+            self._architecture_step(architecture_batch, batch_idx)
+        return self._weight_step(weight_batch, batch_idx)
 
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer: Any = self.architecture_optimizers()
@@ -143,7 +124,7 @@ class SparseDartsModule(DartsLightningModule):
             name = group["name"]
             group["lr"] = phase.alpha_learning_rate() if name == "alpha" else phase.beta_learning_rate()
             self.log(f"learning_rate/{name}", group["lr"])
-        with _fixed(self._weights()), self._drawn_edges(2 * batch_idx):
+        with _fixed(self._weights()), self._sampled_edges(2 * batch_idx):
             loss = self._loss(batch, 2 * batch_idx)
             penalty = self.regulariser()
             total = loss + phase.sparsity_weight * penalty + self.settings.edge_weight * self.expected_edges()
@@ -160,7 +141,7 @@ class SparseDartsModule(DartsLightningModule):
 
     def _weight_step(self, batch: Any, batch_idx: int) -> Tensor:
         step = 2 * batch_idx + 1
-        with _fixed(self.arch_parameters()), self._drawn_edges(step), self._drawn_operations(step):
+        with _fixed(self.arch_parameters()), self._sampled_edges(step), self._sampled_operations(step):
             loss = self._loss(batch, 2 * batch_idx + 1)
             self.advance_optimization(loss, batch_idx, self.gradient_clip_val, "norm")
         self.advance_lr_schedulers(batch_idx)
@@ -181,20 +162,20 @@ class SparseDartsModule(DartsLightningModule):
         architecture = {id(p) for p in self.arch_parameters()}
         return [p for p in self.training_module.parameters() if id(p) not in architecture]
 
-    def _drawn_edges(self, step: int) -> AbstractContextManager[None]:
+    def _sampled_edges(self, step: int) -> AbstractContextManager[None]:
         if not self.settings.sample_edges or not self.gates or self.phase.is_committed:
             return nullcontext()
         space, generator = (
             self._space,
             step_generator(self.settings.seed, self.trainer.current_epoch, step, 0),
         )
-        return drawn_edges(space.grid, self.gates, self.phase.warmth, space.fixed_edges, generator)
+        return sampled_edges(space.grid, self.gates, self.phase.warmth, space.fixed_edges, generator)
 
-    def _drawn_operations(self, step: int) -> AbstractContextManager[None]:
+    def _sampled_operations(self, step: int) -> AbstractContextManager[None]:
         if not self.settings.sample_operations or self.phase.is_committed:
             return nullcontext()
         generator = step_generator(self.settings.seed, self.trainer.current_epoch, step, 1)
-        return drawn_operations(self.mixed_layers, self.phase.warmth, generator)
+        return sampled_operations(self.mixed_layers, self.phase.warmth, generator)
 
     def _open_or_close_edges(self) -> None:
         """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""

@@ -49,7 +49,7 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
         self.beta = beta
         self.is_open: bool | None = None
         """Whether the edge is there, where it is fully there or not at all; None: as far as its gate is open."""
-        self.leads_to_nothing = False
+        self.target_is_cut_off = False
         """Whether no open edge reaches its target, so that the target's output is 0 whatever flows in."""
 
     def gate(self) -> Tensor:
@@ -61,16 +61,16 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
         gate = self.gate()
         return gate if self.is_open is None else gate + (float(self.is_open) - gate).detach()
 
-    def summand_factor(self) -> Tensor:
+    def input_factor(self) -> Tensor:
         """As :meth:`factor`, for the sum of the target's inputs; 1 where nothing of it comes out.
 
         There it changes no number, but the gradient of opening the edge, which comes through the target's reach, then
         tells what the target would have to say and not what a node without inputs has.
         """
-        return torch.ones_like(self.beta) if self.leads_to_nothing else self.factor()
+        return torch.ones_like(self.beta) if self.target_is_cut_off else self.factor()
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        gate = self.summand_factor().to(inputs[1].dtype)
+        gate = self.input_factor().to(inputs[1].dtype)
         return torch.lerp(inputs[0], inputs[1], gate)
 
     def arch_parameters(self) -> list[nn.Parameter]:

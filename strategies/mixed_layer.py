@@ -52,7 +52,7 @@ class MixedLayer(DifferentiableMixedLayer):
     """T of softmax(alpha / T); as it falls, the sum turns into its leading candidate."""
     chosen: str | None = None
     """The only candidate that is computed, once the search has committed itself; None before."""
-    drawn: frozenset[str] | None = None
+    sampled: frozenset[str] | None = None
     """The candidates that are there in this step, whose weights are scaled up to 1; None: all."""
 
     def weights(self) -> Tensor:
@@ -67,8 +67,8 @@ class MixedLayer(DifferentiableMixedLayer):
         if self.chosen is not None:
             return self[self.chosen](x)
         names, weights = self.names, self.weights()
-        if self.drawn is not None:
-            indices = [index for index, name in enumerate(names) if name in self.drawn]
+        if self.sampled is not None:
+            indices = [index for index, name in enumerate(names) if name in self.sampled]
             names, weights = [names[index] for index in indices], weights[indices]
             weights = weights / weights.sum()
         terms = dict(zip(names, weights.unbind(), strict=True))

@@ -50,11 +50,11 @@ def open_or_close(
     reached = reached_nodes(grid, there)
     for label, gate in gates.items():
         edge = Edge.parse(label)
-        gate.is_open, gate.leads_to_nothing = edge in there, edge.target not in reached
+        gate.is_open, gate.target_is_cut_off = edge in there, edge.target not in reached
 
 
 @contextmanager
-def drawn_edges(
+def sampled_edges(
     grid: Grid,
     gates: Mapping[str, SigmoidGate],
     share: float,
@@ -70,17 +70,17 @@ def drawn_edges(
     """
     probability = 1 - share * (1 - torch.stack([gate.gate().detach().cpu() for gate in gates.values()]))
     # At least 1/2 with that probability, and in an order that draws a path to restore as well.
-    drawn = (1 + probability - torch.rand(len(gates), generator=generator)) / 2
-    open_or_close(grid, gates, dict(zip(gates, drawn.tolist(), strict=True)), 0.5, fixed_edges)
+    values = (1 + probability - torch.rand(len(gates), generator=generator)) / 2
+    open_or_close(grid, gates, dict(zip(gates, values.tolist(), strict=True)), 0.5, fixed_edges)
     try:
         yield
     finally:
         for gate in gates.values():
-            gate.is_open, gate.leads_to_nothing = None, False
+            gate.is_open, gate.target_is_cut_off = None, False
 
 
 @contextmanager
-def drawn_operations(
+def sampled_operations(
     layers: Mapping[str, MixedLayer], share: float, generator: torch.Generator
 ) -> Iterator[None]:
     """Within it, candidates are left out at random, but for one of each layer at least.
@@ -94,11 +94,11 @@ def drawn_operations(
     for layer in layers.values():
         values = torch.rand(len(layer.names), generator=generator).tolist()
         least = min(values)
-        layer.drawn = frozenset(
+        layer.sampled = frozenset(
             name for name, value in zip(layer.names, values, strict=True) if value <= max(keep, least)
         )
     try:
         yield
     finally:
         for layer in layers.values():
-            layer.drawn = None
+            layer.sampled = None

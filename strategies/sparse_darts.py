@@ -16,11 +16,12 @@ from torch import nn
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer
 
-from .bilevel_steps import SearchableSpace, SparseDartsModule
+from .bilevel_steps import SparseDartsModule
 from .gates import SigmoidGate
 from .mixed_layer import MixedLayer
 from .pruning import derive
 from .settings import StrategySettings
+from .supernet import SearchableSpace, connect_gates
 
 
 class SparseDARTS(DARTS):
@@ -60,12 +61,7 @@ class SparseDARTS(DARTS):
         model = OneShotStrategy.mutate_model(self, model)
         gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
 
-        if self.settings.folded:
-            model.share_aggregation(
-                lambda edge: gates[str(edge)].summand_factor() if str(edge) in gates else None
-            )
-        if gates:
-            model.weigh_nodes(lambda edge: gates[str(edge)].factor() if str(edge) in gates else None)
+        connect_gates(model, gates, by_parts=self.settings.folded)
         return model
 
     def val_dataloader(self, train_dataloader_fn: Any, val_dataloader_fn: Any) -> Any:

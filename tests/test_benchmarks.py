@@ -177,7 +177,7 @@ def test_keep_edges_leaves_every_layer_in_use() -> None:
         "N1.0-N2.0",
         "N1.1-N2.0",
     )
-    kept = {edge for edges in space._edges_into.values() for edge in edges}
+    kept = {edge for edges in space.edges_into.values() for edge in edges}
     assert kept == {Edge.parse(name) for name in nearest}
     assert len(space.edges) == 8
     with pytest.raises(ValueError, match="expected 8 to 11"):

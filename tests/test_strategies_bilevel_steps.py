@@ -14,6 +14,7 @@ from torch import Tensor
 from search_space import UXNet
 from search_space.grid import Edge, live_edges
 from strategies.sampling import open_or_close
+from strategies.supernet import Reach
 
 
 def test_temperature_falls_after_the_warm_up_and_sharpens_the_softmax() -> None:
@@ -95,7 +96,7 @@ def test_reach_by_hand() -> None:
     with torch.no_grad():
         for edge, gate in (("N0.0-N0.1", 0.75), ("N0.1-N1.1", 0.25), ("N0.0-N1.1", 0.5)):
             strategy.module.gates[edge].beta.fill_(math.log(gate / (1 - gate)))
-    reach = {str(node): float(value) for node, value in strategy.supernet.reach().items()}
+    reach = {str(node): float(value) for node, value in strategy.supernet.node_weights.of_nodes().items()}
     expected = {"N0.1": 0.75, "N0.2": 0, "N1.0": 0, "N1.1": 1 - (1 - 0.75 / 4) * 0.5}
     assert reach == pytest.approx({"N0.0": 1, **expected, "N2.0": 1})  # input and output are always there
 
@@ -123,16 +124,16 @@ def test_the_only_gate_into_a_node_counts() -> None:
     gate = strategy.module.gates["N0.0-N0.1"].beta
     image, target = next(iter(batches(THREE_LEVELS, 2, seed=3)))
     weighed = torch.autograd.grad(segmentation(strategy.supernet(image), target), gate)[0]
-    strategy.supernet._gate = None
+    strategy.supernet.node_weights = None
     unweighed = torch.autograd.grad(segmentation(strategy.supernet(image), target), gate)[0]
     assert abs(weighed) > 100 * abs(unweighed)
 
 
-def drawn_edges(strategy: Any, num_steps: int) -> list[set[str]]:
+def sampled_edges(strategy: Any, num_steps: int) -> list[set[str]]:
     """Which edges are there in each of the steps of an epoch."""
     sets = []
     for step in range(num_steps):
-        with strategy.module._drawn_edges(step):
+        with strategy.module._sampled_edges(step):
             sets.append({label for label, gate in strategy.module.gates.items() if gate.is_open})
     return sets
 
@@ -148,11 +149,11 @@ def test_edges_are_drawn_with_the_probability_of_their_gate(monkeypatch: pytest.
             gate.beta.fill_(
                 100.0 if label in ("N0.0-N1.0", "N1.0-N2.0") else OPEN if "N1.1" in label else -OPEN
             )
-    steps = drawn_edges(strategy, 400)
+    steps = sampled_edges(strategy, 400)
     for label, gate in strategy.module.gates.items():
         share = sum(label in edges for edges in steps) / len(steps)
         assert share == pytest.approx(gate.gate().item(), abs=0.09)  # 400 draws: SD 0.022
-    assert drawn_edges(strategy, 5) == steps[:5]  # as it would be after a restart
+    assert sampled_edges(strategy, 5) == steps[:5]  # as it would be after a restart
     assert all(gate.is_open is None for gate in strategy.module.gates.values())
 
 
@@ -164,12 +165,12 @@ def test_nothing_is_left_out_at_first_and_ever_more_over_the_warm_up(monkeypatch
         monkeypatch.setattr(
             type(strategy.module), "trainer", SimpleNamespace(current_epoch=epoch, max_epochs=9)
         )
-        steps = drawn_edges(strategy, 200)
+        steps = sampled_edges(strategy, 200)
         num_operations = 0
         for step in range(200):
-            with strategy.module._drawn_operations(step):
-                assert layer.drawn
-                num_operations += len(layer.drawn)
+            with strategy.module._sampled_operations(step):
+                assert layer.sampled
+                num_operations += len(layer.sampled)
         shares[epoch] = sum(map(len, steps)) / 200 / 11, num_operations / 200 / 3
     assert shares[0] == (1, 1)
     # Gates of 1/2 and candidates: kept with probability 3/4 at half time, then 1/2; of three at least one, 1/24 more.
@@ -181,12 +182,12 @@ def test_nothing_is_left_out_at_first_and_ever_more_over_the_warm_up(monkeypatch
 def test_a_path_is_drawn_where_the_output_would_be_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     strategy, _ = prepare(THREE_LEVELS, sample_edges=True, beta=-5.0)
     monkeypatch.setattr(type(strategy.module), "trainer", SimpleNamespace(current_epoch=3, max_epochs=9))
-    steps = drawn_edges(strategy, 50)
+    steps = sampled_edges(strategy, 50)
     assert all(live_edges(strategy.supernet.grid, map(Edge.parse, edges)) for edges in steps)
     assert len({tuple(sorted(edges)) for edges in steps}) > 3  # not always the same
 
 
-def test_steps_see_drawn_edges_and_validation_does_not() -> None:
+def test_steps_see_sampled_edges_and_validation_does_not() -> None:
     seen: list[tuple[bool, list[bool | None]]] = []
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -206,7 +207,9 @@ def test_steps_see_drawn_edges_and_validation_does_not() -> None:
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_gradient_of_the_only_edge_into_a_node_tells_what_the_node_would_say(folded: bool) -> None:
+def test_gradient_of_the_only_edge_into_a_node_tells_what_the_node_would_say(
+    folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Closed, its gradient is that of a step from 0 to 1 of the node's output, which the open edge computes."""
     strategy, _ = prepare(THREE_LEVELS, folded=folded)
     first = strategy.module.gates["N0.0-N0.1"]
@@ -223,12 +226,19 @@ def test_gradient_of_the_only_edge_into_a_node_tells_what_the_node_would_say(fol
         first.beta.fill_(OPEN)  # d sigma / d beta = 3/16
     others = "N0.1-N0.2", "N0.1-N1.0"  # so that the node's output goes one way, N1.1, alone
     without, gradient = loss_and_gradient("N0.0-N0.1", *others)
-    assert first.is_open is False and first.leads_to_nothing
+    assert first.is_open is False and first.target_is_cut_off
+    gate = Reach.gate
     for step in (1e-2, 1e-3):  # the node's output times a small number instead of 0
-        strategy.supernet._gate = lambda edge, step=step: (
-            torch.tensor(step) if str(edge) == "N0.0-N0.1" else strategy.module.gates[str(edge)].factor()
-        )
-        slope = (segmentation(strategy.supernet(image), target).item() - without) / step
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                Reach,
+                "gate",
+                lambda reach, edge, step=step: (
+                    torch.tensor(step) if str(edge) == "N0.0-N0.1" else gate(reach, edge)
+                ),
+            )
+            with_step = segmentation(strategy.supernet(image), target).item()
+        slope = (with_step - without) / step
     assert gradient == pytest.approx(slope, rel=0.05)
 
 
@@ -236,7 +246,7 @@ def test_weight_steps_leave_operations_out_and_architecture_steps_do_not() -> No
     seen: list[list[frozenset[str] | None]] = []
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        seen.append([layer.drawn for layer in strategy.module.mixed_layers.values()])
+        seen.append([layer.sampled for layer in strategy.module.mixed_layers.values()])
         return segmentation(logits, target)
 
     strategy, _ = prepare(loss=loss, num_images=40, sample_operations=True)
@@ -248,7 +258,7 @@ def test_weight_steps_leave_operations_out_and_architecture_steps_do_not() -> No
         assert all(drawn and drawn <= set(layer.names) for drawn in draws)
         mean = sum(map(len, draws)) / len(draws) / len(layer.names)
         assert 0.3 < mean < 0.9  # 1/2, and more where at least one of two is there
-        assert layer.drawn is None
+        assert layer.sampled is None
 
 
 @pytest.mark.parametrize("folded", [True, False])
@@ -257,7 +267,7 @@ def test_operations_that_are_left_out_leave_their_weight_to_the_others(folded: b
     mixed = strategy.module.mixed_layers["N1.0/normal"]
     with torch.no_grad():
         mixed._arch_alpha[:2] = torch.tensor([math.log(3), 0.0])
-        mixed.drawn = frozenset(mixed.names[:2])
+        mixed.sampled = frozenset(mixed.names[:2])
         x = torch.randn(2, 2, 8, 8)
         first, second = (mixed[name](x) for name in mixed.names[:2])
         torch.testing.assert_close(mixed(x), 0.75 * first + 0.25 * second)
