@@ -35,24 +35,6 @@ class Aggregation(Protocol):
         ...
 
 
-class EdgeByEdge:
-    """The sum of a node's inputs, edge by edge.
-
-    Args:
-        network: the network whose modules of edges are called.
-    """
-
-    def __init__(self, network: GridNetwork) -> None:
-        self._modules = network.edges
-
-    def __call__(self, edges: list[Edge], features: Features) -> Tensor:
-        """The sum over ``edges``, which share one target level: (B, C_b, *S_b)."""
-        total = self._modules[module_key(edges[0])](features[edges[0].source])
-        for edge in edges[1:]:
-            total = total + self._modules[module_key(edge)](features[edge.source])
-        return total
-
-
 class GridNetwork(nn.Module):
     """The computation that the fixed network and the search space have in common.
 
@@ -87,8 +69,8 @@ class GridNetwork(nn.Module):
             self.edges_into.setdefault(edge.target, []).append(edge)
         used = {layer.node for layer in layer_list}
         self.nodes = [node for node in config.grid.nodes if node in used]
-        self.aggregation: Aggregation = EdgeByEdge(self)
-        """Computes the sum of a node's inputs."""
+        self.aggregation: Aggregation | None = None
+        """Computes the sum of a node's inputs; None: edge by edge."""
         self.node_weights: Callable[[], Mapping[Node, Tensor]] | None = None
         """Gives scalars by which the outputs of nodes are multiplied; a supernet sets it."""
         self.apply(_initialise)
@@ -119,6 +101,15 @@ class GridNetwork(nn.Module):
         """The stride that a layer's operations bridge; all 1 for a normal layer."""
         level = layer.node.level + (layer.kind == "expansion")
         return self.config.level_strides[0 if layer.kind == "normal" else level]
+
+    def aggregate(self, edges: list[Edge], features: Features) -> Tensor:
+        """The sum of ``edges`` into one node at one level."""
+        if self.aggregation is not None:
+            return self.aggregation(edges, features)
+        total = self.edges[module_key(edges[0])](features[edges[0].source])
+        for edge in edges[1:]:
+            total = total + self.edges[module_key(edge)](features[edge.source])
+        return total
 
     def share_aggregation(self, gate: Callable[[Edge], Tensor | None] = lambda edge: None) -> None:
         """From now on aggregates by parts (see :class:`SharedAggregation`) with these gates (None stands for 1)."""
@@ -161,14 +152,14 @@ class GridNetwork(nn.Module):
                 return self._layer(Layer(node, "normal"), image)
             return self._layer(
                 Layer(node, "normal"),
-                self._layer(Layer(node, "reduction"), self.aggregation(edges, features)),
+                self._layer(Layer(node, "reduction"), self.aggregate(edges, features)),
                 scale,
             )
         fine = [edge for edge in edges if not edge.is_coarse]
         coarse = [edge for edge in edges if edge.is_coarse]
-        total = self.aggregation(fine, features) if fine else None
+        total = self.aggregate(fine, features) if fine else None
         if coarse:
-            expanded = self._layer(Layer(node, "expansion"), self.aggregation(coarse, features))
+            expanded = self._layer(Layer(node, "expansion"), self.aggregate(coarse, features))
             total = expanded if total is None else total + expanded
         assert total is not None, f"{node} has no inputs"
         return self._layer(Layer(node, "normal"), total, scale)
