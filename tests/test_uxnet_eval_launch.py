@@ -18,6 +18,7 @@ import yaml
 
 from search_space.errors import UserError
 from uxnet_eval.nni_experiments import launch as launching
+from uxnet_eval.nni_experiments import ports
 from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
 from uxnet_eval.nni_experiments.progress import best_score, time_left
 from uxnet_eval.nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
@@ -79,7 +80,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Launche
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where NNI keeps its list of experiments
         patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setattr(launching, "FIRST_PORT", PORTS.start)
+        patch.setattr(ports, "FIRST_PORT", PORTS.start)
         try:
             for name, (trial, num_trials) in trials.items():
                 folder = tmp_path_factory.mktemp(name)
@@ -265,14 +266,33 @@ def test_a_port_is_only_free_if_nobody_listens(monkeypatch: pytest.MonkeyPatch, 
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
-        assert not launching._is_free(port)
+        assert not ports.is_free(port)
         with pytest.raises(UserError, match=f"port {port} is taken by another program"):
-            launching._require_free(port)
-        monkeypatch.setattr(launching, "FIRST_PORT", port)
-        assert launching._free_port(False) > port
-        monkeypatch.setattr(launching, "NUM_PORTS", 1)
+            ports.require_free(port)
+        monkeypatch.setattr(ports, "FIRST_PORT", port)
+        assert ports.free_port(False) > port
+        monkeypatch.setattr(ports, "NUM_PORTS", 1)
         with pytest.raises(UserError, match="no port from"):
-            launching._free_port(False)
+            ports.free_port(False)
+
+
+def test_connections_of_a_program_that_has_ended_take_no_port() -> None:
+    """``--port`` of an experiment that was just stopped: the server closed first, so its side waits (TIME_WAIT)."""
+    import socket
+
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        served, _ = server.accept()
+    served.close()
+    assert client.recv(1) == b""
+    client.close()
+    with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+        plain.bind(("127.0.0.1", port))
+    assert ports.is_free(port)
 
 
 def test_ctrl_c_waits_until_nnictl_has_ended() -> None:

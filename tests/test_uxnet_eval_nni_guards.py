@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -134,10 +135,14 @@ def test_parameters_are_those_of_the_trials_own_record(
     monkeypatch.setattr(nni_guards.trial.time, "sleep", lambda _seconds: None)
     monkeypatch.setenv("NNI_PLATFORM", "local")
     monkeypatch.setenv("NNI_TRIAL_JOB_ID", "abcde")
-    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "http://localhost:18000/prefix/env/local-env/abcde")
+    monkeypatch.setenv(
+        "NNI_TRIAL_COMMAND_CHANNEL", "http://uxnet:key@localhost:18000/prefix/env/local-env/abcde"
+    )
     assert nni_guards.next_parameters() == {"seed": 0}
     assert nni.trial._params == record  # results go under the record's parameter_id
-    assert set(asked) == {"http://localhost:18000/prefix/api/v1/nni/trial-jobs/abcde"}
+    assert set(asked) == {
+        ("http://127.0.0.1:18000/prefix/api/v1/nni/trial-jobs/abcde", "Basic dXhuZXQ6a2V5")
+    }  # uxnet:key
     assert "parameters of another trial" in caplog.text
 
     caplog.clear()
@@ -150,19 +155,19 @@ def test_parameters_are_those_of_the_trials_own_record(
     assert "cannot be checked" in caplog.text
 
 
-def _serve(monkeypatch: pytest.MonkeyPatch, answers: list[bytes]) -> list[str]:
+def _serve(monkeypatch: pytest.MonkeyPatch, answers: list[bytes]) -> list[tuple[str, str]]:
     """Lets the manager's REST interface give ``answers`` one by one, the last for ever; returns what was asked."""
     import io
 
-    asked: list[str] = []
+    asked: list[tuple[str, str]] = []
     left = list(answers)
 
     class Opener:
-        def open(self, url: str, timeout: float) -> io.BytesIO:
-            asked.append(url)
+        def open(self, request: urllib.request.Request, timeout: float) -> io.BytesIO:
+            asked.append((request.full_url, request.get_header("Authorization")))
             return io.BytesIO(left.pop(0) if len(left) > 1 else left[0])
 
-    monkeypatch.setattr(nni_guards.trial.urllib.request, "build_opener", lambda *_: Opener())
+    monkeypatch.setattr(urllib.request, "build_opener", lambda *_: Opener())
     return asked
 
 
@@ -295,28 +300,39 @@ def test_tensorboard_is_started_for_this_machine_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "tensorboard"
-    fake.write_text('#!/bin/sh\necho "$@"\n')
+    fake.write_text('#!/bin/sh\necho "$@" $UXNET_DOOR_TOKEN\n')
     fake.chmod(0o755)
-    # As NNI does: through a shell, two options in one argument.
+    # As NNI does: for a shell, two options in one argument.
     script = """require('child_process').spawn(
-        'tensorboard', ['--bind_all --logdir_spec=0-a:/x', '--port=6006'], {shell: true, stdio: 'inherit'});"""
+        'tensorboard', ['--bind_all --logdir_spec=0-a:/x', '--port=6006; reboot'], {shell: true, stdio: 'inherit'});"""
     environment = nni_guards.manager_environment()
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-    assert _node(script, environment) == "--host=127.0.0.1 --logdir_spec=0-a:/x --port=6006"
+    environment["UXNET_DOOR_PYTHON"] = str(fake)
+    program, *arguments = _node(script, environment).split(" ")
+    assert Path(program) == LOOPBACK_SCRIPT.with_name("guarded_tensorboard.py")
+    assert arguments == [
+        "--host=127.0.0.1",
+        "--logdir_spec=0-a:/x",
+        "--port=6006;",
+        "reboot",
+        environment["UXNET_DOOR_TOKEN"],
+    ]  # no shell
 
 
 def test_trials_get_the_users_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NODE_OPTIONS", "--max-http-header-size=9000")
     monkeypatch.setenv("NO_PROXY", "intern.example")
+    monkeypatch.setenv("NETRC", "/mine")
     environment = nni_guards.manager_environment()
     assert environment["NODE_OPTIONS"] == f'--require "{LOOPBACK_SCRIPT}" --max-http-header-size=9000'
     assert environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
     assert environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert environment["VIRTUAL_ENV"] == str(Path(sys.executable).parents[1])
     inherited = _node(
-        "console.log(process.env.NODE_OPTIONS, process.env.UXNET_USER_NODE_OPTIONS)", environment
+        "console.log(process.env.NODE_OPTIONS, process.env.NETRC, "
+        "Object.keys(process.env).filter((name) => name.startsWith('UXNET')))",
+        environment,
     )
-    assert inherited == "--max-http-header-size=9000 undefined"
+    assert inherited == "--max-http-header-size=9000 /mine []"
 
 
 def test_only_the_two_warnings_of_nnis_import_are_silenced() -> None:

@@ -118,13 +118,13 @@ def test_a_moved_experiment_is_read_from_its_folder_alone(experiment: Path, tmp_
 def test_a_trial_writes_its_report_to_where_nni_serves_it(
     experiment: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "http://localhost:9000/env/local-env/aaaaa")
+    monkeypatch.setenv("NNI_TRIAL_COMMAND_CHANNEL", "http://uxnet:key@localhost:9000/env/local-env/aaaaa")
     folder = experiment / "environments" / "local-env" / "trials" / "aaaaa"
     report = LiveReport(folder)
     with caplog.at_level(logging.INFO):
         report.update()
-    assert "http://localhost:9000/logs/report-aaaaa.html" in caplog.text
-    assert "http://localhost:9000/logs/report.html" in caplog.text
+    assert "http://127.0.0.1:9000/logs/report-aaaaa.html" in caplog.text
+    assert "http://127.0.0.1:9000/logs/report.html" in caplog.text
     own, everything = experiment / "log" / "report-aaaaa.html", experiment / "log" / "report.html"
     assert own.read_bytes() == (folder / "report.html").read_bytes()
     assert "trial 1 (bbbbb)" in everything.read_text() and "trial 1 (bbbbb)" not in own.read_text()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import yaml
 from chromium import Page, browser, open_report
 
 from search_space.grid import Grid
-from uxnet_eval.nni_experiments import launch as launching
+from uxnet_eval.nni_experiments import ports
 from uxnet_eval.nni_experiments.launch import launch, stop, wait_until_done
 from uxnet_eval.nni_experiments.records import ExperimentRecord, find_experiment
+from uxnet_eval.nni_guards.door import open_url, read_token
 from uxnet_eval.report import write_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -86,13 +87,14 @@ def experiment(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where NNI keeps its list of experiments
-        patch.setattr(launching, "FIRST_PORT", PORTS.start)
+        patch.setattr(ports, "FIRST_PORT", PORTS.start)
         started = launch(folder / "tiny.yml", experiment_dir=folder / "nni")
         try:
             while not list((folder / "nni").rglob("search.json")):  # written at the first validation
                 assert find_experiment(started.experiment_id).status not in ("DONE", "ERROR", "STOPPED")
                 time.sleep(0.2)
             write_report(started.experiment_id, folder / "early.html")
+            page.open(started.url)  # leaves the cookie
             yield wait_until_done(started.experiment_id, poll_s=0.5)
         finally:
             stop(started.experiment_id)
@@ -108,9 +110,8 @@ def address(experiment: ExperimentRecord) -> str:
     return f"http://127.0.0.1:{experiment.port}"
 
 
-def ask(url: str) -> Any:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
+def ask(url: str, token: str | None) -> Any:
+    with open_url(url, token, timeout_s=10) as answer:
         return json.loads(answer.read())
 
 
@@ -236,23 +237,26 @@ def test_the_tensorboard_button_leads_to_the_curves_and_the_film(
     assert url.startswith("http://127.0.0.1:")
     ids = {trial.id for trial in experiment.trials()}
     page.wait(f"fetch('{address(experiment)}/api/v1/nni/tensorboard-tasks').then(() => true)")
+    ask_it = partial(ask, token=read_token(experiment.folder))
     for _ in range(60):  # TensorBoard takes some seconds to start, and more to read
         try:
-            runs = ask(f"{url}/data/runs")
+            runs = ask_it(f"{url}/data/runs")
         except OSError:
             runs = []
         if len(runs) == 2:
             break
         page.settle(0.5)
     assert {run.split("-", 1)[1].removesuffix("/.") for run in runs} == ids
-    images = ask(f"{url}/data/plugin/images/tags")
+    images = ask_it(f"{url}/data/plugin/images/tags")
     for tags in images.values():
         assert "architecture" in tags
         assert sum(tag.startswith("segmentation/") for tag in tags) == 2
     run = runs[0].replace("/", "%2F")
-    film = ask(f"{url}/data/plugin/images/images?tag=architecture&run={run}&sample=0")
+    film = ask_it(f"{url}/data/plugin/images/images?tag=architecture&run={run}&sample=0")
     assert len(film) == RUN["search"]["epochs"]  # a picture for every validation
-    scalars = {tag.split("/")[0] for tags in ask(f"{url}/data/plugin/scalars/tags").values() for tag in tags}
+    scalars = {
+        tag.split("/")[0] for tags in ask_it(f"{url}/data/plugin/scalars/tags").values() for tag in tags
+    }
     assert {f"gates_into_stage_{stage}" for stage in range(LEVELS)} <= scalars
     assert {f"operations_{node}" for node in Grid(LEVELS).nodes} <= scalars
     assert min(scalars) == "dice"  # what TensorBoard shows first

@@ -19,7 +19,7 @@ from .dataset.msd import read_dataset
 from .drawing import draw_genotype_file
 from .networks.checkpoint import load_model
 from .nni_experiments.launch import launch, stop
-from .nni_experiments.progress import report_url, wait_until_done
+from .nni_experiments.progress import wait_until_done
 from .nni_experiments.records import find_experiment
 from .nni_experiments.shipped import copy_files
 from .prediction.folder_prediction import predict_folder
@@ -82,7 +82,7 @@ def run_demo(folder: Path, *, quick: bool = False) -> None:
         f"  trainings     {trained}\n"
         f"  a prediction  {folder / 'predicted'}\n"
         f"  web page      {launched.url}\n"
-        f"  report        {report_url(launched.port)}"
+        f"  report        {launched.report_url}"
     )
     if quick:
         print("These were a few steps: the scores mean nothing. The whole demo: uxnet demo")

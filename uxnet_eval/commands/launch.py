@@ -40,9 +40,9 @@ def launch(
 ) -> None:
     """Start an NNI experiment safely: nnictl create, with guards.
 
-    The web page and TensorBoard listen on this machine alone (nnictl opens them to the network, without a
-    password), what would hang NNI is refused, and the trials use this Python. Prints the experiment's id,
-    the web page's address and the folder.
+    The web page and TensorBoard listen on this machine alone and want a token (nnictl opens them to the network,
+    without a password), what would hang NNI is refused, and the trials use this Python. Prints the experiment's
+    id, the web page's address with the token, and the folder.
 
     Example: uxnet launch experiments/hippocampus.yml --wait
     """
@@ -66,6 +66,6 @@ def launch(
     is_written = (started.folder / "log" / "report.html").exists()
     if is_written or not wait:
         later = "" if is_written else "  (from the first validation on)"
-        typer.echo(f"report:     {started.url}/logs/report.html{later}")
+        typer.echo(f"report:     {started.report_url}{later}")
     typer.echo(f"folder:     {started.folder}")
     typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")

@@ -7,7 +7,6 @@ import fcntl
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,14 +21,14 @@ import yaml
 from search_space.errors import UserError
 
 from ..nni_guards import check_experiment_config, check_stored_config, manager_environment
-from .progress import wait_until_done
+from ..nni_guards.door import netrc_text, page_address
+from .ports import free_port, require_free
+from .progress import REPORT_PAGE, wait_until_done
 from .records import find_experiment, known_experiments, manager_status
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
 
-FIRST_PORT = 8080
-NUM_PORTS = 200
 NNICTL_TIMEOUT_S = 180.0
 
 
@@ -39,7 +38,7 @@ class Launched:
 
     Attributes:
         experiment_id: NNI's id.
-        url: of the web UI, on this machine alone.
+        url: of the web UI, on this machine alone, with the token that opens it.
         port: of the web UI.
         folder: the experiment's folder.
     """
@@ -48,6 +47,11 @@ class Launched:
     url: str
     port: int
     folder: Path
+
+    @property
+    def report_url(self) -> str:
+        """The address of the report of all searches, with the token."""
+        return page_address(self.port, self.folder, REPORT_PAGE)
 
 
 def launch(
@@ -104,7 +108,7 @@ def resume(
     record = find_experiment(experiment_id)
     if record.pid is not None:
         raise UserError(
-            f"experiment {experiment_id} is {record.status} at {_url(record.port)}; nothing to resume"
+            f"experiment {experiment_id} is {record.status} at {page_address(record.port, record.folder)}; nothing to resume"
         )
     checked = check_stored_config(record.config, f"experiment {experiment_id}")
     _check_reach(checked, open_to_network, f"experiment {experiment_id}")
@@ -149,9 +153,10 @@ def _check_reach(config: ExperimentConfig, open_to_network: bool, source: str) -
 
 def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, source: str) -> Launched:
     with _one_launch_at_a_time(), _deferred_interrupt() as interrupts:
-        port = _free_port(open_to_network) if port is None else _require_free(port)
+        port = free_port(open_to_network) if port is None else require_free(port)
         environment = manager_environment(loopback=not open_to_network)
-        output = _nnictl([*command, "--port", str(port)], environment)
+        with _token_for_nnictl(environment):
+            output = _nnictl([*command, "--port", str(port)], environment)
         named = re.search(r"Experiment ID:\s*([\w-]+)", output)
         if named is None:
             raise UserError(f"{source}: nnictl named no experiment; it said: {_last_line(output)}")
@@ -160,7 +165,19 @@ def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, sou
         stop(experiment_id)
         raise KeyboardInterrupt
     _require_healthy(experiment_id, port, source)
-    return Launched(experiment_id, _url(port), port, find_experiment(experiment_id).folder)
+    folder = find_experiment(experiment_id).folder
+    return Launched(experiment_id, page_address(port, folder), port, folder)
+
+
+@contextlib.contextmanager
+def _token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
+    """Within, nnictl started in this environment presents the token to the manager that it starts."""
+    with tempfile.TemporaryDirectory() as folder:  # for this user alone
+        if "UXNET_DOOR_TOKEN" in environment:
+            file = Path(folder) / "netrc"
+            file.write_text(netrc_text(environment["UXNET_DOOR_TOKEN"]))
+            environment["NETRC"] = str(file)
+        yield
 
 
 def _require_healthy(experiment_id: str, port: int, source: str, settle_s: float = 1.0) -> None:
@@ -238,43 +255,6 @@ def _one_launch_at_a_time() -> Iterator[None]:
     with open(folder / ".uxnet-launch.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _free_port(needs_second: bool) -> int:
-    for port in range(FIRST_PORT, FIRST_PORT + NUM_PORTS):
-        if _is_free(port) and (not needs_second or _is_free(port + 1)):
-            return port
-    raise UserError(
-        f"no port from {FIRST_PORT} to {FIRST_PORT + NUM_PORTS - 1} is free; give one with --port"
-    )
-
-
-def _require_free(port: int) -> int:
-    if not _is_free(port):
-        for name, entry in known_experiments().items():
-            if entry.get("port") == port and manager_status(port, name) is not None:
-                raise UserError(
-                    f"port {port} is taken by experiment {name}; stop it (nnictl stop {name}) or give another --port"
-                )
-        raise UserError(f"port {port} is taken by another program or user; give another --port")
-    return port
-
-
-def _is_free(port: int) -> bool:
-    """True if nothing listens on the port, on any interface of this machine."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            return False
-    with socket.socket() as probe:
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True
-
-
-def _url(port: int) -> str:
-    return f"http://127.0.0.1:{port}"
 
 
 def _is_alive(pid: int) -> bool:

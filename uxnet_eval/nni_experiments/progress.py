@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from search_space.errors import UserError
 
+from ..nni_guards.door import page_address
 from ..runs.names import REPORT_NAME
 from .records import ExperimentRecord, TrialRecord, find_experiment
 
 ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
 """Statuses of a trial that runs no more."""
+REPORT_PAGE = f"/logs/{REPORT_NAME}"
+"""The report of all searches, which NNI's server hands out from the experiment's log folder."""
 
 
 def wait_until_done(experiment_id: str, poll_s: float = 2.0) -> ExperimentRecord:
@@ -59,7 +63,7 @@ class ExperimentProgress:
     """A line with the trials done, the best score so far and the time left; a context manager."""
 
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
-        self._port = record.port
+        self._page = partial(page_address, record.port, record.folder)
         self._report: Path | None = record.folder / "log" / REPORT_NAME
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
@@ -78,7 +82,7 @@ class ExperimentProgress:
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Shows the state of these trials."""
         if self._report is not None and self._report.exists():  # written at the first validation
-            self._progress.console.print(f"report of its searches: {report_url(self._port)}")
+            self._progress.console.print(f"report of its searches: {self._page(REPORT_PAGE)}")
             self._report = None
         ended = _num_ended(trials)
         self._progress.update(
@@ -92,19 +96,12 @@ class ExperimentProgress:
         )
 
     def __enter__(self) -> ExperimentProgress:
-        self._progress.console.print(
-            f"web UI of the experiment, its trials and curves: http://127.0.0.1:{self._port}"
-        )
+        self._progress.console.print(f"web UI of the experiment, its trials and curves: {self._page()}")
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-
-
-def report_url(port: int) -> str:
-    """The address of the report of all searches, which NNI's server hands out from the experiment's log folder."""
-    return f"http://127.0.0.1:{port}/logs/{REPORT_NAME}"
 
 
 def best_score(trials: Sequence[TrialRecord]) -> str:

@@ -7,14 +7,14 @@ import json
 import logging
 import sqlite3
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search_space.errors import UserError, nearest
+
+from ..nni_guards.door import open_url, read_token
 
 logger = logging.getLogger(__name__)
 
@@ -204,31 +204,45 @@ def _read_experiment(
         experiment_id,
     )
     config = json.loads(rows[0][0]) if rows else {}
-    status, error = manager_status(port, experiment_id, prefix) or ("STOPPED", "")
+    status, error = manager_status(port, experiment_id, prefix, folder) or ("STOPPED", "")
     return ExperimentRecord(
         experiment_id, folder, config, status, port, None if status == "STOPPED" else pid, error
     )
 
 
-def manager_status(port: int, experiment_id: str, prefix: str | None = None) -> tuple[str, str] | None:
-    """Status and error (one line) of the manager of an experiment; None if no manager of it answers there."""
-    profile = ask_manager(port, "experiment", prefix)
+def manager_status(
+    port: int, experiment_id: str, prefix: str | None = None, folder: Path | None = None
+) -> tuple[str, str] | None:
+    """Status and error (one line) of the manager of an experiment; None if no manager of it answers there.
+
+    Args:
+        port: of the manager.
+        experiment_id: NNI's id.
+        prefix: what NNI puts before the paths of its addresses.
+        folder: the experiment's, with its token; None: where NNI's list says.
+    """
+    if folder is None:
+        folder = Path(known_experiments().get(experiment_id, {}).get("logDir", "")) / experiment_id
+    token = read_token(folder)
+    profile = ask_manager(port, "experiment", prefix, token)
     if not isinstance(profile, dict) or profile.get("id") != experiment_id:
         return None
-    status = ask_manager(port, "check-status", prefix)
+    status = ask_manager(port, "check-status", prefix, token)
     if not isinstance(status, dict):
         return None
     return str(status["status"]), " ".join(" ".join(map(str, status.get("errors", []))).split())
 
 
-def ask_manager(port: int, path: str, prefix: str | None = None, timeout_s: float = 5.0) -> Any:
+def ask_manager(
+    port: int, path: str, prefix: str | None = None, token: str | None = None, timeout_s: float = 5.0
+) -> Any:
     """The parsed answer of the manager on this machine's ``port``; None if there is none that makes sense."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     between = f"/{prefix.strip('/')}" if prefix else ""
     try:
-        with opener.open(f"http://127.0.0.1:{port}{between}/api/v1/nni/{path}", timeout=timeout_s) as answer:
+        url = f"http://127.0.0.1:{port}{between}/api/v1/nni/{path}"
+        with open_url(url, token, timeout_s) as answer:
             return json.loads(answer.read())
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError):
         return None
 
 

@@ -12,7 +12,6 @@ import logging
 import os
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +19,7 @@ from typing import IO, Any
 from search_space.errors import UserError
 
 from ..runs.names import TENSORBOARD_FOLDER
+from .door import open_url, trial_channel
 from .metrics import clean_metrics
 
 logger = logging.getLogger(__name__)
@@ -82,18 +82,18 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
 
 def _record_url() -> str | None:
     """Address of this trial's record; None unless the channel leads to a manager on this machine."""
-    base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")
-    if not found or os.environ["NNI_PLATFORM"] != "local":
+    channel = trial_channel()
+    if channel is None or os.environ["NNI_PLATFORM"] != "local":
         return None
-    return f"{base}/api/v1/nni/trial-jobs/{os.environ['NNI_TRIAL_JOB_ID']}"
+    return f"{channel[0]}/api/v1/nni/trial-jobs/{os.environ['NNI_TRIAL_JOB_ID']}"
 
 
 def _own_record(url: str, timeout_s: float) -> dict[str, Any]:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
+    _, key = trial_channel() or ("", None)
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            with opener.open(url, timeout=10) as answer:
+            with open_url(url, key, timeout_s=10) as answer:
                 # The manager answers nothing, or 500, until it has stored the trial.
                 record = json.loads(json.loads(answer.read() or b"{}")["hyperParameters"][0])
             if {"parameter_id", "parameters"} <= set(record):

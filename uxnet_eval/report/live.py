@@ -15,6 +15,7 @@ import numpy as np
 
 from ..drawing import draw_search, pixels
 from ..nni_experiments.records import is_experiment, read_experiment
+from ..nni_guards.door import trial_channel
 from ..runs.files import write_bytes
 from ..runs.names import REPORT_NAME
 from ..runs.search_record import SearchRecord
@@ -88,8 +89,8 @@ class LiveReport:
 
 def served_from() -> str | None:
     """The address under which this trial's manager serves the experiment's log folder; None in a run by hand."""
-    base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")
-    return f"{base}/logs" if found else None
+    channel = trial_channel()
+    return None if channel is None else f"{channel[0]}/logs"
 
 
 def _experiment_log(folder: Path) -> Path | None:
