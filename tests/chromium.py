@@ -160,12 +160,12 @@ def program() -> str:
 
 
 @contextlib.contextmanager
-def browser() -> Iterator[Page]:
-    """A tab of a Chromium of its own, with an empty profile; both are gone at the end."""
+def browser(*flags: str) -> Iterator[Page]:
+    """A tab of a Chromium of its own, with an empty profile and further flags; both are gone at the end."""
     path = program()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [path, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [path, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "TMPDIR": profile},  # it leaves folders there
