@@ -40,7 +40,7 @@ except ModuleNotFoundError as error:  # a trial that NNI started with another in
         "is installed in before nnictl create, or start the experiment with uxnet launch"
     )
 
-from search_space.errors import UserError
+from search_space.errors import UserError, printable
 
 app = typer.Typer(
     name="uxnet",
@@ -92,14 +92,23 @@ def _options(
     pass
 
 
+class _Printable(logging.Formatter):
+    """Messages without what a terminal would obey: names in them come from files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _report_to_stderr() -> None:
     """Shows what the project's own modules report, with the time; of other libraries only warnings."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(handlers=[handler])
     for package in ("search_space", "strategies", "uxnet_eval"):
         logging.getLogger(package).setLevel(logging.INFO)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)  # advertises
     # One line each, without the line of code that gave it.
-    warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
+    warnings.formatwarning = lambda message, category, *_: printable(f"{category.__name__}: {message}\n")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from search_space.errors import UserError
 
+from ..runs.csv_cells import cell
 from ..runs.files import write_files
 from ..runs.names import COMPARISON_NAME
 from .picture import comparison_picture
@@ -91,9 +92,11 @@ def csv_text(comparison: Comparison) -> str:
     """One line for each row; an empty field is a number that does not exist."""
     stream = io.StringIO()
     rows = [_csv_row(row, comparison.class_names) for row in comparison.rows]
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([cell(name) for name in rows[0]])
+    writer.writerows(
+        [cell(value) if isinstance(value, str) else value for value in row.values()] for row in rows
+    )
     return stream.getvalue()
 
 

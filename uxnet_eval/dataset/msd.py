@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from search_space.errors import UserError
+from search_space.errors import UserError, printable
 
 from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, times
+from .names import check_names
 
 WHOLE_TOLERANCE = 1e-4
 """A stored label value this close to a whole number counts as whole (header scaling leaves rounding errors)."""
@@ -31,6 +32,9 @@ class Case:
     case_id: str
     image: Path
     label: Path | None
+
+    def __post_init__(self) -> None:
+        check_names(printable(str(self.image.parent)), "case", [self.case_id])
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Dataset:
     cases: tuple[Case, ...]
     test_cases: tuple[Case, ...]
     spatial_dims: int
+
+    def __post_init__(self) -> None:
+        check_names(self.folder, "data set", [self.name] if self.name else [])
+        check_names(self.folder, "channel", self.channel_names)
+        check_names(self.folder, "class", self.class_names)
 
     @property
     def num_channels(self) -> int:

@@ -32,7 +32,7 @@ from ..dataset.msd import Dataset
 from ..runs.files import write_files
 from ..runs.names import CASES_NAME, SUMMARY_NAME
 from .metrics import DEFAULT_TOLERANCE_MM, EMPTY_POLICY
-from .scores import read_cases, score_cases, summarise
+from .scores import csv_of_cases, read_cases, score_cases, summarise
 
 __all__ = [
     "Evaluation",
@@ -161,7 +161,7 @@ def write_evaluation(evaluation: Evaluation, output: Path) -> None:
         UserError: if the folder or a file cannot be written.
     """
     texts = {
-        CASES_NAME: evaluation.cases.to_csv(index=False, lineterminator="\n"),
+        CASES_NAME: csv_of_cases(evaluation.cases),
         SUMMARY_NAME: json.dumps(evaluation.summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
     }
     try:

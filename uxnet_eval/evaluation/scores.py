@@ -14,10 +14,12 @@ from scipy.stats import bootstrap
 
 from search_space.errors import UserError
 
+from ..runs.csv_cells import cell, text_of
 from .metrics import DEFAULT_TOLERANCE_MM, score_case
 
 METRICS = ("dice", "hd95_mm", "nsd", "reference_volume_mm3", "predicted_volume_mm3")
-COLUMNS = ("case_id", "class", *METRICS)
+NAMES = ("case_id", "class")
+COLUMNS = (*NAMES, *METRICS)
 NUM_RESAMPLES = 2000
 """Of the bootstrap: the ends of the interval then vary by a few hundredths of its width between seeds."""
 
@@ -79,6 +81,12 @@ def summarise(cases: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     }
 
 
+def csv_of_cases(cases: pd.DataFrame) -> str:
+    """The text of ``cases.csv``, which :func:`read_cases` reads."""
+    safe = {column: cases[column].map(lambda text: cell(str(text))) for column in NAMES}
+    return cases.assign(**safe).to_csv(index=False, lineterminator="\n")
+
+
 def read_cases(path: str | Path) -> pd.DataFrame:
     """The table in a ``cases.csv``, with case ids and class names as the text they are (``001``, ``NA``).
 
@@ -90,6 +98,7 @@ def read_cases(path: str | Path) -> pd.DataFrame:
         missing = [column for column in COLUMNS if column not in text.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
+        text = text.assign(**{column: text[column].map(text_of) for column in NAMES})
         return text.assign(**{m: text[m].replace("", "nan").astype(float) for m in METRICS})[list(COLUMNS)]
     except (OSError, ValueError) as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         reason = " ".join(str(error).split())

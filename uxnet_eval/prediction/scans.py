@@ -18,6 +18,7 @@ from search_space.errors import UserError, nearest
 from ..dataset.check import GRID_TOLERANCE, largest_shift_voxels
 from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file, times
 from ..dataset.msd import Dataset, case_id_of, read_dataset
+from ..dataset.names import check_names
 
 _CHANNEL_NUMBER = re.compile(r"(.+)_(\d{4})")
 
@@ -28,6 +29,9 @@ class Scan:
 
     case_id: str
     files: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        check_names(self.files[0].parent, "case", [self.case_id])
 
 
 def find_scans(
