@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from search_runs import made_up_record
-from uxnet_eval.runs.validation_cases import ValidationCases
 
 from search_space.grid import Grid
 from uxnet_eval.report.live import architecture_picture
 from uxnet_eval.runs.overlay_picture import class_color, cut_planes, paint_planes
 from uxnet_eval.runs.overlays import Overlay, best_median_worst, read_overlays, write_overlays
+from uxnet_eval.runs.validation_cases import ValidationCases
 
 
 def test_planes_go_through_the_largest_sections_with_the_right_on_the_left() -> None:
