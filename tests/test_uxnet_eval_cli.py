@@ -44,7 +44,8 @@ def uxnet(*arguments: str | Path, prelude: str = "") -> subprocess.CompletedProc
 class Launched:
     """What :func:`uxnet_eval.nni_experiments.launch.launch` returns, as far as the command line looks at it."""
 
-    experiment_id, url, folder = "AbCd1234", "http://127.0.0.1:9000", Path("nni/AbCd1234")
+    experiment_id, url, folder = "AbCd1234", "http://127.0.0.1:9000/?token=t", Path("nni/AbCd1234")
+    report_url = "http://127.0.0.1:9000/logs/report.html?token=t"
 
 
 @pytest.fixture
