@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 
@@ -26,19 +29,21 @@ class Environment:
     def __init__(self, folder: Path) -> None:
         self.bin, self.work = folder / "venv" / "bin", folder / "work"
 
-    def run(self, program: str, *arguments: str, timeout_s: float = 400) -> str:
-        """What ``program`` of the environment prints; fails the test if it fails."""
+    def run(self, program: str, *arguments: str, timeout_s: float = 400, merged: bool = False) -> str:
+        """What ``program`` of the environment prints (``merged``: its errors too); fails the test if it fails."""
         hidden = ("PYTHONPATH", "VIRTUAL_ENV", "UXNET_DATA")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment["HOME"] = str(self.work.parent)  # where NNI keeps its experiments
         done = subprocess.run(
             [str(self.bin / program), *arguments],
             cwd=self.work,
             env={**environment, "NO_COLOR": "1", "COLUMNS": "200"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             text=True,
             timeout=timeout_s,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
         return done.stdout
 
 
@@ -101,8 +106,6 @@ def test_wheel_holds_every_experiment_that_the_checkout_has(installed: Environme
 
 
 def test_sdist_can_build_and_test(distributions: Path) -> None:
-    import tarfile
-
     (sdist,) = distributions.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
@@ -121,10 +124,9 @@ def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) ->
         .replace("steps_per_epoch: 16", "steps_per_epoch: 1")
     )
     run.write_text(text.replace("warmup_epochs: 8", "warmup_epochs: 0"))
-    printed = installed.run("nnictl", "create", "--config", "mine/demo.yml", "--port", str(free_port()))
-    (experiment_id,) = [
-        line.rpartition(":")[2].strip() for line in printed.splitlines() if "Experiment ID" in line
-    ]
+    command = ("create", "--config", "mine/demo.yml", "--port", str(free_port()))
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", installed.run("nnictl", *command, merged=True))
+    (experiment_id,) = set(re.findall(r"Experiment ID:\s*([\w-]+)", printed))
     try:
         script = (
             "from uxnet_eval.nni_experiments.progress import wait_until_done\n"
@@ -137,22 +139,21 @@ def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) ->
 
 
 def test_demo_runs_and_says_what_to_type_next(installed: Environment) -> None:
-    printed = installed.run("uxnet", "demo", "shown", "--quick")
-    experiment_id = (installed.work / "shown" / "experiment").read_text()
+    running = installed.work / "shown" / "experiment"
     try:
+        printed = installed.run("uxnet", "demo", "shown", "--quick")
         for name in ("architecture.png", "genotype.json", "predicted/demo_000.nii.gz"):
             assert (installed.work / "shown" / name).is_file(), printed
         last = [line.split("  ")[-1].strip() for line in printed.splitlines()[-3:]]
         assert [line.split()[0] for line in last] == ["uxnet", "nnictl", "uxnet"], printed
-        assert last[1] == f"nnictl stop {experiment_id}"
+        assert last[1] == f"nnictl stop {running.read_text()}"
     finally:
-        installed.run("nnictl", "stop", experiment_id)
+        if running.exists():
+            installed.run("nnictl", "stop", running.read_text())
 
 
 def free_port() -> int:
     """A port of this machine that nothing listens on."""
-    import socket
-
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
