@@ -52,11 +52,12 @@ class Align(nn.Module):
         return None if self.scale is None else self.scale.view(self._per_channel)
 
     def forward(self, x: Tensor) -> Tensor:
+        scale = self.channel_scale()
         if self.source_level == self.target_level:
-            return x if self.scale is None else x * self.channel_scale().to(x.dtype)
+            return x if scale is None else x * scale.to(x.dtype)
         for stride in self.down:
             x = max_pool(x, stride)
-        x = self.project(x) if self.scale is None else self.project.scaled(x, self.channel_scale()[:, None])
+        x = self.project(x) if scale is None else self.project.scaled(x, scale[:, None])
         for stride in self.up:
             x = upsample(x, stride)
         return x

@@ -9,7 +9,7 @@ sum_i alpha_i K_i. The others have ``scaled(x, weight)``, which gives weight O(x
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,8 +21,11 @@ from .kernels.normalization import NormAct
 from .kernels.resampling import max_pool, upsample
 from .operations import KINDS, legal_operations
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED_CONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONV: dict[int, Callable[..., nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONV: dict[int, Callable[..., nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 TRANSPOSED_CONV_FUNCTION = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 AVG_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 

@@ -6,7 +6,7 @@ Shapes: B batch, C channels, *S = H W or D H W.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,11 @@ class GridNetwork(nn.Module):
 
     def share_aggregation(self, gate: Callable[[Edge], Tensor | None] = lambda edge: None) -> None:
         """From now on aggregates by parts (see :class:`SharedAggregation`) with these gates (None stands for 1)."""
-        modules = {edge: self.edges[module_key(edge)] for into in self.edges_into.values() for edge in into}
+        modules = {
+            edge: cast(Align, self.edges[module_key(edge)])
+            for edges in self.edges_into.values()
+            for edge in edges
+        }
         self.aggregation = SharedAggregation(modules, self.config.level_strides, gate)
 
     def supervise(self, nodes: Iterable[Node]) -> None:
@@ -277,7 +281,7 @@ def leading_part(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _initialise(module: nn.Module) -> None:
     """He initialisation for LeakyReLU(0.01), as nnU-Net does; biases are zero."""
-    if isinstance(module, tuple(CONV.values())) or hasattr(module, "output_padding"):
+    if isinstance(module, nn.modules.conv._ConvNd):
         nn.init.kaiming_normal_(module.weight, a=0.01)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -118,7 +118,7 @@ class UXNetSpace(GridNetwork, ModelSpace):
             voxels.append(voxels[-1] / math.prod(stride))
         costs = {}
         for layer in self.searched_layers:
-            choice = self.layers[module_key(layer)]
+            choice: Any = self.layers[module_key(layer)]
             level = layer.node.level + (layer.kind == "expansion")
             costs[str(layer)] = [_multiply_adds(choice[name], voxels[level]) for name in choice.names]
         for edge in self.searched_edges:

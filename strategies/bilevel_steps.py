@@ -92,12 +92,12 @@ class SparseDartsModule(DartsLightningModule):
     def regulariser(self) -> Tensor:
         """J over all gates with a live gradient; 0 if no edge is searched."""
         betas = self.betas()
-        return sparsity(torch.stack(betas)) if betas else torch.zeros((), device=self.device)
+        return sparsity(torch.stack([*betas])) if betas else torch.zeros((), device=self.device)
 
     def expected_edges(self) -> Tensor:
         """The expected share of the edges that are there, in [0, 1]; 0 if no edge is searched."""
         betas = self.betas()
-        return torch.sigmoid(torch.stack(betas)).mean() if betas else torch.zeros((), device=self.device)
+        return torch.sigmoid(torch.stack([*betas])).mean() if betas else torch.zeros((), device=self.device)
 
     def expected_cost(self) -> Tensor:
         """Multiply-adds expected under softmax(alpha) and the gates, relative to those at the start."""

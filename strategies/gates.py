@@ -90,6 +90,7 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
     @classmethod
     def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Any:
         """NNI's hook: takes the place of every binary ``InputChoice``."""
-        if type(module) is InputChoice and module.n_candidates == 2 and module.n_chosen == 1:
-            return cls(memo[module.label], module.label)
+        choice: Any = module
+        if type(module) is InputChoice and choice.n_candidates == 2 and choice.n_chosen == 1:
+            return cls(memo[choice.label], choice.label)
         return None

@@ -106,8 +106,9 @@ class MixedLayer(DifferentiableMixedLayer):
         """NNI's hook: takes the place of every ``LayerChoice``."""
         if type(module) is not LayerChoice:
             return None
-        candidates = {str(key): module[key] for key in module.names}
-        mixed = cls(candidates, memo[module.label], nn.Softmax(-1), module.label)
+        choice: Any = module
+        candidates = {str(key): choice[key] for key in choice.names}
+        mixed = cls(candidates, memo[choice.label], nn.Softmax(-1), choice.label)
         mixed.folded = mutate_kwargs["folded"]
         return mixed
 

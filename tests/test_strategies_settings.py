@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from strategies import SparseDARTS, StrategySettings
+from uxnet_eval.commands.search import search
 from uxnet_eval.config.search import SearchSettings
 
 
@@ -46,3 +47,18 @@ def test_settings_and_phases_need_neither_torch_nor_nni() -> None:
         [sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True, timeout=60
     )
     assert run.stdout.strip() == ""
+
+
+def test_one_switch_searches_as_the_paper_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = {}
+
+    def run(config: Path, *, output: Path | None, overrides: dict[str, object]) -> Path:
+        given.update(overrides)
+        return tmp_path
+
+    monkeypatch.setattr("uxnet_eval.search.run.run_search", run)
+    search(tmp_path / "mine.run.yml", settings=["edge_weight=0.5"], paper=True)
+    assert StrategySettings(**given) == StrategySettings.paper(edge_weight=0.5)
+    given.clear()
+    search(tmp_path / "mine.run.yml", settings=["edge_weight=0.5"])
+    assert given == {"edge_weight": 0.5}

@@ -16,7 +16,7 @@ On other devices, and while a network is traced or compiled, these are the plain
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -101,7 +101,7 @@ class _SameConv3d(nn.Conv3d):
         )
 
 
-SAME_CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: _SameConv2d, 3: _SameConv3d}
+SAME_CONV: dict[int, Callable[..., nn.Conv2d | nn.Conv3d]] = {2: _SameConv2d, 3: _SameConv3d}
 """PyTorch's modules, for "same" padding and without bias, computed by :func:`same_convolution`."""
 
 

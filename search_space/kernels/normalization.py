@@ -37,7 +37,9 @@ class NormAct(nn.Sequential):
         if scale is not None and not scale:
             return self(x) * scale.to(x.dtype)
         norm = self[0]
-        weight, bias = norm.weight, norm.bias
+        assert isinstance(norm, nn.modules.instancenorm._InstanceNorm)
+        weight: Tensor = norm.weight
+        bias: Tensor = norm.bias
         if scale is not None:
             weight, bias = weight * scale, bias * scale
         if is_eager_on_cpu(x) and x[0, 0].numel() > 1:

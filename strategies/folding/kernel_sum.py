@@ -32,6 +32,7 @@ class _AddKernels(torch.autograd.Function):
         weights, kernels = tensors[:num_terms], tensors[num_terms:]
         support = [max(sizes) for sizes in zip(*(kernel.shape[2:] for kernel in kernels), strict=True)]
         total: Tensor | None = None
+        first: Tensor | None = None
         for weight, kernel in zip(weights, kernels, strict=True):
             if total is None and list(kernel.shape[2:]) == support:
                 total = kernel * weight

@@ -19,6 +19,10 @@ def search(
             "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
         ),
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Search as the paper does, without this project's additions to it."),
+    ] = False,
 ) -> None:
     """Run one search in this process; NNI's trials run this command too.
 
@@ -27,8 +31,11 @@ def search(
 
     Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
     """
+    from strategies.settings import PAPER
+
     from ..config.overrides import parse_overrides
     from ..search.run import run_search
 
-    folder = run_search(config, output=output, overrides=parse_overrides(settings or []))
+    overrides = (PAPER if paper else {}) | parse_overrides(settings or [])
+    folder = run_search(config, output=output, overrides=overrides)
     typer.echo(f"results are in {folder}; next: uxnet export {folder} -o genotype.json")
