@@ -37,6 +37,7 @@ ORDER = (
     "report",
     "search",
     "training",
+    "contest",
     "comparison",
     "demo",
     "commands",

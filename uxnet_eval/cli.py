@@ -19,6 +19,7 @@ try:
     from .commands import (
         check,
         compare,
+        contest,
         demo,
         demo_data,
         derive,
@@ -66,6 +67,7 @@ for _panel, _name, _command in (
     ("Network", "train", train.train),
     ("Network", "predict", predict.predict),
     ("Network", "evaluate", evaluate.evaluate),
+    ("Network", "contest", contest.contest),
     ("Network", "compare", compare.compare),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)

@@ -60,6 +60,8 @@ class TrainSettings(StrictConfig):
     """The fold to validate on (from 0); the others are learned from."""
     num_folds: int = Field(NUM_FOLDS, ge=2)
     """Parts that the cases are divided into."""
+    left_out_fold: int | None = Field(None, ge=0)
+    """Fold whose cases play no part in this training; None: all other folds are learned from."""
     split_seed: int = Field(SPLIT_SEED, ge=0)
     """Of the division into folds; apart from ``seed``, so that trainings of several seeds share their folds."""
     seed: int = Field(0, ge=0)
@@ -119,6 +121,12 @@ class TrainConfig(RunFile):
             raise ValueError(
                 f"train.fold is {self.train.fold}; of {self.train.num_folds} folds, expected 0 to "
                 f"{self.train.num_folds - 1}"
+            )
+        left_out = self.train.left_out_fold
+        if left_out is not None and (left_out >= self.train.num_folds or left_out == self.train.fold):
+            raise ValueError(
+                f"train.left_out_fold is {left_out}; expected another fold than {self.train.fold}, below "
+                f"{self.train.num_folds}"
             )
         return self
 

@@ -14,6 +14,7 @@ from .messages import keep_urls_in_messages, quiet_nni_import
 from .metrics import clean_metrics
 from .trial import (
     TrialLock,
+    as_by_hand,
     is_nni_trial,
     link_tensorboard,
     next_parameters,
@@ -24,6 +25,7 @@ from .trial import (
 
 __all__ = [
     "TrialLock",
+    "as_by_hand",
     "check_experiment_config",
     "check_stored_config",
     "clean_metrics",

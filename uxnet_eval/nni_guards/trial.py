@@ -36,6 +36,16 @@ def is_nni_trial() -> bool:
     return platform not in (None, "", "standalone", "unittest") and bool(os.environ.get("NNI_TRIAL_JOB_ID"))
 
 
+@contextlib.contextmanager
+def as_by_hand() -> Iterator[None]:
+    """Within it, this process is no trial: what runs inside one trial reports nothing and takes no parameters."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("NNI_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
 def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
     """The parameters that NNI recorded for this trial; empty in a run by hand.
 

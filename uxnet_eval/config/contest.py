@@ -1,0 +1,114 @@
+"""The configuration of a contest: one YAML file (``X.contest.run.yml``) for the search and all its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from search_space.errors import UserError
+from search_space.strict import StrictConfig
+
+from ..dataset.folds import NUM_FOLDS
+from .search import BudgetSettings, ChoiceSettings, RunConfig, SearchSettings, SpaceSettings
+from .training import TrainConfig, TrainRuntimeSettings, TrainSettings
+
+Contender = Literal[
+    "searched",
+    "searched-unet-edges",
+    "random",
+    "unet-widths",
+    "unet",
+    "all-edges",
+    "dynunet",
+    "monai-unet++",
+    "paper",
+]
+CONTENDERS: tuple[str, ...] = get_args(Contender)
+
+
+class ContestSettings(StrictConfig):
+    """Who takes part in this run, and how it chooses."""
+
+    contender: Contender = "searched"
+    """searched: the search; searched-unet-edges: the same search on the U-Net's edges; random: random architectures of
+    the same space and budget; unet-widths: the U-Net with random widths; unet, all-edges, dynunet, monai-unet++: one
+    network without a choice; paper: the paper's own search method."""
+    outer_fold: int = Field(0, ge=0, lt=NUM_FOLDS)
+    """Fold that scores the final network; neither search nor choice sees it."""
+    inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
+    """Fold that the search validates on and proposals are chosen on; None: the one after the outer fold."""
+    proposals: int = Field(4, ge=1)
+    """Architectures that each contender may try: one training on the inner fold for each."""
+    selection_epochs: int | None = Field(None, ge=1)
+    """Epochs of these trainings; None: as many as the final training's."""
+    seed: int = Field(0, ge=0)
+    """Seed of the search, of random architectures and of all trainings."""
+
+    @property
+    def inner(self) -> int:
+        """The inner fold."""
+        return (self.outer_fold + 1) % NUM_FOLDS if self.inner_fold is None else self.inner_fold
+
+    @model_validator(mode="after")
+    def _two_folds(self) -> Self:
+        if self.inner == self.outer_fold:
+            raise ValueError(f"inner_fold and outer_fold are both {self.inner}; give two folds")
+        return self
+
+
+class ContestConfig(RunConfig):
+    """A search and its controls: data, plan, space, search, budget, choice, training, machine and contender."""
+
+    space: SpaceSettings = SpaceSettings()
+    search: SearchSettings = SearchSettings()
+    budget: BudgetSettings = BudgetSettings()
+    choice: ChoiceSettings = ChoiceSettings()
+    train: TrainSettings = TrainSettings()
+    runtime: TrainRuntimeSettings = TrainRuntimeSettings()
+    contest: ContestSettings = ContestSettings()
+
+    @model_validator(mode="after")
+    def _contest_sets_the_folds(self) -> Self:
+        for section, name in (
+            ("search", "left_out_fold"),
+            ("search", "validation_fold"),
+            ("train", "left_out_fold"),
+        ):
+            if getattr(getattr(self, section), name) is not None:
+                raise ValueError(
+                    f"{section}.{name}: the contest sets it from outer_fold and inner_fold; leave it out"
+                )
+        return self
+
+    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
+        """As for every run; a setting of ``search`` and ``train`` alike is refused, for it would set one of them only."""
+        both = SearchSettings.model_fields.keys() & TrainSettings.model_fields.keys()
+        for name in parameters:
+            if name in both and name not in ContestSettings.model_fields:
+                raise UserError(f"{source}: '{name}' is a setting of search and of train; set it in the file")
+        return super().override(parameters, source)
+
+    def search_config(self, changes: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+        """The search of this contest, with values replaced by section and name."""
+        values = {name: self.model_dump()[name] for name in RunConfig.model_fields if name != "output"}
+        values["runtime"].pop("devices")
+        values["search"] |= {
+            "seed": self.contest.seed,
+            "left_out_fold": self.contest.outer_fold,
+            "validation_fold": self.contest.inner,
+        }
+        for section, settings in changes.items():
+            values[section] |= settings
+        config: RunConfig = RunConfig.parse(values, "contest: search")
+        return config
+
+    def training_config(self, network: Mapping[str, Any], train: Mapping[str, Any]) -> TrainConfig:
+        """A training of this contest: of ``network``, with settings of the training replaced."""
+        values = {name: self.model_dump()[name] for name in ("dataset", "plan", "train", "runtime")}
+        values["network"] = dict(network)
+        values["train"] |= {"seed": self.contest.seed, **train}
+        config: TrainConfig = TrainConfig.parse(values, "contest: train")
+        return config

@@ -1,0 +1,168 @@
+"""One contender on one outer fold with one seed: propose, choose on the inner fold, train, score on the outer fold."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_space import Genotype
+from search_space.errors import UserError
+from strategies.single_path.limits import Limits
+
+from ..config.contest import ContestConfig
+from ..dataset.find import find_dataset
+from ..dataset.msd import Dataset, read_dataset
+from ..nni_guards import TrialLock, as_by_hand, is_nni_trial, next_parameters, report_final
+from ..runs.files import write_json, write_text
+from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
+from ..runs.names import RESULT_NAME
+from ..search.single_path_module import anchor_of
+from ..training.run import run_training
+from .proposals import LEAST_SHARE, propose
+
+logger = logging.getLogger(__name__)
+
+FINAL_KEYS = ("default", "parameters", "multiply_adds", "search_minutes", "selection_minutes", "minutes")
+"""Of the final result that NNI gets; ``default`` is the mean Dice of the outer fold."""
+
+
+def run_contest(
+    config_path: Path, *, output: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> Path:
+    """Runs or continues one contender and returns the output folder.
+
+    The case of the outer fold that scores the final network is seen by neither search nor choice, and the final
+    training takes its last weights, so that nothing is chosen on that fold. All trainings have the same
+    number of multiply-adds: each network's base channels are set to meet the budget.
+
+    Args:
+        config_path: the contest's configuration, YAML.
+        output: the output folder; None: that of the configuration; an NNI trial has its own.
+        overrides: settings by name.
+
+    Raises:
+        UserError: if the configuration, the data or the output folder is at fault.
+    """
+    config = ContestConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
+    config = config.override(overrides or {}, source="--set")
+    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
+    data = find_dataset(config.dataset, beside=config_path.parent)
+    dataset = read_dataset(data)
+    limits = contest_limits(config, dataset)
+    limits.check()
+    make_output_folder(folder)
+    with TrialLock(folder):
+        open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
+        if not (folder / RESULT_NAME).exists():
+            with as_by_hand():  # the steps within are no trials of their own
+                _run(config.model_copy(update={"dataset": str(data)}), folder, limits)
+        result = json.loads((folder / RESULT_NAME).read_text())
+        report_final({name: result[name] for name in FINAL_KEYS})
+    logger.info("done: %s", json.dumps(result))
+    return folder
+
+
+def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
+    """The budget at the search's width: by default the U-Net's multiply-adds, and no more parameters than it has."""
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    free = Limits(space, config.plan.patch_size)
+    unet = free.cost(anchor_of(space))
+    return Limits(
+        space,
+        config.plan.patch_size,
+        multiply_adds=config.budget.multiply_adds or unet.multiply_adds,
+        parameters=config.budget.max_parameters or unet.parameters,
+        least_share=LEAST_SHARE,
+    )
+
+
+def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
+    contest = config.contest
+    proposals = propose(config, folder, limits)
+    if not proposals.architectures:
+        raise UserError(
+            f"{folder}: the search has no network within the budget; raise num_measured or the budget"
+        )
+    named = [_named(each, folder, index) for index, each in enumerate(proposals.architectures)]
+    selection: list[dict[str, Any]] = []
+    if len(named) > 1:
+        for index, architecture in enumerate(named):
+            logger.info("choosing: training %d of %d on the inner fold", index + 1, len(named))
+            result = _train(
+                config,
+                folder / "selection" / str(index),
+                {"architecture": architecture, "multiply_adds": round(limits.multiply_adds or 0)},
+                fold=contest.inner,
+                left_out_fold=contest.outer_fold,
+                epochs=contest.selection_epochs or config.train.epochs,
+            )
+            selection.append({"architecture": architecture, **result})
+    best = max(range(len(selection)), key=lambda index: selection[index]["default"]) if selection else 0
+    final = _train(
+        config,
+        folder / "final",
+        {
+            "architecture": named[best],
+            "multiply_adds": round(limits.multiply_adds or 0),
+        },
+        fold=contest.outer_fold,
+        left_out_fold=None,
+        epochs=config.train.epochs,
+    )
+    search_minutes = 0.0
+    if proposals.search_folder is not None:
+        search_minutes = json.loads((proposals.search_folder / RESULT_NAME).read_text())["search_minutes"]
+    write_json(
+        folder / RESULT_NAME,
+        {
+            "default": final["default"],
+            "parameters": final["parameters"],
+            "multiply_adds": final["multiply_adds"],
+            "minutes": final["minutes"],
+            "search_minutes": search_minutes,
+            "selection_minutes": sum(each["minutes"] for each in selection),
+            "contender": contest.contender,
+            "outer_fold": contest.outer_fold,
+            "inner_fold": contest.inner,
+            "seed": contest.seed,
+            "architecture": named[best],
+            "selection": selection,
+        },
+    )
+
+
+def _named(architecture: Genotype | str, folder: Path, index: int) -> str:
+    """The name under which a training finds an architecture: the path of its file, if it is a genotype."""
+    if isinstance(architecture, str):
+        return architecture
+    path = folder / "proposals" / f"{index}.json"
+    path.parent.mkdir(exist_ok=True)
+    architecture.save(path)
+    return str(path.absolute())
+
+
+def _train(
+    config: ContestConfig,
+    folder: Path,
+    network: dict[str, Any],
+    *,
+    fold: int,
+    left_out_fold: int | None,
+    epochs: int,
+) -> dict[str, Any]:
+    train = {
+        "fold": fold,
+        "left_out_fold": left_out_fold,
+        "epochs": epochs,
+        "validate_every": epochs,  # at the end alone: the fold that scores must not choose the epoch
+        "patience": None,
+    }
+    folder.parent.mkdir(exist_ok=True)
+    path = folder.with_name(f"{folder.name}.run.yml")
+    write_text(path, config.training_config(network, train).to_yaml())
+    run_training(path, output=folder)
+    result: dict[str, Any] = json.loads((folder / RESULT_NAME).read_text())
+    return result
