@@ -87,6 +87,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
             f"{folder}: the search has no network within the budget; raise num_measured or the budget"
         )
     named = [_named(each, folder, index) for index, each in enumerate(proposals.architectures)]
+    budget = round(limits.multiply_adds or 0)
     selection: list[dict[str, Any]] = []
     if len(named) > 1:
         for index, architecture in enumerate(named):
@@ -94,20 +95,17 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
             result = _train(
                 config,
                 folder / "selection" / str(index),
-                {"architecture": architecture, "multiply_adds": round(limits.multiply_adds or 0)},
+                {"architecture": _found(architecture, folder), "multiply_adds": budget},
                 fold=contest.inner,
                 left_out_fold=contest.outer_fold,
                 epochs=contest.selection_epochs or config.train.epochs,
             )
-            selection.append({"architecture": architecture, **result})
+            selection.append({**result, "architecture": architecture})
     best = max(range(len(selection)), key=lambda index: selection[index]["default"]) if selection else 0
     final = _train(
         config,
         folder / "final",
-        {
-            "architecture": named[best],
-            "multiply_adds": round(limits.multiply_adds or 0),
-        },
+        {"architecture": _found(named[best], folder), "multiply_adds": budget},
         fold=contest.outer_fold,
         left_out_fold=None,
         epochs=config.train.epochs,
@@ -135,13 +133,18 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
 
 
 def _named(architecture: Genotype | str, folder: Path, index: int) -> str:
-    """The name under which a training finds an architecture: the path of its file, if it is a genotype."""
+    """The name of an architecture in the result: of a genotype its file, which is written, relative to the folder."""
     if isinstance(architecture, str):
         return architecture
-    path = folder / "proposals" / f"{index}.json"
-    path.parent.mkdir(exist_ok=True)
-    architecture.save(path)
-    return str(path.absolute())
+    name = f"proposals/{index}.json"
+    (folder / name).parent.mkdir(exist_ok=True)
+    architecture.save(folder / name)
+    return name
+
+
+def _found(name: str, folder: Path) -> str:
+    """The name under which a training finds it."""
+    return str((folder / name).absolute()) if name.endswith(".json") else name
 
 
 def _train(

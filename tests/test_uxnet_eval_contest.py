@@ -1,0 +1,209 @@
+"""A contest on tiny data: who proposes what, that no scored case is seen before, equal cost, and that it continues."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from search_space import Genotype, UserError, presets
+from search_space.grid import Grid
+from search_space.presets import unet_edges
+from uxnet_eval.config.contest import CONTENDERS, ContestConfig
+from uxnet_eval.config.training import TrainConfig
+from uxnet_eval.contest import run as contest_run
+from uxnet_eval.contest.proposals import propose
+from uxnet_eval.contest.run import contest_limits, run_contest
+from uxnet_eval.dataset.folds import split_fold
+from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.runs.front_record import FrontRecord
+from uxnet_eval.training.preparation import prepare
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "plan": {
+        "spatial_dims": 3,
+        "spacing_mm": [1.0] * 3,
+        "patch_size": [16] * 3,
+        "strides": [[2] * 3] * 2,
+        "batch_size": 1,
+    },
+    "space": {
+        "base_channels": 4,
+        "width_choices": [0.5, 1.0, 1.5],
+        "anchored_edges": True,
+        "edge_scale": True,
+        "pass_through": True,
+        "normal_candidates": ["conv3", "2xconv3"],
+    },
+    "search": {"strategy": "single-path", "epochs": 1, "steps_per_epoch": 2},
+    "choice": {
+        "num_measured": 4,
+        "population": 2,
+        "finalists": 2,
+        "finetune_steps": 1,
+        "budget_shares": [1.0],
+    },
+    "train": {"epochs": 2, "steps_per_epoch": 1},
+    "contest": {"proposals": 2, "outer_fold": 2, "selection_epochs": 1},
+    "runtime": {"num_threads": 1, "precision": "float32"},
+}
+
+
+def write_config(folder: Path, dataset: Path, **changes: dict[str, Any]) -> Path:
+    values: dict[str, Any] = {"dataset": str(dataset), "output": str(folder / "out")}
+    values |= {name: section | changes.get(name, {}) for name, section in SECTIONS.items()}
+    path = folder / "tiny.contest.run.yml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "result.json").read_text()))
+
+
+def without_times(values: Any) -> Any:
+    if isinstance(values, dict):
+        dropped = ("minutes", "search_minutes", "selection_minutes", "peak_memory_gib", "architecture")
+        return {key: without_times(value) for key, value in values.items() if key not in dropped}
+    return [without_times(value) for value in values] if isinstance(values, list) else values
+
+
+@pytest.fixture(scope="module", params=["searched", "random"])
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, demo_set: Path
+) -> Path:
+    folder = tmp_path_factory.mktemp(f"contest-{request.param}")
+    return run_contest(write_config(folder, demo_set, contest={"contender": request.param}))
+
+
+def test_the_best_on_the_inner_fold_is_trained(finished: Path) -> None:
+    result = result_of(finished)
+    best = max(result["selection"], key=lambda each: each["default"])
+    assert len(result["selection"]) == 2
+    assert result["architecture"] == best["architecture"]
+    trained = Genotype.load(finished / "final" / "genotype.json")
+    assert trained == Genotype.load(finished / result["architecture"])
+    assert result["default"] == result_of(finished / "final")["default"]
+
+
+def test_all_trainings_have_the_budget(finished: Path, demo_set: Path) -> None:
+    result, dataset = result_of(finished), read_dataset(demo_set)
+    config = ContestConfig.load(finished / "run.yml")
+    budget = contest_limits(config, dataset).multiply_adds
+    for each in (result, *result["selection"]):
+        assert each["multiply_adds"] == pytest.approx(
+            budget, rel=0.1
+        )  # quarter base channels come no nearer here
+
+
+def test_no_scored_case_was_seen_by_search_or_choice(finished: Path, demo_set: Path) -> None:
+    dataset = read_dataset(demo_set)
+    scored = {case.case_id for case in split_fold(dataset, fold=2, num_folds=5, seed=0)[1]}
+    inner = {case.case_id for case in split_fold(dataset, fold=3, num_folds=5, seed=0)[1]}
+    for name in ("selection/0", "selection/1"):
+        training = prepare(TrainConfig.load(finished / name / "run.yml"), finished / name, finished)
+        assert {case.case_id for case in training.held_out} == inner
+        assert not {case.case_id for case in training.learned} & (scored | inner)
+    final = prepare(TrainConfig.load(finished / "final" / "run.yml"), finished / "final", finished)
+    assert {case.case_id for case in final.held_out} == scored
+    assert {case.case_id for case in final.learned} == {case.case_id for case in dataset.cases} - scored
+    assert (
+        final.config.train.validate_every == final.config.train.epochs
+    )  # nothing is chosen on the scored fold
+    if (finished / "search").exists():
+        search = yaml.safe_load((finished / "search" / "run.yml").read_text())["search"]
+        assert (search["left_out_fold"], search["validation_fold"]) == (2, 3)
+        assert FrontRecord.load(finished / "search").is_finished
+
+
+def test_a_stopped_contest_continues_to_the_same_result(
+    finished: Path, tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contender = result_of(finished)["contender"]
+    config = write_config(tmp_path, demo_set, contest={"contender": contender})
+    train, calls = contest_run.run_training, []
+
+    def stopping(path: Path, **others: Any) -> Path:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(path, **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(contest_run, "run_training", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            run_contest(config)
+    assert without_times(result_of(run_contest(config))) == without_times(result_of(finished))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CONTENDERS if name not in ("searched", "searched-unet-edges", "paper")]
+)
+def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_set: Path) -> None:
+    config = ContestConfig.load(write_config(tmp_path, demo_set, contest={"contender": name, "proposals": 3}))
+    limits = contest_limits(config, read_dataset(demo_set))
+    found = propose(config, tmp_path, limits).architectures
+    assert len(found) == (3 if name in ("random", "unet-widths") else 1)
+    if name == "random":
+        assert len(set(found)) == 3
+        assert all(limits.excess(genotype) == 0 for genotype in found)
+        assert all(genotype.edge_scale and unet_edges(3) <= set(genotype.edges) for genotype in found)
+    if name == "unet-widths":
+        assert found[0].widths == (1.0, 1.0, 1.0)
+        assert all(set(genotype.edges) == unet_edges(3) for genotype in found)
+    if name == "unet":
+        assert found == [presets.get("unet", 3)]
+    if name == "all-edges":
+        assert set(found[0].edges) == set(Grid(3).edges)
+        assert "identity" in found[0].operations.values()
+    if name in ("dynunet", "monai-unet++"):
+        assert found == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["searched-unet-edges", "paper"])
+def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
+    folder = run_contest(
+        write_config(
+            tmp_path, demo_set, contest={"contender": name}, search={"epochs": 3, "warmup_epochs": 1}
+        )
+    )
+    genotype = Genotype.load(folder / "final" / "genotype.json")
+    if name == "searched-unet-edges":
+        assert set(genotype.edges) == unet_edges(3)
+    else:
+        settings = yaml.safe_load((folder / "search" / "run.yml").read_text())
+        assert settings["search"]["strategy"] == "sparse-darts"
+        assert settings["search"]["commit"] is False
+        assert genotype.widths is None
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("contest", {"contender": "serched"}, "contender"),
+        ("contest", {"inner_fold": 2}, "inner_fold and outer_fold are both 2; give two folds"),
+        ("search", {"left_out_fold": 1}, "search.left_out_fold: the contest sets it"),
+        ("train", {"left_out_fold": 1}, "train.left_out_fold: the contest sets it"),
+        ("budget", {"multiply_adds": 5}, "the smallest needs"),
+    ],
+)
+def test_every_fault_has_its_line(
+    section: str, change: dict[str, Any], message: str, tmp_path: Path, demo_set: Path
+) -> None:
+    values = yaml.safe_load(write_config(tmp_path, demo_set).read_text())
+    values[section] = values.get(section, {}) | change
+    path = tmp_path / "faulty.run.yml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=message):
+        run_contest(path)
+
+
+def test_a_name_of_search_and_training_is_not_overridden_in_half(tmp_path: Path, demo_set: Path) -> None:
+    config = ContestConfig.load(write_config(tmp_path, demo_set))
+    with pytest.raises(UserError, match="'epochs' is a setting of search and of train; set it in the file"):
+        config.override({"epochs": 3})
+    assert config.override({"seed": 3}).contest.seed == 3
