@@ -10,6 +10,7 @@ import yaml
 from search_space import Genotype
 from search_space.presets import unet_edges
 from uxnet_eval.architectures.controls import control_genotype
+from uxnet_eval.config.contest import CONTENDERS, ContestConfig
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.networks.width import TOLERANCE
@@ -18,7 +19,8 @@ from uxnet_eval.nni_guards.trial_run import check_search_space
 
 ROOT = Path(__file__).parents[1]
 TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select", "brain.ablation.train")
-NAMES = (*TRAIN, "brain.ablation")
+CONTESTS = ("hippocampus.contest", "acdc.contest", "dsb2018.contest")
+NAMES = (*TRAIN, *CONTESTS, "brain.ablation")
 
 
 def experiment(name: str) -> dict:
@@ -31,8 +33,22 @@ def test_experiment_is_safe_on_any_machine(name: str) -> None:
     # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
     assert "trialGpuNumber" not in values and values["trainingService"] == {"platform": "local"}
     # Small enough to share a GPU: the trainings of the comparison.
-    assert values["trialConcurrency"] == (2 if name in ("hippocampus.compare", "hippocampus.select") else 1)
+    assert values["trialConcurrency"] == (
+        2 if name in ("hippocampus.compare", "hippocampus.select", *CONTESTS) else 1
+    )
     assert values["trialCodeDirectory"] == ".."
+
+
+@pytest.mark.parametrize("name", CONTESTS)
+def test_a_contest_has_every_contender_at_equal_terms(name: str) -> None:
+    values, run = experiment(name), ContestConfig.load(ROOT / "experiments" / f"{name}.run.yml")
+    assert values["trialCommand"].endswith(f"uxnet_eval.cli contest --config experiments/{name}.run.yml")
+    check_search_space(values["searchSpace"], run, name)
+    assert set(values["searchSpace"]) == {"seed", "outer_fold", "contender"}
+    assert set(values["searchSpace"]["contender"]["_value"]) == set(CONTENDERS)
+    assert len(values["searchSpace"]["seed"]["_value"]) >= 3
+    assert len(values["searchSpace"]["outer_fold"]["_value"]) >= 2
+    assert run.choice.finalists >= run.contest.proposals
 
 
 @pytest.mark.parametrize("name", TRAIN)

@@ -24,7 +24,7 @@ from uxnet_eval.config.overrides import parse_overrides
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
     *("check", "plan", "demo-data", "search", "launch", "demo", "front", "export", "draw", "report"),
-    *("train", "predict", "evaluate", "derive", "compare", "experiments"),
+    *("train", "predict", "evaluate", "derive", "contest", "compare", "experiments"),
 )
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from search_space.errors import UserError
 
+from ..config.contest import ContestConfig
 from ..config.run_file import RunFile
 from ..config.search import RunConfig
+from ..config.training import TrainConfig
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
@@ -138,7 +140,9 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         for index, word in enumerate(words)
         if Path(word).name == "uxnet" or word.split(".")[0] == "uxnet_eval"
     ]
-    commands = {"search", "uxnet_eval.search", "train"} & set(words[starts[0] :]) if starts else set()
+    commands = (
+        {"search", "uxnet_eval.search", "train", "contest"} & set(words[starts[0] :]) if starts else set()
+    )
     if not commands:
         return None
     for index, word in enumerate(words):
@@ -150,7 +154,7 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         if given is not None:
             try:
                 with _working_directory(service.trial_code_directory):  # where the trial will run
-                    run = _run_file("train" in commands).load(given)
+                    run = _run_file(commands).load(given)
                     run.check_files(beside=Path(given).parent)
             except UserError as error:
                 raise UserError(f"{source}: trialCommand: {error}") from None
@@ -158,12 +162,11 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
     raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
 
 
-def _run_file(trains: bool) -> type[RunFile]:
-    if not trains:
-        return RunConfig
-    from ..config.training import TrainConfig  # deferred: it imports these guards
-
-    return TrainConfig
+def _run_file(commands: set[str]) -> type[RunFile]:
+    """The configuration of the trials' command."""
+    if "train" in commands:
+        return TrainConfig
+    return ContestConfig if "contest" in commands else RunConfig
 
 
 @contextlib.contextmanager
