@@ -6,7 +6,12 @@ All are derived from the searched genotype alone, without tensors:
 - ``all-edges``: every edge of the grid, the searched operations.
 - ``searched-edges``: the searched edges, the U-Net's operations.
 - ``searched-operations``: the U-Net's edges, the searched operations.
-- ``random:SEED``: as many edges as the searched genotype, drawn by chance, and operations drawn by chance.
+- ``random:SEED``: as many edges as the searched genotype, drawn by chance, and operations and widths
+  drawn by chance.
+- ``unet-widths:SEED``: the U-Net with widths drawn by chance; seed 0: width 1 at every level.
+
+The controls stay in the space of the search: they have its anchored edges, its scale of edges, its
+pass-through nodes, and the searched widths, but for those that draw their own.
 """
 
 from __future__ import annotations
@@ -16,23 +21,24 @@ from collections.abc import Collection
 from random import Random
 from typing import Any
 
-from search_space import Genotype
+from search_space import Genotype, SearchSpaceConfig, presets
 from search_space.errors import UserError
 from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid, Layer, live_edges
-from search_space.operations import default_candidates
 from search_space.presets import default_operation, unet_edges, unet_pass_through
+from strategies.single_path.sampling import Sampler
 
 logger = logging.getLogger(__name__)
 
 SEARCHED = "searched"
-RANDOM_PREFIX = "random:"
+RANDOM_PREFIX, WIDTHS_PREFIX = "random:", "unet-widths:"
 CONTROLS = {
     SEARCHED: "the genotype that 'genotype' names",
     "all-edges": "every edge of the grid, the searched operations",
     "searched-edges": "the searched edges, the U-Net's operations",
     "searched-operations": "the U-Net's edges, the searched operations",
     RANDOM_PREFIX + "SEED": "a random genotype with as many edges as the searched one",
+    WIDTHS_PREFIX + "SEED": "the U-Net with random widths of the searched space; seed 0: without",
 }
 UNET = "unet"
 """Under "operations" or "edges" of a genotype's provenance: these are the U-Net's, whatever was searched."""
@@ -40,15 +46,16 @@ MAX_DRAWS = 100_000
 
 
 def is_control(name: str) -> bool:
-    """Whether ``name`` is one of these words; ``random:`` must be followed by a whole number.
+    """Whether ``name`` is one of these words; a colon must be followed by a whole number.
 
     Raises:
-        UserError: for ``random:`` and anything but a whole number that is not negative.
+        UserError: for ``random:`` or ``unet-widths:`` and anything but a whole number from 0 on.
     """
-    if name.startswith(RANDOM_PREFIX):
-        if not name.removeprefix(RANDOM_PREFIX).isdecimal():
-            raise UserError(f"architecture '{name}': expected random: and a seed, such as random:0")
-        return True
+    for prefix in (RANDOM_PREFIX, WIDTHS_PREFIX):
+        if name.startswith(prefix):
+            if not name.removeprefix(prefix).isdecimal():
+                raise UserError(f"architecture '{name}': expected {prefix} and a seed, such as {prefix}0")
+            return True
     return name in CONTROLS
 
 
@@ -65,13 +72,15 @@ def control_genotype(name: str, searched: Genotype, spatial_dims: int) -> Genoty
         return searched
     if name.startswith(RANDOM_PREFIX):
         return random_genotype(searched, int(name.removeprefix(RANDOM_PREFIX)), spatial_dims)
+    if name.startswith(WIDTHS_PREFIX):
+        return unet_with_widths(searched, int(name.removeprefix(WIDTHS_PREFIX)))
     provenance = {"control": name}
     if name == "searched-edges":
         return with_unet_operations(searched, provenance)
     if name == "searched-operations":
         return with_unet_edges(searched, provenance)
     edges = Grid(searched.levels).edges
-    return Genotype.from_choices(searched.levels, edges, searched_operations(searched, edges), provenance)
+    return _in_the_same_space(searched, edges, searched_operations(searched, edges), provenance)
 
 
 def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
@@ -87,7 +96,7 @@ def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None =
         layer: name if name == "identity" else default_operation(layer)
         for layer, name in searched.operations.items()
     }
-    return Genotype.from_choices(searched.levels, searched.edges, operations, provenance)
+    return _in_the_same_space(searched, searched.edges, operations, provenance)
 
 
 def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
@@ -99,24 +108,29 @@ def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None
     """
     if provenance is None:
         provenance = {**searched.provenance, "edges": UNET}
-    levels, edges, handed_on = searched.levels, unet_edges(searched.levels), _handed_on(searched.levels)
+    edges, handed_on = unet_edges(searched.levels), _handed_on(searched.levels)
     operations = searched_operations(searched, edges, handed_on) | handed_on
-    return Genotype.from_choices(levels, edges, operations, provenance)
+    return _in_the_same_space(searched, edges, operations, provenance)
 
 
 def searched_operations(
     searched: Genotype, edges: Collection[Edge], besides: Collection[Layer] = ()
 ) -> dict[Layer, str]:
-    """The operation that the search prefers for every layer that ``edges`` need ``besides`` those given.
+    """The preferred operation of every layer that ``edges`` need, ``besides`` those given.
 
-    Of a removed layer, or one that only hands a skip on, it is the one with the largest weight in the genotype's
-    provenance; if that says nothing, the U-Net's, with a warning that names the layers.
+    For a removed layer it is the one with the largest weight in the genotype's provenance. Without
+    weights it is the U-Net's, and a warning names these layers. ``identity`` counts as an operation
+    only if the search could choose it (``pass_through``); else the layer is like a removed one.
     """
-    weights = searched.provenance.get("alphas") if _space(searched).get("search_blocks", True) else None
+    space = _space(searched)
+    is_searched, offers_identity = space.get("search_blocks", True), space.get("pass_through", False)
+    weights = searched.provenance.get("alphas") if is_searched else None
     known = {
         parse_layer(layer): max(row, key=row.__getitem__) for layer, row in (weights or {}).items() if row
     }
-    known |= {layer: name for layer, name in searched.operations.items() if name != "identity"}
+    known |= {
+        layer: name for layer, name in searched.operations.items() if name != "identity" or offers_identity
+    }
     expanded = {edge.target for edge in edges if edge.is_coarse}
     layers = [
         layer
@@ -124,41 +138,79 @@ def searched_operations(
         if (layer.kind != "expansion" or layer.node in expanded) and layer not in besides
     ]
     missing = [layer for layer in layers if layer not in known]
-    if missing and _space(searched).get("search_blocks", True):
+    if missing and is_searched:
         logger.warning(
             "the genotype does not say what was found for %s; the U-Net's operation is taken there",
             ", ".join(map(str, missing)),
         )
-    return {layer: known.get(layer) or default_operation(layer) for layer in layers}
+    handed_on = _handed_on(searched.levels) if offers_identity else {}
+    return {layer: known.get(layer) or handed_on.get(layer) or default_operation(layer) for layer in layers}
 
 
 def random_genotype(searched: Genotype, seed: int, spatial_dims: int) -> Genotype:
-    """A genotype by chance, from the space that the search had, with as many edges as the searched one.
+    """A random genotype of the searched space, with as many edges as the searched one.
 
-    Edges: a share p is drawn evenly from (0, 1), each edge of the grid is kept with probability p, and edges that do not
-    lie between the input and the output are removed (rule b); this is repeated until as many are left as
-    the searched genotype has. Operations: each layer's evenly from its candidates. What the search had fixed
-    (``search_edges`` or ``search_blocks`` false) is fixed here too. The same seed gives the same genotype.
+    Edges: a share p is drawn evenly from (0, 1), each searched edge is kept with probability p, and
+    edges that do not lie between the input and the output are removed (rule b). This is repeated
+    until as many edges are left as the searched genotype has. Anchored edges are always there.
+    Operations: each layer's evenly from its candidates, ``identity`` in pass-through nodes included
+    if the search had it. Widths: each level's evenly from the choices of the search. What the search
+    had fixed (``search_edges`` or ``search_blocks`` false) is fixed here too. The same seed gives
+    the same genotype.
     """
-    random, levels, space = Random(seed), searched.levels, _space(searched)
-    if space.get("search_edges", True):
-        edges = _random_edges(random, Grid(levels), len(searched.edges))
-    else:
-        edges = unet_edges(levels)
-    operations = {}
-    for layer in Grid(levels).layers:
-        candidates = space.get(f"{layer.kind}_candidates") or default_candidates(layer.kind, spatial_dims)
-        drawn = random.choice(list(candidates))
-        operations[layer] = drawn if space.get("search_blocks", True) else default_operation(layer)
-    if not space.get("search_edges", True):
-        operations |= _handed_on(levels)
-    return Genotype.from_choices(levels, edges, operations, {"control": "random", "seed": seed})
+    random, sampler = Random(seed), Sampler(_space_config(searched, spatial_dims))
+    config = sampler.config
+    edges = _random_edges(random, sampler, len(searched.edges))
+    choices: dict[str, Any] = {str(edge): int(edge in edges) for edge in sampler.free_edges}
+    for layer in config.grid.layers:
+        drawn, allowed = random.choice(config.layer_candidates(layer)), sampler.choices[str(layer)]
+        choices[str(layer)] = drawn if drawn in allowed else allowed[0]  # one that is fixed
+    for level in range(config.levels):
+        choices[f"width/{level}"] = random.choice(config.width_choices)
+    genotype = sampler.genotype(choices)
+    return Genotype.from_choices(
+        searched.levels,
+        genotype.edges,
+        genotype.operations,
+        {"control": "random", "seed": seed},
+        widths=genotype.widths or searched.widths,
+        edge_scale=genotype.edge_scale,
+    )
 
 
-def _random_edges(random: Random, grid: Grid, num_edges: int) -> frozenset[Edge]:
+def unet_with_widths(searched: Genotype, seed: int) -> Genotype:
+    """The U-Net, each level's width drawn evenly from the choices of the search; seed 0: none drawn.
+
+    So the U-Net is tuned as hard as the searched network: the best of several of these.
+
+    Raises:
+        UserError: for another seed than 0 if the search had no choice of widths.
+    """
+    unet = presets.get("unet", searched.levels)
+    factors = _space(searched).get("width_choices") or (1.0,)
+    if seed > 0 and len(factors) < 2:
+        raise UserError(
+            f"architecture '{WIDTHS_PREFIX}{seed}': the searched genotype's space has no width_choices; take "
+            f"{WIDTHS_PREFIX}0, or a genotype whose widths were searched"
+        )
+    random = Random(seed)
+    return Genotype.from_choices(
+        searched.levels,
+        unet.edges,
+        unet.operations,
+        {"control": WIDTHS_PREFIX.removesuffix(":"), "seed": seed},
+        widths=[random.choice(factors) for _ in range(searched.levels)] if seed else None,
+    )
+
+
+def _random_edges(random: Random, sampler: Sampler, num_edges: int) -> frozenset[Edge]:
+    grid, anchors = sampler.config.grid, sampler.anchors
+    if not sampler.free_edges:
+        return anchors
     for _ in range(MAX_DRAWS):
         share = random.random()
-        edges = live_edges(grid, [edge for edge in grid.edges if random.random() < share])
+        drawn = [edge for edge in sampler.free_edges if random.random() < share]
+        edges = live_edges(grid, [*anchors, *drawn])
         if len(edges) == num_edges:
             return edges
     raise UserError(
@@ -167,9 +219,47 @@ def _random_edges(random: Random, grid: Grid, num_edges: int) -> frozenset[Edge]
     )
 
 
+def _in_the_same_space(
+    searched: Genotype,
+    edges: Collection[Edge],
+    operations: dict[Layer, str],
+    provenance: dict[str, Any],
+) -> Genotype:
+    """Of these edges and operations, with the widths and the scale of edges of the searched genotype."""
+    return Genotype.from_choices(
+        searched.levels,
+        edges,
+        operations,
+        provenance,
+        widths=searched.widths,
+        edge_scale=searched.edge_scale,
+    )
+
+
 def _handed_on(levels: int) -> dict[Layer, str]:
     """With the U-Net's edges some nodes only hand a skip on."""
     return {Layer(node, "normal"): "identity" for node in unet_pass_through(levels)}
+
+
+SPACE_SETTINGS = (
+    "normal_candidates",
+    "reduction_candidates",
+    "expansion_candidates",
+    "width_choices",
+    "anchored_edges",
+    "pass_through",
+    "search_blocks",
+    "search_edges",
+)
+"""The settings of a space that say which genotypes it holds."""
+
+
+def _space_config(searched: Genotype, spatial_dims: int) -> SearchSpaceConfig:
+    """The space that the genotype was searched in; the paper's where it does not say."""
+    space = _space(searched)
+    given = {name: space[name] for name in SPACE_SETTINGS if space.get(name) is not None}
+    given |= {"spatial_dims": spatial_dims, "levels": searched.levels, "edge_scale": searched.edge_scale}
+    return SearchSpaceConfig.parse(given, "the searched genotype's provenance: space")
 
 
 def _space(searched: Genotype) -> dict[str, Any]:

@@ -26,9 +26,13 @@ class NetworkSettings(StrictConfig):
     architecture: str = "preset:unet"
     """The path of a genotype (.json, relative to this file or to the current folder); a preset: unet, unet++,
     dense-unet, full; a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints; or, made from ``genotype``:
-    searched, all-edges, searched-edges, searched-operations, random:SEED."""
+    searched, all-edges, searched-edges, searched-operations, random:SEED, unet-widths:SEED."""
     genotype: str | None = None
     """The path of a searched genotype (.json) that ``searched``, ``all-edges`` and so on are made from."""
+    label: str | None = Field(None, min_length=1)
+    """Name of the row in comparisons; trainings of the same label are one row, whatever their genotypes."""
+    primary: str | None = Field(None, min_length=1)
+    """Name of the row that comparisons test the first row against, named before any training ends; None: none."""
     base_channels: float | None = Field(None, ge=1)
     """Channels of the finest level, doubled at every further one (and rounded there); None and no budget: 16."""
     parameters: int | None = Field(None, ge=1)

@@ -221,6 +221,7 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
         {
             **final,
             "architecture": training.architecture.name,
+            "label": config.network.label,
             "base_channels": training.base_channels,
             "fold": config.train.fold,
             "seed": config.train.seed,
