@@ -69,7 +69,7 @@ docs: $(DOCS_READY)
 TUTORIAL_ARGS ?= --output-dir build/tutorial
 tutorial: $(DOCS_READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m nbconvert --to notebook --execute \
-		--ClearMetadataPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
+		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
 
 clean:
 	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

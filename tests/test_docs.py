@@ -100,3 +100,13 @@ def test_paths_that_the_docs_name_exist(page: Path):
     paths = re.findall(rf"(?<![\w/.-])((?:{FOLDERS})/[\w./-]*\w)", text)
     missing = {path for path in paths if not (ROOT / path).exists() and not MADE_BY_USER.match(path)}
     assert not missing, f"{page.name} names what is not there: {sorted(missing)}"
+
+
+def test_the_notebook_holds_outputs_without_machine_paths():
+    text = NOTEBOOK.read_text()
+    cells = json.loads(text)["cells"]
+    assert any(cell.get("outputs") for cell in cells)
+    assert not re.findall(r"/(?:work|home|root|tmp|Users)/[\w./-]*", text)
+    pictures = re.findall(r'"image/png": "([^"]*)"', text)
+    assert pictures
+    assert sum(map(len, pictures)) < 300_000
