@@ -48,7 +48,7 @@ def test_a_contest_has_every_contender_at_equal_terms(name: str) -> None:
     assert set(values["searchSpace"]["contender"]["_value"]) == set(CONTENDERS)
     assert len(values["searchSpace"]["seed"]["_value"]) >= 3
     assert len(values["searchSpace"]["outer_fold"]["_value"]) >= 2
-    assert run.choice.finalists >= run.contest.proposals
+    assert run.choice.num_measured >= run.contest.proposals
 
 
 @pytest.mark.parametrize("name", TRAIN)

@@ -42,7 +42,6 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "choice": {
         "num_measured": 4,
         "population": 2,
-        "finalists": 2,
         "finetune_steps": 1,
         "budget_shares": [1.0],
     },

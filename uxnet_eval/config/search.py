@@ -81,14 +81,13 @@ class ChoiceSettings(StrictConfig):
     budget_shares: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together they make the
     front."""
-    num_measured: int = Field(100, ge=2)
-    """Architectures measured with inherited weights for each budget."""
-    population: int = Field(30, ge=2)
+    num_measured: int = Field(60, ge=2)
+    """Architectures measured for each budget."""
+    population: int = Field(24, ge=2)
     """Architectures drawn at random for each budget, and size of the population that evolves."""
-    finalists: int = Field(8, ge=0)
-    """Best architectures of each budget that are measured again after a short training from inherited weights."""
-    finetune_steps: int = Field(60, ge=1)
-    """Steps of that training."""
+    finetune_steps: int = Field(60, ge=0)
+    """Steps of a short training, from the shared weights, before an architecture is measured; 0: none. The ranking by
+    shared weights alone says little about trained networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
 

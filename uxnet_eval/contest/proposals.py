@@ -51,7 +51,6 @@ def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
         changes: dict[str, dict[str, Any]] = {
             "search": {"strategy": "single-path"},
             "budget": {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters},
-            "choice": {"finalists": max(number, config.choice.finalists)},
         }
         if name == "searched-unet-edges":
             changes["space"] = {"search_edges": False}

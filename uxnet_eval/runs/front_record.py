@@ -31,7 +31,7 @@ class Measured(StrictConfig):
     inherited_dice: float = Field(ge=0, le=1)
     """Dice on the validation cases with the supernet's weights."""
     finetuned_dice: float | None = Field(None, ge=0, le=1)
-    """Dice after a short training that starts from them; None: not a finalist."""
+    """Dice after a short training that starts from them; None: the search has no such trainings."""
     parameters: int = Field(ge=1)
     """Number of parameters at the search's width."""
     multiply_adds: int = Field(ge=1)
@@ -49,7 +49,7 @@ class FrontRecord(StrictConfig):
     model_config = ConfigDict(frozen=False)
 
     is_finished: bool = False
-    """Whether every budget has been searched and its finalists measured."""
+    """Whether every budget has been searched."""
     multiply_adds: float = Field(gt=0)
     """The budget."""
     measured: list[Measured] = Field(default_factory=list)
@@ -88,17 +88,13 @@ class FrontRecord(StrictConfig):
         record: FrontRecord = cls.parse(values, str(path))
         return record
 
-    def finalists(self) -> list[Measured]:
-        """Those measured after a short training; all if none was."""
-        return [each for each in self.measured if each.finetuned_dice is not None] or self.measured
-
     def candidates(self) -> list[Candidate]:
-        """The finalists as candidates; the inherited Dice of the others is on another scale."""
+        """What was measured, with the score of each."""
         return [
             Candidate(
                 Genotype.from_dict(each.genotype), each.score, Cost(each.parameters, each.multiply_adds)
             )
-            for each in self.finalists()
+            for each in self.measured
         ]
 
     def front(self) -> list[Candidate]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 WARMUP_SHARE = 0.1
 """The learning rate of a short training rises over this share of its steps."""
-SAVED_EVERY = 10
-"""Measurements between two saves of the record."""
+LOGGED_EVERY = 5
+"""Measurements between two lines of progress."""
 
 
 class Chooser:
@@ -64,32 +66,33 @@ class Chooser:
             self.record = FrontRecord.load(folder)
         else:
             self.record = FrontRecord(multiply_adds=budget, provenance=provenance)
+        self._times_s: list[float] = []
         self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
 
     def choose(self, share: float, limits: Limits) -> None:
-        """Evolves architectures within the limits, then trains the best of them for a few steps."""
+        """Evolves architectures within the limits; each is measured after a short training from shared weights."""
         choice, seed = self._config.choice, self._config.search.seed
         seen: list[str] = []
 
         def measure(genotype: Genotype) -> float:
             key = _key(genotype)
             if key not in self._known:
-                cost = limits.cost(genotype)
-                dice = self._dice(lambda image: self._module(image, genotype))
-                self._keep(
-                    key,
-                    Measured(
-                        genotype=genotype.to_dict(),
-                        budget_share=share,
-                        inherited_dice=dice,
-                        parameters=cost.parameters,
-                        multiply_adds=cost.multiply_adds,
-                    ),
+                started, cost = time.monotonic(), limits.cost(genotype)
+                self._known[key] = Measured(
+                    genotype=genotype.to_dict(),
+                    budget_share=share,
+                    inherited_dice=self._dice(lambda image: self._module(image, genotype)),
+                    finetuned_dice=self._finetuned_dice(genotype) if choice.finetune_steps else None,
+                    parameters=cost.parameters,
+                    multiply_adds=cost.multiply_adds,
                 )
+                self.record.measured.append(self._known[key])
+                self.record.save(self._folder)
+                self._times_s.append(time.monotonic() - started)
             seen.append(key)
-            if len(seen) % SAVED_EVERY == 0:
+            if len(seen) % LOGGED_EVERY == 0 or len(seen) == choice.num_measured:
                 self._log(share, seen)
-            return self._known[key].inherited_dice
+            return self._known[key].score
 
         evolve(
             self._module.sampler,
@@ -99,23 +102,6 @@ class Chooser:
             population=choice.population,
             seed=seed,
         )
-        ranked = sorted(set(seen), key=lambda key: -self._known[key].inherited_dice)
-        for number, key in enumerate(ranked[: choice.finalists], start=1):
-            measured = self._known[key]
-            if measured.finetuned_dice is None:
-                dice = self._finetuned_dice(Genotype.from_dict(measured.genotype))
-                self._keep(key, measured.model_copy(update={"finetuned_dice": dice}))
-                self.record.save(self._folder)
-            logger.info(
-                "budget %.2f, finalist %d of %d: Dice %.4f inherited, %.4f after %d steps",
-                share,
-                number,
-                choice.finalists,
-                self._known[key].inherited_dice,
-                self._known[key].finetuned_dice,
-                choice.finetune_steps,
-            )
-        self.record.save(self._folder)
 
     def finish(self, minutes: float) -> dict[str, float]:
         """Writes the best genotype within the budget, and the final result, which NNI gets too."""
@@ -140,21 +126,15 @@ class Chooser:
         logger.info("done: %s; genotype: %s", json.dumps(final), self._folder / GENOTYPE_NAME)
         return final
 
-    def _keep(self, key: str, measured: Measured) -> None:
-        if key in self._known:
-            self.record.measured[self.record.measured.index(self._known[key])] = measured
-        else:
-            self.record.measured.append(measured)
-        self._known[key] = measured
-
     def _log(self, share: float, seen: list[str]) -> None:
-        self.record.save(self._folder)
+        num_left = self._config.choice.num_measured - len(seen)
         logger.info(
-            "budget %.2f: %d of %d measured, best inherited Dice %.4f",
+            "budget %.2f: %d of %d measured, best Dice %.4f, about %s left for this budget",
             share,
             len(seen),
             self._config.choice.num_measured,
-            max(self._known[key].inherited_dice for key in seen),
+            max(self._known[key].score for key in seen),
+            timedelta(seconds=round(num_left * sum(self._times_s) / max(1, len(self._times_s)))),
         )
 
     def _dice(self, network: Any) -> float:
@@ -169,7 +149,7 @@ class Chooser:
         return tally.mean()
 
     def _finetuned_dice(self, genotype: Genotype) -> float:
-        """Dice of a network of its own after a short training; every finalist sees the same patches."""
+        """Dice of a network of its own after a short training; every architecture sees the same patches."""
         choice, config = self._config.choice, self._config
         network = self._module.shared.network(genotype).to(self._module.device)
         layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
