@@ -18,13 +18,23 @@ def front(
         Path | None,
         typer.Option("--output", "-o", help="A picture to write, .png; an older one is replaced."),
     ] = None,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Trainings of networks of this search (a folder or an NNI experiment): adds their Dice, and the rank "
+            "correlation of the search's measure with it. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Show the front of a search: Dice against multiply-adds and parameters.
 
     Each network of the table is the best of the search at its cost. Dice is the search's own measure, not that of a
-    full training.
+    full training; --trained sets the two side by side.
 
     Example: uxnet front runs/front -o front.png
+
+    Example: uxnet front runs/front --trained runs/trainings
     """
     if output is not None and output.suffix.lower() != ".png":
         raise UserError(f"{output}: expected a name that ends in .png")
@@ -32,10 +42,20 @@ def front(
 
     from ..runs.files import write_bytes
     from ..runs.front_record import FrontRecord
-    from ..search.front_page import front_picture, front_table
+    from ..search.front_page import front_picture, front_table, trained_table
 
     record = FrontRecord.load(run)
-    Console().print(front_table(record))
+    console = Console()
+    console.print(front_table(record))
+    if trained:
+        from ..comparison.trained_front import rank_correlations, trained_networks
+
+        networks = trained_networks(record, trained)
+        console.print(trained_table(networks))
+        for name, (tau, p) in rank_correlations(networks).items():
+            typer.echo(
+                f"Kendall's tau of {name} and trained Dice: {tau:.2f} (p {p:.3f}, {len(networks)} networks)"
+            )
     if not record.is_finished:
         typer.echo("note: the search is not finished; this is the front so far", err=True)
     if output is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from typing import Protocol
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from ..runs.front_record import FrontRecord
+from ..runs.front_record import FrontRecord, Measured
 
 FRONT, OTHER = "#0072b2", "#999999"
 """Colours of Okabe and Ito."""
@@ -28,6 +30,45 @@ def front_table(record: FrontRecord) -> Table:
             str(len(genotype.edges)),
             " ".join(f"{width:g}" for width in genotype.widths or ()) or "1 everywhere",
             f"{candidate.dice:.4f}",
+        )
+    return table
+
+
+class Trained(Protocol):
+    """A network of the search that was trained too (:class:`uxnet_eval.comparison.trained_front.TrainedNetwork`)."""
+
+    @property
+    def measured(self) -> Measured: ...
+
+    @property
+    def dice(self) -> float: ...
+
+    @property
+    def num_trainings(self) -> int: ...
+
+
+def trained_table(networks: Sequence[Trained]) -> Table:
+    """One row for each network with trainings, in the given order."""
+    table = Table()
+    for name in (
+        "multiply-adds",
+        "parameters",
+        "inherited Dice",
+        "finetuned Dice",
+        "trained Dice",
+        "trainings",
+    ):
+        table.add_column(name, justify="right")
+    for network in networks:
+        measured = network.measured
+        finetuned = measured.finetuned_dice
+        table.add_row(
+            f"{measured.multiply_adds / 1e9:.3f} G",
+            f"{measured.parameters:,}",
+            f"{measured.inherited_dice:.4f}",
+            "-" if finetuned is None else f"{finetuned:.4f}",
+            f"{network.dice:.4f}",
+            str(network.num_trainings),
         )
     return table
 
