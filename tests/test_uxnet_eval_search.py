@@ -155,6 +155,7 @@ def test_a_run_of_an_earlier_version_is_the_same_run(finished, tmp_path, demo_se
     output = shutil.copytree(finished, tmp_path / "out")
     kept = yaml.safe_load((output / "run.yml").read_text())
     assert kept["search"].pop("alpha_schedule") == kept["search"].pop("beta_schedule") == "constant"
+    assert kept["space"].pop("width_choices")  # a sequence
     (output / "run.yml").write_text(yaml.safe_dump(kept))
     assert run_search(write_config(tmp_path, demo_set)) == output
     with pytest.raises(UserError, match=r"other values of search\.alpha_schedule;"):

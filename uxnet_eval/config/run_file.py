@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 from typing_extensions import Self
 
 from search_space.errors import UserError, nearest
@@ -90,9 +91,9 @@ class RunFile(StrictConfig):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The default of every optional setting of the sections, by its full name (``search.epochs``)."""
+        """The default of every optional setting of the sections, as in YAML, by full name (``search.epochs``)."""
         return {
-            f"{section}.{name}": field.default
+            f"{section}.{name}": to_jsonable_python(field.get_default(call_default_factory=True))
             for section, model in cls._sections()
             for name, field in model.model_fields.items()
             if not field.is_required()
