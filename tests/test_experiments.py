@@ -10,7 +10,8 @@ import yaml
 from uxnet_eval.config.search import RunConfig
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("brain", "demo", "heart", "hippocampus", "prostate")
+FRONTS = ("hippocampus.front", "acdc.front", "dsb2018.front")
+NAMES = ("brain", "demo", "heart", "hippocampus", "prostate", *FRONTS)
 
 
 def values_in(node: object) -> list[str]:
@@ -57,6 +58,6 @@ def test_experiment_is_safe_on_any_machine(name: str) -> None:
     # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
     assert "trialGpuNumber" not in experiment and "trialGpuNumber" not in experiment["trainingService"]
     # Small enough to share a GPU: the demo.
-    assert experiment["trialConcurrency"] == (2 if name in ("demo", "hippocampus") else 1)
+    assert experiment["trialConcurrency"] == (2 if name in ("demo", "hippocampus", *FRONTS) else 1)
     # NNI's JSON reader takes these for the beginning of a comment.
     assert not [text for text in values_in(experiment) if "#" in text or "//" in text]
