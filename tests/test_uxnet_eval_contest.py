@@ -85,7 +85,10 @@ def test_the_best_on_the_inner_fold_is_trained(finished: Path) -> None:
     assert result["architecture"] == best["architecture"]
     trained = Genotype.load(finished / "final" / "genotype.json")
     assert trained == Genotype.load(finished / result["architecture"])
-    assert result["default"] == result_of(finished / "final")["default"]
+    final = result_of(finished / "final")
+    assert result["default"] == final["default"]
+    assert final["label"] == result["contender"]
+    assert final["search_minutes"] == result["search_minutes"] + result["selection_minutes"]
 
 
 def test_all_trainings_have_the_budget(finished: Path, demo_set: Path) -> None:

@@ -18,7 +18,7 @@ from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, as_by_hand, is_nni_trial, next_parameters, report_final
 from ..runs.files import write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
-from ..runs.names import RESULT_NAME
+from ..runs.names import FINAL_FOLDER, RESULT_NAME
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
 from .proposals import LEAST_SHARE, propose
@@ -59,7 +59,7 @@ def run_contest(
         if not (folder / RESULT_NAME).exists():
             with as_by_hand():  # the steps within are no trials of their own
                 _run(config.model_copy(update={"dataset": str(data)}), folder, limits)
-        result = json.loads((folder / RESULT_NAME).read_text())
+        result = _result(folder)
         report_final({name: result[name] for name in FINAL_KEYS})
     logger.info("done: %s", json.dumps(result))
     return folder
@@ -104,7 +104,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
     best = max(range(len(selection)), key=lambda index: selection[index]["default"]) if selection else 0
     final = _train(
         config,
-        folder / "final",
+        folder / FINAL_FOLDER,
         {"architecture": _found(named[best], folder), "multiply_adds": budget},
         fold=contest.outer_fold,
         left_out_fold=None,
@@ -112,7 +112,11 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
     )
     search_minutes = 0.0
     if proposals.search_folder is not None:
-        search_minutes = json.loads((proposals.search_folder / RESULT_NAME).read_text())["search_minutes"]
+        search_minutes = _result(proposals.search_folder)["search_minutes"]
+    selection_minutes = sum(each["minutes"] for each in selection)
+    # The price of the final network, for comparisons, which look at trainings alone.
+    price = {"search_minutes": search_minutes + selection_minutes}
+    write_json(folder / FINAL_FOLDER / RESULT_NAME, {**_result(folder / FINAL_FOLDER), **price})
     write_json(
         folder / RESULT_NAME,
         {
@@ -121,7 +125,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
             "multiply_adds": final["multiply_adds"],
             "minutes": final["minutes"],
             "search_minutes": search_minutes,
-            "selection_minutes": sum(each["minutes"] for each in selection),
+            "selection_minutes": selection_minutes,
             "contender": contest.contender,
             "outer_fold": contest.outer_fold,
             "inner_fold": contest.inner,
@@ -165,7 +169,11 @@ def _train(
     }
     folder.parent.mkdir(exist_ok=True)
     path = folder.with_name(f"{folder.name}.run.yml")
-    write_text(path, config.training_config(network, train).to_yaml())
+    labelled = {"label": config.contest.contender, **network}
+    write_text(path, config.training_config(labelled, train).to_yaml())
     run_training(path, output=folder)
-    result: dict[str, Any] = json.loads((folder / RESULT_NAME).read_text())
-    return result
+    return _result(folder)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / RESULT_NAME).read_text()))

@@ -33,6 +33,8 @@ CURVES_NAME = "training.json"
 BEST_NAME, LAST_NAME = "best.pt", "last.pt"
 """The trained network at its best and at its last validation."""
 
+FINAL_FOLDER = "final"
+"""The training of a contest that is scored."""
 CASES_NAME, SUMMARY_NAME = "cases.csv", "summary.json"
 """The scores of every case, and their summary."""
 PREDICTION_NAME = "prediction.json"
