@@ -26,16 +26,23 @@ def made_up_training(
     seed: int = 0,
     epochs: int = 4,
     parameters: int = 1000,
+    multiply_adds: int = 5_000_000,
     minutes: float = 10.0,
+    label: str | None = None,
+    search_minutes: float | None = None,
+    network: Mapping[str, Any] | None = None,
     genotype: Genotype | None = None,
     finished: bool = True,
     class_names: Sequence[str] = CLASSES,
 ) -> Path:
-    """A training whose cases have these Dice, a number for each class (None: the class does not occur)."""
+    """A training whose cases have these Dice, a number for each class (None: the class does not occur).
+
+    ``network`` adds to the settings of that section, whose budget is 1000 parameters.
+    """
     folder.mkdir(parents=True)
     settings = {
         "dataset": "Toy",
-        "network": {"architecture": architecture, "parameters": 1000},
+        "network": {"architecture": architecture, "label": label, "parameters": 1000, **(network or {})},
         "train": {"fold": fold, "seed": seed, "epochs": epochs},
     }
     (folder / "run.yml").write_text(yaml.safe_dump(settings))
@@ -54,13 +61,16 @@ def made_up_training(
     result = {
         "default": summarise(cases.astype(dict.fromkeys(COLUMNS[2:], float)))["mean_dice"],
         "architecture": architecture,
+        "label": label,
         "fold": fold,
         "seed": seed,
         "parameters": parameters,
-        "multiply_adds": 5_000_000,
+        "multiply_adds": multiply_adds,
         "minutes": minutes,
         "peak_memory_gib": 1.0 + seed,
     }
+    if search_minutes is not None:
+        result["search_minutes"] = search_minutes
     (folder / "result.json").write_text(json.dumps(result))
     return folder
 

@@ -7,7 +7,6 @@ import io
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from finished_trainings import made_up_experiment, made_up_training, trial_folder
 from PIL import Image
@@ -17,10 +16,10 @@ from typer.testing import CliRunner
 from search_space import presets
 from search_space.errors import UserError
 from uxnet_eval import cli
-from uxnet_eval.comparison.significance import paired_test
+from uxnet_eval.comparison.display import table_cells
 from uxnet_eval.comparison.table import Comparison, compare
 from uxnet_eval.comparison.trainings import find_trainings
-from uxnet_eval.comparison.writing import markdown, table_cells, to_dict, write_comparison
+from uxnet_eval.comparison.writing import markdown, to_dict, write_comparison
 
 
 def table_of(folder: Path, **options) -> Comparison:
@@ -78,7 +77,7 @@ def test_one_training_gives_the_score_of_its_own_summary(tmp_path: Path) -> None
     folder = made_up_training(tmp_path / "x", "dynunet", {"A": (0.2, None), "B": (0.4, 0.9)})
     row = table_of(folder).rows[0]
     assert row.dice.mean == json.loads((folder / "result.json").read_text())["default"] == pytest.approx(0.6)
-    assert row.test is None
+    assert row.contrast is None
 
 
 def test_folds_add_up(tmp_path: Path) -> None:
@@ -90,55 +89,14 @@ def test_folds_add_up(tmp_path: Path) -> None:
     assert row.sd_between_runs == pytest.approx(0.05 / 2**0.5)  # of 0.3 and 0.35
 
 
-# The test --------------------------------------------------------------------------------------------------------
-
-
-def series(*values: float) -> pd.Series:
-    return pd.Series(values, index=[f"case_{i}" for i in range(len(values))], dtype=float)
-
-
-@pytest.mark.parametrize(
-    ("differences", "p"),
-    [
-        ((1, 2, 3, 4, 5, 6), 2 / 64),  # all of one sign: one of 64 sign patterns, at either end
-        ((-1, 2, 3, 4, 5, 6), 4 / 64),  # rank sum 1 or less: two of 64
-        ((0, 0, 1, 2, 3, 4, 5, 6), 2 / 64),  # cases without a difference do not count
-    ],
-)
-def test_wilcoxon_by_hand(differences: tuple[float, ...], p: float) -> None:
-    second = series(*(0.5 + d / 100 for d in differences))
-    result = paired_test(series(*[0.5] * len(differences)), second)
-    assert result.p == pytest.approx(p)
-    assert result.difference == pytest.approx(sum(differences) / 100 / len(differences))
-    assert result.num_cases == len(differences) and result.remark == ""
-
-
-def test_wilcoxon_without_a_difference_or_with_few_cases() -> None:
-    same = paired_test(series(0.1, 0.2, 0.3), series(0.1, 0.2, 0.1 + 0.2))  # 0.30000000000000004
-    assert same == (0.0, None, 3, "the same in every case")
-    few = paired_test(series(0.5, 0.5, 0.5, 0.5, 0.5), series(0.6, 0.6, 0.6, 0.6, 0.6))
-    assert few.p is None and few.remark == "5 cases differ, too few for a test (6)"
-    assert paired_test(series(0.5), series(0.5).rename({"case_0": "other"})) == (
-        None,
-        None,
-        0,
-        "no common case",
-    )
-
-
-def test_only_common_cases_with_a_score_are_paired() -> None:
-    result = paired_test(series(0.5, 0.5, float("nan")), series(0.6, 0.8, 0.9, 0.1))
-    assert result.num_cases == 2 and result.difference == pytest.approx(0.2)
-
-
 # What is compared with what --------------------------------------------------------------------------------------
 
 
 def test_the_first_row_can_be_chosen_by_name_or_architecture(runs: Path) -> None:
     for name in ("U-Net", "preset:unet"):
         rows = table_of(runs, first=name).rows
-        assert rows[0].name == "U-Net" and rows[0].test is None
-        assert rows[1].test is not None and rows[1].test.difference == pytest.approx(0.15)
+        assert rows[0].name == "U-Net" and rows[0].contrast is None
+        assert rows[1].contrast is not None and rows[1].contrast.difference == pytest.approx(0.15)
     with pytest.raises(
         UserError, match=r"--first unett: no such row \(did you mean '.*unet'\?\); there are sear"
     ):
@@ -166,7 +124,7 @@ def test_unequal_trainings_are_noted(tmp_path: Path) -> None:
     notes = table_of(tmp_path).notes
     assert notes == [
         "DynUNet (nnU-Net): was not trained under the first row's settings; other train.epochs",
-        "DynUNet (nnU-Net): has 1.20 times the first row's parameters",
+        "DynUNet (nnU-Net): has 1.20 times the first row's parameters, though the table claims equal parameters",
         "DynUNet (nnU-Net): was scored on 1 cases, the first row on 2, 1 of them the same; their means cannot be "
         "compared, the test takes the common cases",
         "SegResNet: a case's scores are means over 2 trainings of a network, the first row's over 1",
@@ -270,14 +228,19 @@ def test_files_hold_the_same_numbers(runs: Path, tmp_path: Path) -> None:
         f"comparison.{ending}" for ending in ("md", "csv", "json", "png")
     ]
     lines = files[0].read_text().splitlines()
-    assert lines[0].startswith("| network | Dice | anterior | posterior | between runs | parameters |")
-    assert lines[2].startswith(
-        "| searched | 0.7000 ± 0.1414 | 0.7500 ± 0.0707 | 0.6500 ± 0.2121 | 0.0707 | 1 k | 5 M |"
+    assert lines[0].startswith(
+        "| network | Dice | Dice, 95 % | anterior | posterior | between runs | parameters |"
+    )
+    assert lines[2].startswith("| searched | 0.7000 ± 0.1414 | ")
+    assert (
+        "| 0.7500 ± 0.0707 | 0.6500 ± 0.2121 | 0.0707 | 1 k | 5 M | 15.0 |  | 2.0 GiB | 2 | - |" in lines[2]
     )
     assert lines[4].startswith("| random genotypes, n=2 | 0.7000 ± 0.0000 |")
     assert "averaged over the seeds first" in files[0].read_text()
     row = next(csv.DictReader(io.StringIO(files[1].read_text())))
-    assert float(row["dice_mean"]) == pytest.approx(0.7) and row["p"] == "" and row["num_runs"] == "2"
+    assert (
+        float(row["dice_mean"]) == pytest.approx(0.7) and row["p_over_cases"] == "" and row["num_runs"] == "2"
+    )
     values = json.loads(files[2].read_text())
     assert values["rows"][1]["against_first"]["difference"] == pytest.approx(-0.15)
     assert values["rows"][0]["seeds"] == [0, 1] and values["rows"][2]["architectures"] == [
@@ -286,7 +249,7 @@ def test_files_hold_the_same_numbers(runs: Path, tmp_path: Path) -> None:
     ]
     assert values == json.loads(json.dumps(to_dict(comparison, tmp_path / "out")))
     with Image.open(files[3]) as picture:
-        assert picture.size[0] == 1500
+        assert picture.size[0] == 2100
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 

@@ -37,25 +37,45 @@ def compare(
         bool,
         typer.Option("--each-random", help="List every random genotype too, not only all of them together."),
     ] = False,
+    primary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NETWORK",
+            help="The row whose contrast with the first is tested without correction; choose it before the trainings "
+            "end. Unless given, the one that the trainings name (network.primary), else the second row.",
+        ),
+    ] = None,
+    equal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST",
+            help="The cost that the table claims to be equal: multiply-adds or parameters; unless given, the "
+            "trainings' budget.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite the results of an earlier comparison.")
     ] = False,
 ) -> None:
     """Compare trained networks: one table over folds and seeds, and a picture.
 
-    A row for each architecture: Dice per class, cost, time, memory, and a paired test per case against the first row.
-    Trainings that are not finished are named and left out.
+    A row for each label or architecture: Dice, cost, time and memory, and its difference from the first row with
+    an interval over cases and runs, and tests over cases and over runs. Trainings that are not finished are named
+    and left out.
 
     Example: uxnet compare EXPERIMENT_ID -o comparison
     """
     from rich.console import Console
 
+    from ..comparison.display import explanation, terminal_table
     from ..comparison.table import compare as compare_trainings
     from ..comparison.trainings import find_trainings
-    from ..comparison.writing import explanation, refuse_output, terminal_table, write_comparison
+    from ..comparison.writing import refuse_output, write_comparison
 
     refuse_output(output, force)
-    comparison = compare_trainings(find_trainings(sources), first=first, each_random=each_random)
+    comparison = compare_trainings(
+        find_trainings(sources), first=first, each_random=each_random, primary=primary, equal=equal
+    )
     written = write_comparison(comparison, output)
     console = Console()
     if not console.is_terminal:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..architectures.architecture import PRESET_PREFIX
-from ..architectures.controls import RANDOM_PREFIX
+from ..architectures.controls import RANDOM_PREFIX, WIDTHS_PREFIX
 from .trainings import Training
 
 TITLES = {
@@ -27,30 +27,39 @@ TITLES = {
 
 
 def is_random(training: Training) -> bool:
-    """Whether it trained a random genotype."""
-    return training.architecture.startswith(RANDOM_PREFIX)
+    """Whether it trained a random genotype for the row of all of them, without a label of its own."""
+    return training.label is None and training.architecture.startswith(RANDOM_PREFIX)
 
 
 def label_trainings(trainings: Sequence[Training]) -> list[str]:
-    """The label of each training's network: the same for the same network, different for different ones.
+    """The label of each training's network: that of its settings, else equal if the networks are equal.
 
-    A genotype's file is called by its name; where two files of one name, or ``searched`` of two searches, hold different
-    genotypes, a number tells them apart.
+    A genotype's file is called by its name. Where two files of one name, or ``searched`` of two searches,
+    hold different genotypes, a number tells them apart. A label that was set is one row, whatever
+    its genotypes are.
     """
+    given = {training.label for training in trainings if training.label is not None}
     numbers: dict[str, list[str]] = {}
     titles = [_title(training) for training in trainings]
     for title, training in zip(titles, trainings, strict=True):
         genotypes = numbers.setdefault(title, [])
-        if training.genotype not in genotypes:
+        if training.label is None and training.genotype not in genotypes:
             genotypes.append(training.genotype)
-    return [
-        title if len(numbers[title]) == 1 else f"{title} ({numbers[title].index(training.genotype) + 1})"
-        for title, training in zip(titles, trainings, strict=True)
-    ]
+    labels = []
+    for title, training in zip(titles, trainings, strict=True):
+        if training.label is not None:
+            labels.append(training.label)
+            continue
+        numbered = len(numbers[title]) > 1
+        label = f"{title} ({numbers[title].index(training.genotype) + 1})" if numbered else title
+        labels.append(f"{label} (unlabelled)" if label in given else label)
+    return labels
 
 
 def _title(training: Training) -> str:
     name = training.architecture.removeprefix(PRESET_PREFIX)
     if name.startswith(RANDOM_PREFIX):
         return f"random genotype {name.removeprefix(RANDOM_PREFIX)}"
+    if name.startswith(WIDTHS_PREFIX):
+        return f"U-Net, widths {name.removeprefix(WIDTHS_PREFIX)}"
     return TITLES.get(name, Path(name).name.removesuffix(".json"))

@@ -1,13 +1,15 @@
-"""Trainings as a table: a row for each network, over its folds and seeds.
+"""Trainings as a table: a row for each network or label, over its folds and seeds.
 
-The scores of a case are first averaged over the seeds (and over the genotypes of the row of random ones), then means
-and standard deviations are taken over the cases, so that a case counts once however often it was scored.
+The scores of a case are first averaged over the seeds (and over the genotypes of the row of random
+ones). Means and standard deviations are then taken over the cases, so that a case counts once
+however often it was scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
@@ -16,24 +18,13 @@ import pandas as pd
 
 from search_space.errors import UserError, nearest
 
+from .contrasts import Contrast, contrast, corrected
+from .fairness import Equality, claimed_equality, fairness_notes
+from .intervals import Interval, mean_interval
 from .labels import is_random, label_trainings
-from .significance import PairedTest, paired_test
 from .trainings import Training, Trainings
 
 METRICS = ("dice", "hd95_mm", "nsd")
-VARIED = (
-    "network.architecture",
-    "network.genotype",
-    "network.base_channels",
-    "train.fold",
-    "train.seed",
-    "runtime.",
-    "output",
-    "dataset",
-)
-"""Settings that may differ between the trainings of a fair comparison (the cases themselves are compared)."""
-LIKE_SHARE = 0.1
-"""Parameter counts that differ by more than this share from the first row's are noted."""
 
 
 class Statistic(NamedTuple):
@@ -45,58 +36,90 @@ class Statistic(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One network.
+    """One network, or all trainings of one label.
 
     Attributes:
         name: its label.
         trainings: its finished trainings.
-        case_dice: mean Dice over the foreground classes of each case, by case id; the picture and the test are made
-            from it.
+        case_dice: mean Dice over the foreground classes of each case, by case id; the picture and the
+            test over cases are made from it.
+        scores: the same for each run, see :func:`.intervals.mean_interval`.
         dice: mean over the classes of each class's mean over cases; SD of ``case_dice``.
+        interval: of the mean Dice.
         classes: per class and metric of ``METRICS``.
         sd_between_runs: SD of the mean Dice between seeds (of random genotypes: and between genotypes), each over the
             same folds; None if there is one, or their folds differ.
-        num_genotypes: 1, of the row of random genotypes their number.
+        num_genotypes: different genotypes; 1 for a baseline.
+        runs_per_case: trainings of a network that a case's scores are means over.
         parameters, multiply_adds, minutes: mean over the trainings.
+        search_minutes: mean time of search and selection over the trainings that say it; None: none does.
         peak_memory_gib: the largest of the trainings.
-        test: against the first row; None for the first row itself.
+        contrast: against the first row; None for the first row itself.
     """
 
     name: str
     trainings: tuple[Training, ...]
     case_dice: pd.Series
+    scores: pd.DataFrame
     dice: Statistic
+    interval: Interval | None
     classes: dict[str, dict[str, Statistic]]
     sd_between_runs: float | None
     num_genotypes: int
+    runs_per_case: float
     parameters: float
     multiply_adds: float
     minutes: float
+    search_minutes: float | None
     peak_memory_gib: float
-    test: PairedTest | None = None
+    contrast: Contrast | None = None
 
 
 @dataclass
 class Comparison:
-    """The rows, the class names (foreground), what a reader must know besides, and the folders that notes name."""
+    """The rows, and what a reader must know besides.
+
+    Attributes:
+        rows: the first is the one that the others are compared with.
+        class_names: of the foreground.
+        notes: lines on what is left out or unequal.
+        folders: folders of trainings that notes may name.
+        equal: the cost that the table claims to be equal; None: neither.
+        primary: the row whose contrast with the first is the primary one; None: there is none.
+        is_primary_named: whether the user or the trainings named it; else it is the second row.
+    """
 
     rows: list[Row]
     class_names: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    equal: Equality | None = None
+    primary: str | None = None
+    is_primary_named: bool = False
 
 
-def compare(found: Trainings, *, first: str | None = None, each_random: bool = False) -> Comparison:
+def compare(
+    found: Trainings,
+    *,
+    first: str | None = None,
+    each_random: bool = False,
+    primary: str | None = None,
+    equal: str | None = None,
+) -> Comparison:
     """The table of all finished trainings.
 
     Args:
         found: the trainings, and the notes to keep.
-        first: label or architecture of the row that the others are tested against; None: ``searched`` if it is there,
-            else the first found.
+        first: label or architecture of the row that the others are tested against; None: ``searched`` if
+            it is there, else the first found.
         each_random: list every random genotype too, after the row of all of them.
+        primary: label or architecture of the row of the primary contrast; None: the one that the trainings
+            name (``network.primary``), else the second row.
+        equal: the cost that the table claims to be equal; None: the trainings' budget.
 
     Raises:
-        UserError: if the trainings have different classes, or there is no row ``first``.
+        UserError: if the trainings have different classes or name different primary rows, or there is no
+            row ``first`` or ``primary``.
     """
     notes = list(found.notes)
     trainings = _without_twins(found.finished, notes)
@@ -116,21 +139,27 @@ def compare(found: Trainings, *, first: str | None = None, each_random: bool = F
     order = list(groups)
     chosen = _find_first(first, groups)
     order.insert(0, order.pop(order.index(chosen)))
+    tested, is_named = _find_primary(primary, groups, order, notes)
     rows = [_row(name, groups[name], class_names) for name in order]
+    contrasts = [contrast(rows[0].case_dice, rows[0].scores, row.case_dice, row.scores) for row in rows[1:]]
+    place = order.index(tested) - 1 if tested else None
     rows[1:] = [
-        Row(**{**vars(row), "test": paired_test(rows[0].case_dice, row.case_dice)}) for row in rows[1:]
+        replace(row, contrast=each) for row, each in zip(rows[1:], corrected(contrasts, place), strict=True)
     ]
-    return Comparison(rows, class_names, notes + _fairness_notes(rows), found.folders)
+    claim = claimed_equality(equal, rows[0])
+    notes += fairness_notes(rows, claim)
+    return Comparison(rows, class_names, notes, found.folders, claim, tested, is_named)
 
 
 def _without_twins(trainings: Sequence[Training], notes: list[str]) -> list[Training]:
-    """Without trainings of the same network, fold and seed as an earlier one, which are noted."""
-    kept: dict[tuple[str, str, object, object], Training] = {}
+    """Without trainings of the same network, label, fold and seed as an earlier one; these are noted."""
+    kept: dict[tuple[object, ...], Training] = {}
     for training in trainings:
-        key = (training.architecture, training.genotype, training.result["fold"], training.result["seed"])
+        fold, seed = training.result["fold"], training.result["seed"]
+        key = (training.label, training.architecture, training.genotype, fold, seed)
         if key in kept:
             notes.append(
-                f"{training.folder}: {training.architecture}, fold {key[2]}, seed {key[3]} is there already in "
+                f"{training.folder}: {training.label or training.architecture}, fold {fold}, seed {seed} is there already in "
                 f"{kept[key].folder}; left out"
             )
         else:
@@ -146,18 +175,59 @@ def _class_names(trainings: Sequence[Training]) -> tuple[str, ...]:
     return next(iter(found))
 
 
-def _find_first(first: str | None, groups: dict[str, list[tuple[str, Training]]]) -> str:
+Groups = dict[str, list[tuple[str, Training]]]
+"""The trainings of each row, each with the name of the network that its seeds are averaged for."""
+
+
+def _find_first(first: str | None, groups: Groups) -> str:
     if first is None:
         return "searched" if "searched" in groups else next(iter(groups))
-    if first in groups:
-        return first
+    return _find_row(first, groups, "--first")
+
+
+def _find_row(given: str, groups: Groups, option: str) -> str:
+    """The row of this name, or whose networks have this architecture."""
+    if given in groups:
+        return given
     by_architecture = {
         training.architecture: name for name, members in groups.items() for _, training in members
     }
-    if first not in by_architecture:
+    if given not in by_architecture:
         known = [*groups, *by_architecture]
-        raise UserError(f"--first {first}: no such row{nearest(first, known)}; there are {', '.join(groups)}")
-    return by_architecture[first]
+        raise UserError(
+            f"{option} {given}: no such row{nearest(given, known)}; there are {', '.join(groups)}"
+        )
+    return by_architecture[given]
+
+
+def _find_primary(
+    given: str | None, groups: Groups, order: Sequence[str], notes: list[str]
+) -> tuple[str | None, bool]:
+    """The row of the primary contrast, and whether it was named rather than taken by its place."""
+    if given is not None:
+        found = _find_row(given, groups, "--primary")
+        if found == order[0]:
+            raise UserError(
+                f"--primary {given}: is the first row itself; name another row, or another --first"
+            )
+        return found, True
+    settings = [training.settings for members in groups.values() for _, training in members]
+    names = {str(each["network.primary"]) for each in settings if each.get("network.primary") is not None}
+    if not names:
+        return (order[1] if len(order) > 1 else None), False
+    if len(names) > 1:
+        raise UserError(
+            f"the trainings name several primary rows (network.primary: {', '.join(sorted(names))}); "
+            "choose one with --primary"
+        )
+    (name,) = names
+    if name not in order[1:]:
+        what = "it is the first row" if name == order[0] else "there is no such row"
+        notes.append(
+            f"the trainings name '{name}' for the primary contrast, but {what}; no contrast is primary"
+        )
+        return None, True
+    return name, True
 
 
 def _row(name: str, members: Sequence[tuple[str, Training]], class_names: tuple[str, ...]) -> Row:
@@ -172,19 +242,34 @@ def _row(name: str, members: Sequence[tuple[str, Training]], class_names: tuple[
     case_dice = averaged["dice"].mean(axis=1)
     trainings = tuple(training for _, training in members)
     results = [training.result for training in trainings]
+    dice = Statistic(mean(means) if means else None, _statistic(case_dice).sd)
+    by_run = pd.concat([_case_dice(label, training) for label, training in members], ignore_index=True)
+    num_scored = sum(training.cases["case_id"].nunique() for training in trainings)
+    prices = [result["search_minutes"] for result in results if result.get("search_minutes") is not None]
     return Row(
         name=name,
         trainings=trainings,
         case_dice=case_dice,
-        dice=Statistic(mean(means) if means else None, _statistic(case_dice).sd),
+        scores=by_run,
+        dice=dice,
+        interval=None if dice.mean is None else mean_interval(by_run, dice.mean),
         classes=classes,
         sd_between_runs=_sd_between_runs(members),
-        num_genotypes=len({label for label, _ in members}),
+        num_genotypes=len({(training.architecture, training.genotype) for training in trainings}),
+        runs_per_case=num_scored / max(1, len(case_dice)) / len({label for label, _ in members}),
         parameters=mean(result["parameters"] for result in results),
         multiply_adds=mean(result["multiply_adds"] for result in results),
         minutes=mean(result["minutes"] for result in results),
+        search_minutes=mean(prices) if prices else None,
         peak_memory_gib=max(result["peak_memory_gib"] for result in results),
     )
+
+
+def _case_dice(label: str, training: Training) -> pd.DataFrame:
+    """A training's mean Dice over the classes of each case."""
+    dice = training.cases.groupby("case_id")["dice"].mean().reset_index()
+    fold, seed = training.result["fold"], training.result["seed"]
+    return dice.assign(fold=fold, seed=seed, genotype=f"{label} {training.genotype}")
 
 
 def _statistic(values: pd.Series) -> Statistic:
@@ -195,52 +280,11 @@ def _statistic(values: pd.Series) -> Statistic:
 
 
 def _sd_between_runs(members: Sequence[tuple[str, Training]]) -> float | None:
-    runs: dict[tuple[str, object], dict[int, float]] = {}
+    runs: dict[tuple[str, object, int], dict[int, float]] = {}
     for label, training in members:
-        run = runs.setdefault((label, training.result["seed"]), {})
-        run[training.result["fold"]] = training.result["default"]
+        fold, seed = training.result["fold"], training.result["seed"]
+        searches = (number for number in count() if fold not in runs.get((label, seed, number), {}))
+        runs.setdefault((label, seed, next(searches)), {})[fold] = training.result["default"]
     if len(runs) < 2 or len({frozenset(folds) for folds in runs.values()}) > 1:
         return None
     return stdev(mean(folds.values()) for folds in runs.values())
-
-
-def _fairness_notes(rows: Sequence[Row]) -> list[str]:
-    """What makes the rows unequal: settings, parameter counts, cases."""
-    notes = []
-    first = rows[0]
-    reference = first.trainings[0].settings
-    for row in rows:
-        names = sorted(
-            {
-                name
-                for training in row.trainings
-                for name in training.settings.keys() | reference.keys()
-                if training.settings.get(name) != reference.get(name) and not name.startswith(VARIED)
-            }
-        )
-        if names:
-            notes.append(
-                f"{row.name}: was not trained under the first row's settings; other {', '.join(names)}"
-            )
-        if abs(row.parameters / first.parameters - 1) > LIKE_SHARE:
-            notes.append(
-                f"{row.name}: has {row.parameters / first.parameters:.2f} times the first row's parameters"
-            )
-        if set(row.case_dice.index) != set(first.case_dice.index):
-            common = len(set(row.case_dice.index) & set(first.case_dice.index))
-            notes.append(
-                f"{row.name}: was scored on {len(row.case_dice)} cases, the first row on {len(first.case_dice)}, "
-                f"{common} of them the same; their means cannot be compared, the test takes the common cases"
-            )
-        runs, first_runs = _runs_per_case(row), _runs_per_case(first)
-        if runs != first_runs:
-            notes.append(
-                f"{row.name}: a case's scores are means over {runs:.3g} trainings of a network, the first row's over "
-                f"{first_runs:.3g}"
-            )
-    return notes
-
-
-def _runs_per_case(row: Row) -> float:
-    num_scored = sum(training.cases["case_id"].nunique() for training in row.trainings)
-    return num_scored / max(1, len(row.case_dice)) / row.num_genotypes

@@ -38,10 +38,10 @@ class Training:
     Attributes:
         folder: its output folder.
         result: of ``result.json``: ``architecture``, ``fold``, ``seed``, ``default`` (mean Dice of the fold), ``parameters``,
-            ``multiply_adds``, ``minutes``, ``peak_memory_gib``.
+            ``multiply_adds``, ``minutes``, ``peak_memory_gib``; perhaps ``label`` and ``search_minutes``.
         cases: of ``cases.csv``, a row for each case and class.
         settings: of ``run.yml``, flat: ``train.epochs`` and so on.
-        genotype: edges and operations as text, to tell two files of one name apart; empty for a baseline.
+        genotype: the genotype as text, to tell two files of one name apart; empty for a baseline.
     """
 
     folder: Path
@@ -53,6 +53,12 @@ class Training:
     @property
     def architecture(self) -> str:
         return str(self.result["architecture"])
+
+    @property
+    def label(self) -> str | None:
+        """The name of its row, if it was set."""
+        label = self.result.get("label")
+        return None if label is None else str(label)
 
 
 @dataclass
@@ -185,7 +191,8 @@ def _genotype(folder: Path) -> str:
     if not path.is_file():
         return ""
     values = _read_mapping(path)
-    return json.dumps([values.get("edges"), values.get("operations")], sort_keys=True)
+    parts = [values.get(key) for key in ("edges", "operations", "widths", "edge_scale")]
+    return json.dumps(parts, sort_keys=True)
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -10,59 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from search_space.errors import UserError
 
 from ..runs.csv_cells import cell
 from ..runs.files import write_files
 from ..runs.names import COMPARISON_NAME
+from .contrasts import Contrast
+from .display import explanation, table_cells
+from .intervals import Interval
 from .picture import comparison_picture
-from .significance import MIN_CASES, PairedTest
-from .table import METRICS, Comparison, Row, Statistic
+from .table import METRICS, Comparison, Row
 
 ENDINGS = ("md", "csv", "json", "png")
-FORMAT, VERSION = "uxnet-comparison", 1
-
-
-def explanation(comparison: Comparison) -> list[str]:
-    """How the numbers come about, in sentences for beneath the table."""
-    first = comparison.rows[0].name
-    num_tests = len(comparison.rows) - 1
-    return [
-        "Dice is the mean ± SD over the cases of the held-out folds. A case's scores are averaged over the seeds first "
-        "(of random genotypes, then over the genotypes), so a case counts once.",
-        "Between runs: SD of the mean Dice between seeds, of random genotypes between seeds and genotypes.",
-        f"Difference and p are against {first}: mean difference of the cases' Dice, and Wilcoxon's signed-rank test, paired "
-        f"by case, two-sided, not corrected for the {num_tests} test{'s' if num_tests != 1 else ''}; no p where fewer than "
-        f"{MIN_CASES} cases differ.",
-        "The test speaks of other cases of the same kind, not of other trainings: weigh it against the SD between runs.",
-        "Multiply-adds are of one patch; minutes and parameters are means over the runs, memory is their largest.",
-    ]
-
-
-def table_cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The heading and the rows of the table, as text."""
-    heading = ["network", "Dice", *comparison.class_names, "between runs", "parameters", "multiply-adds"]
-    heading += ["minutes", "memory", "runs", "difference", "p"]
-    return heading, [_cells(row, comparison.class_names) for row in comparison.rows]
-
-
-BRIEF = ("network", "Dice", "parameters", "minutes", "runs", "difference", "p")
-
-
-def terminal_table(comparison: Comparison) -> Table:
-    """The columns ``BRIEF`` of the table; the files hold all."""
-    heading, rows = table_cells(comparison)
-    shown = [heading.index(title) for title in BRIEF]
-    table = Table()
-    for place in shown:
-        is_name = place == 0
-        table.add_column(heading[place], justify="left" if is_name else "right", no_wrap=not is_name)
-    for row in rows:
-        table.add_row(*(Text(row[place]) for place in shown))
-    return table
+FORMAT, VERSION = "uxnet-comparison", 2
 
 
 def markdown(comparison: Comparison, output: Path) -> str:
@@ -82,6 +42,9 @@ def to_dict(comparison: Comparison, output: Path) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "classes": list(comparison.class_names),
+        "equal": comparison.equal,
+        "primary": comparison.primary,
+        "is_primary_named": comparison.is_primary_named,
         "rows": [_row_dict(row, output) for row in comparison.rows],
         "notes": _relative_notes(comparison, output),
         "explanation": explanation(comparison),
@@ -137,51 +100,11 @@ def refuse_output(output: Path, force: bool) -> None:
         raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
 
 
-def _cells(row: Row, class_names: tuple[str, ...]) -> list[str]:
-    test = row.test
-    return [
-        row.name,
-        _mean_sd(row.dice),
-        *(_mean_sd(row.classes[name]["dice"]) for name in class_names),
-        "-" if row.sd_between_runs is None else f"{row.sd_between_runs:.4f}",
-        _short(row.parameters),
-        _short(row.multiply_adds),
-        f"{row.minutes:.1f}",
-        f"{row.peak_memory_gib:.1f} GiB",
-        str(len(row.trainings)),
-        "-" if test is None or test.difference is None else f"{test.difference:+.4f}",
-        _p(test),
-    ]
-
-
-def _mean_sd(statistic: Statistic) -> str:
-    if statistic.mean is None:
-        return "-"
-    return f"{statistic.mean:.4f}" + ("" if statistic.sd is None else f" ± {statistic.sd:.4f}")
-
-
-def _short(number: float) -> str:
-    """Three digits with the unit G, M or k."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f}"
-
-
-def _p(test: PairedTest | None) -> str:
-    if test is None:
-        return "-"
-    if test.p is None:
-        return test.remark
-    return "< 0.0001" if test.p < 1e-4 else f"{test.p:.4f}"
-
-
 def _markdown_row(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _row_dict(row: Row, output: Path) -> dict[str, Any]:
-    test = row.test
     return {
         "network": row.name,
         "architectures": sorted({_relative_architecture(t.architecture, output) for t in row.trainings}),
@@ -191,6 +114,7 @@ def _row_dict(row: Row, output: Path) -> dict[str, Any]:
         "seeds": sorted({training.result["seed"] for training in row.trainings}),
         "num_cases": len(row.case_dice),
         "dice": row.dice._asdict(),
+        "interval": _interval_dict(row.interval),
         "sd_between_runs": row.sd_between_runs,
         "classes": {
             name: {metric: statistic._asdict() for metric, statistic in metrics.items()}
@@ -199,10 +123,37 @@ def _row_dict(row: Row, output: Path) -> dict[str, Any]:
         "parameters": row.parameters,
         "multiply_adds": row.multiply_adds,
         "minutes": row.minutes,
+        "search_minutes": row.search_minutes,
         "peak_memory_gib": row.peak_memory_gib,
-        "against_first": None if test is None else test._asdict(),
+        "against_first": None if row.contrast is None else _contrast_dict(row.contrast),
         "folders": [_relative(training.folder, output) for training in row.trainings],
     }
+
+
+def _contrast_dict(contrast: Contrast) -> dict[str, Any]:
+    over_cases, over_runs = contrast.over_cases, contrast.over_runs
+    return {
+        "difference": contrast.difference,
+        "interval": _interval_dict(contrast.interval),
+        "is_primary": contrast.is_primary,
+        "wilcoxon_over_cases": {
+            "p": over_cases.p,
+            "p_holm": contrast.holm_over_cases,
+            "num_cases": over_cases.num_units,
+            "remark": over_cases.remark,
+        },
+        "sign_flips_over_runs": {
+            "difference": over_runs.difference,
+            "p": over_runs.p,
+            "p_holm": contrast.holm_over_runs,
+            "num_runs": over_runs.num_units,
+            "remark": over_runs.remark,
+        },
+    }
+
+
+def _interval_dict(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else interval._asdict()
 
 
 def _relative(path: Path, output: Path) -> str:
@@ -233,6 +184,8 @@ def _csv_row(row: Row, class_names: tuple[str, ...]) -> Mapping[str, Any]:
         "num_runs": len(row.trainings),
         "num_cases": len(row.case_dice),
         "dice_mean": row.dice.mean,
+        "dice_low": row.interval.low if row.interval else None,
+        "dice_high": row.interval.high if row.interval else None,
         "dice_sd": row.dice.sd,
         "dice_sd_between_runs": row.sd_between_runs,
     }
@@ -240,13 +193,22 @@ def _csv_row(row: Row, class_names: tuple[str, ...]) -> Mapping[str, Any]:
         for metric in METRICS:
             statistic = row.classes[name][metric]
             values |= {f"{name}_{metric}_mean": statistic.mean, f"{name}_{metric}_sd": statistic.sd}
-    test = row.test or PairedTest(None, None, len(row.case_dice))
+    against = row.contrast
+    interval = against.interval if against else None
     return values | {
         "parameters": row.parameters,
         "multiply_adds": row.multiply_adds,
         "minutes": row.minutes,
+        "search_minutes": row.search_minutes,
         "peak_memory_gib": row.peak_memory_gib,
-        "difference": test.difference,
-        "p": test.p,
-        "remark": test.remark,
+        "difference": against.difference if against else None,
+        "difference_low": interval.low if interval else None,
+        "difference_high": interval.high if interval else None,
+        "is_primary": int(against is not None and against.is_primary),
+        "p_over_cases": against.over_cases.p if against else None,
+        "p_over_cases_holm": against.holm_over_cases if against else None,
+        "p_over_runs": against.over_runs.p if against else None,
+        "p_over_runs_holm": against.holm_over_runs if against else None,
+        "remark_over_cases": against.over_cases.remark if against else "",
+        "remark_over_runs": against.over_runs.remark if against else "",
     }
