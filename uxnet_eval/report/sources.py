@@ -17,12 +17,14 @@ from ..runs.names import (
     CHECKPOINT_NAME,
     CONFIG_NAME,
     CURVES_NAME,
+    FRONT_NAME,
     OVERLAYS_FOLDER,
     OVERLAYS_INDEX,
     SEARCH_NAME,
     SUMMARY_NAME,
 )
 from ..runs.overlays import read_overlays
+from .front_run import read_front
 from .scored_cases import read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
 from .training_run import read_training
@@ -39,6 +41,7 @@ class Source:
         title: of the page.
         origin: the folder or the experiment.
         searches: one for each search.
+        fronts: one for each search by measurement, see :func:`uxnet_eval.report.front_run.read_front`.
         trainings: one for each training, see :func:`uxnet_eval.report.training_run.read_training`.
         scores: tables of cases, see :func:`uxnet_eval.report.scored_cases.read_scores`.
         overlays: of a training or an evaluation, see :func:`uxnet_eval.runs.overlays.read_overlays`.
@@ -49,6 +52,7 @@ class Source:
     title: str
     origin: str
     searches: list[SearchRun] = field(default_factory=list)
+    fronts: list[dict[str, Any]] = field(default_factory=list)
     trainings: list[dict[str, Any]] = field(default_factory=list)
     scores: list[dict[str, Any]] = field(default_factory=list)
     overlays: list[dict[str, Any]] = field(default_factory=list)
@@ -119,6 +123,9 @@ def _add_trial(found: Source, trial: TrialRecord) -> None:
     if not trial.output.is_dir():
         found.notes.append(f"{name}: {trial.status}, its output folder {trial.output} does not exist")
         return
+    if (trial.output / FRONT_NAME).exists():
+        _add_front(found, trial.output, name)
+        return
     if _is_training_or_scores(trial.output) and not (trial.output / SEARCH_NAME).exists():
         _add_training_and_scores(found, trial.output, name)
         return
@@ -169,19 +176,27 @@ def folder_source(folder: Path) -> Source:
         inner = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
         for each in inner:
             _add_folder(found, each, each.name)
-    if not (found.searches or found.trainings or found.scores or found.overlays):
+    if not (found.searches or found.fronts or found.trainings or found.scores or found.overlays):
         raise UserError(_nothing(folder, sorted(os.listdir(folder))))
     return found
 
 
 def _add_folder(found: Source, folder: Path, name: str) -> None:
-    is_other = _is_training_or_scores(folder)
-    if (folder / SEARCH_NAME).exists() or not is_other:
+    is_other, has_front = _is_training_or_scores(folder), (folder / FRONT_NAME).exists()
+    if has_front:
+        _add_front(found, folder, name)
+    if (folder / SEARCH_NAME).exists() or not (is_other or has_front):
         found.searches.append(read_search(folder, name))
     if is_other:
         _add_training_and_scores(found, folder, name)
     if (folder / CONFIG_NAME).is_file() and not found.configuration:
         found.configuration = (folder / CONFIG_NAME).read_text(errors="replace")
+
+
+def _add_front(found: Source, folder: Path, name: str) -> None:
+    front = read_front(folder, name, found.notes)
+    if front is not None:
+        found.fronts.append(front)
 
 
 def _add_training_and_scores(found: Source, folder: Path, name: str) -> None:

@@ -87,6 +87,7 @@ function main() {
     if (runs.length > 1) page.append(agreementPanel(data, runs));
     page.append(searchOverlaysSection());
   }
+  if (data.fronts.length) page.append(frontSection(data.fronts));
   if (data.trainings.length) page.append(trainingSection(data.trainings));
   if (data.scores.length) page.append(scoresSection(data.scores));
   data.overlays.forEach((overlays, i) => page.append(section(`cases-${i}`, data.overlays.length > 1 ? `Segmentations: ${overlays.run}` : "Segmentations", overlayFigures(overlays))));

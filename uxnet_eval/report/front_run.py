@@ -1,0 +1,48 @@
+"""The front of a search by measurement, as the report shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import UserError
+
+from ..runs.front_record import FrontRecord
+
+
+def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:
+    """The measured networks of a search in plain values; None, with a note, if its record cannot be read.
+
+    Args:
+        folder: output folder of the search; it holds ``front.json``.
+        name: of the run.
+        notes: takes what is missing or damaged, a line each.
+    """
+    try:
+        record = FrontRecord.load(folder)
+    except UserError as error:
+        notes.append(f"{name}: {error}")
+        return None
+    if not record.measured:
+        notes.append(f"{name}: no network has been measured yet")
+        return None
+    candidates = record.candidates()
+    best = {(each.cost, each.dice) for each in record.front()}
+    is_finetuned = any(each.finetuned_dice is not None for each in record.measured)
+    points = [
+        {
+            "multiplyAdds": each.cost.multiply_adds,
+            "parameters": each.cost.parameters,
+            "dice": each.dice,
+            "edges": len(each.genotype.edges),
+            "widths": " ".join(f"{width:g}" for width in each.genotype.widths or ()),
+            "isBest": (each.cost, each.dice) in best,
+        }
+        for each in sorted(candidates, key=lambda candidate: candidate.cost.multiply_adds)
+    ]
+    return {
+        "name": name,
+        "isFinished": record.is_finished,
+        "measure": "Dice after a short training" if is_finetuned else "Dice with shared weights",
+        "points": points,
+    }
