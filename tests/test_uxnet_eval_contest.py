@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from search_space import Genotype, UserError, presets
 from search_space.grid import Grid
 from search_space.presets import unet_edges
+from uxnet_eval.comparison.trainings import find_trainings
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
@@ -139,6 +141,17 @@ def test_a_stopped_contest_continues_to_the_same_result(
         with pytest.raises(KeyboardInterrupt):
             run_contest(config)
     assert without_times(result_of(run_contest(config))) == without_times(result_of(finished))
+
+
+def test_a_comparison_takes_the_scored_training_alone(finished: Path, tmp_path: Path) -> None:
+    """Not the trainings that they chose by, and a note for one that is not finished."""
+    runs = tmp_path / "contests"
+    shutil.copytree(finished, runs / "0")
+    shutil.copytree(finished, runs / "unfinished", ignore=shutil.ignore_patterns("final*"))
+    found = find_trainings([str(runs)])
+    assert [training.folder for training in found.finished] == [runs / "0" / "final"]
+    (note,) = found.notes
+    assert note.endswith("has not begun its final training; left out")
 
 
 @pytest.mark.parametrize(

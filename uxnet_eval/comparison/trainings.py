@@ -17,7 +17,7 @@ from search_space.errors import UserError
 from ..evaluation.scores import read_cases
 from ..nni_experiments.records import ExperimentRecord
 from ..nni_experiments.sources import find_source
-from ..runs.names import CASES_NAME, CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
+from ..runs.names import CASES_NAME, CONFIG_NAME, CURVES_NAME, FINAL_FOLDER, GENOTYPE_NAME, RESULT_NAME
 
 RESULT_KEYS = (
     "architecture",
@@ -109,7 +109,7 @@ def _add_source(found: Trainings, source: str, seen: set[Path]) -> None:
             "folder of uxnet train, a folder of such folders, or an NNI experiment's id"
         )
     for each in inner:
-        _add_folder(found, each, str(each), seen)
+        (_add_contest if _is_contest(each) else _add_folder)(found, each, str(each), seen)
 
 
 def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Path]) -> None:
@@ -119,7 +119,9 @@ def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Pa
     num_searches = 0
     for trial in trials:
         name = f"trial {trial.sequence} ({trial.id}, {trial.status})"
-        if _is_training(trial.output):
+        if _is_contest(trial.output):
+            _add_contest(found, trial.output, name, seen)
+        elif _is_training(trial.output):
             _add_folder(found, trial.output, name, seen)
         elif (trial.output / CONFIG_NAME).is_file():
             num_searches += 1
@@ -135,10 +137,33 @@ def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Pa
 
 
 def _training_folders(folder: Path) -> Iterator[Path]:
+    """Folders of trainings and of contests; what a contest holds besides is not looked into."""
     for place, names, files in os.walk(folder):
         names.sort()
         if CONFIG_NAME in files and _is_training(Path(place)):
             yield Path(place)
+        if CONFIG_NAME in files and _is_contest(Path(place)):
+            names.clear()
+
+
+def _is_contest(folder: Path) -> bool:
+    """Whether its ``run.yml`` has a section ``contest``."""
+    try:
+        values = yaml.safe_load((folder / CONFIG_NAME).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(values, dict) and "contest" in values
+
+
+def _add_contest(found: Trainings, folder: Path, name: str, seen: set[Path]) -> None:
+    """Adds the training that a contest scores; those that it chose by are no part of a comparison."""
+    if (folder / FINAL_FOLDER / CONFIG_NAME).is_file():
+        _add_folder(found, folder / FINAL_FOLDER, name, seen)
+    else:
+        settings = _flat(_read_mapping(folder / CONFIG_NAME))
+        found.notes.append(
+            f"{name}: {settings.get('contest.contender', '?')} has not begun its final training; left out"
+        )
 
 
 def _is_training(folder: Path) -> bool:
