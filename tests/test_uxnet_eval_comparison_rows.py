@@ -170,4 +170,5 @@ def test_the_terminal_shows_multiply_adds_beside_parameters(nested: Path) -> Non
     console.print(terminal_table(table_of(nested, first="joint search")))
     shown = console.export_text()
     assert "5 M" in shown and "5.3 M" in shown and "0.0312" in shown
-    assert "-0.0995" in shown and "…" not in shown
+    assert "-0.0995" in shown and "…" not in shown and "flips" in shown
+    assert all(len(line.rstrip()) < 120 for line in shown.splitlines())  # nothing is cut off

@@ -36,7 +36,7 @@ BRIEF = (
     "p over runs (sign flips)",
 )
 """Columns of the table in the terminal; the files hold all."""
-WIDEST_WORD = len("(Wilcoxon)")
+WIDEST_WORD = len("< 0.0001")
 
 
 def explanation(comparison: Comparison) -> list[str]:
@@ -87,14 +87,17 @@ def terminal_table(comparison: Comparison) -> Table:
     heading, rows = table_cells(comparison)
     # From the end: a class may have the name of a column.
     shown = [heading.index(title) if title in HEADING_BEFORE else _last(heading, title) for title in BRIEF]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place in shown:
         title = heading[place]
-        is_short = place > 0 and not title.startswith("p ")
+        may_wrap = place == 0 or title.startswith("p ") or title.endswith("95 %")
         table.add_column(
-            title.replace(", ", ",\n").replace("multiply-adds", "multiply-\nadds").replace(" (", "\n("),
+            title.replace(", ", ",\n")
+            .replace("multiply-", "multiply-\n")
+            .replace(" (", "\n")
+            .replace(")", ""),
             justify="right" if place else "left",
-            no_wrap=is_short,
+            no_wrap=not may_wrap,
             min_width=WIDEST_WORD if title.startswith("p ") else None,
         )
     for row in rows:
