@@ -10,6 +10,7 @@ const net = require('net');
 const path = require('path');
 
 const door = require('./door.js');
+const patience = require('./patience.js');
 
 const LOOPBACK = '127.0.0.1';
 const TRIAL_ID = /^[\w-]{1,64}$/;
@@ -31,7 +32,9 @@ for (const name of ['NODE_OPTIONS', 'NETRC']) {
 if (!token || !python) {
     throw new Error('loopback.js: no token; start the manager with uxnet launch');
 }
-door.guard(token);
+patience.waitForManager();
+patience.waitForTuner();
+door.guard(token); // after it, so that it comes first
 door.leaveToken(token, process.argv);
 
 const listen = net.Server.prototype.listen;
