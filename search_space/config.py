@@ -23,9 +23,9 @@ class SearchSpaceConfig(StrictConfig):
     """Classes of the segmentation, background included: channels of the logits."""
     levels: int = Field(5, ge=2, le=7)
     """Levels of the grid; 5 in the paper."""
-    base_channels: int = Field(16, ge=1)
+    base_channels: int = Field(16, ge=1, le=4096)
     """Channels C_0 of level 0; level j has min(C_0 * 2^j, max_channels)."""
-    max_channels: int = Field(320, ge=1)
+    max_channels: int = Field(320, ge=1, le=16384)
     """Upper bound of the channels of a level."""
     strides: tuple[tuple[int, ...], ...] | None = None
     """Per level 1..L-1, the stride along each axis (1 or 2) against the level above; None: 2 everywhere."""

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,6 +24,7 @@ from pydantic import (
 from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
 from .operations import KINDS, check_operation
+from .reading import read_json
 from .replacing import replacing
 from .strict import StrictConfig, faults_in_words
 
@@ -73,7 +73,7 @@ class Genotype(StrictConfig):
     Genotypes are equal if all but their provenance is.
     """
 
-    levels: StrictInt
+    levels: Annotated[StrictInt, Field(ge=1, le=12)]
     """Number of levels of the grid."""
     edges: tuple[NamedEdge, ...]
     """The kept edges, in the grid's order; each lies on a path from the input to the output node."""
@@ -251,7 +251,7 @@ class Genotype(StrictConfig):
     def load(cls, path: str | os.PathLike[str]) -> Genotype:
         """The genotype of a JSON file; raises :class:`UserError` that begins with the file's name."""
         try:
-            values = json.loads(Path(path).read_text())
+            values = read_json(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); give a genotype file") from None
         except ValueError as error:

@@ -20,7 +20,11 @@ class StrictConfig(BaseModel):
 
     # Docstrings under fields become their descriptions: comments of the YAML files that the project writes.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="before")

@@ -27,7 +27,7 @@ PAPER: dict[str, Any] = {
 class StrategySettings(StrictConfig):
     """How alpha, beta and the pruning behave; the phases are those of :mod:`strategies.phases`."""
 
-    warmup_epochs: int = Field(2, ge=0)
+    warmup_epochs: int = Field(2, ge=0, le=10**6)
     """The first epochs train the network weights only."""
     alpha_learning_rate: float = Field(2e-2, ge=0)
     """Learning rate of alpha, the operations' weights; 0 leaves them equal."""
@@ -59,7 +59,7 @@ class StrategySettings(StrictConfig):
     """Largest norm of the weights' gradient; a longer gradient is shortened; None: no limit."""
     folded: bool = True
     """Add the kernels of linear candidates instead of their outputs: the same function, faster."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Seed of the split, the patches, the initial weights and all sampling."""
 
     @classmethod

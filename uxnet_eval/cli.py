@@ -74,6 +74,9 @@ for _panel, _name, _command in (
 app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Search")
 
 
+_wants_traceback = False
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
@@ -90,8 +93,12 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="For developers: show where an error came from.")
+    ] = False,
 ) -> None:
-    pass
+    global _wants_traceback
+    _wants_traceback = traceback
 
 
 class _Printable(logging.Formatter):
@@ -119,6 +126,8 @@ def main() -> None:
     try:
         app(prog_name="uxnet")
     except UserError as error:
+        if _wants_traceback:
+            raise
         print(f"uxnet: error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from search_space.errors import UserError
+from search_space.reading import read_json, read_yaml
 
 from ..evaluation.scores import read_cases
 from ..nni_experiments.records import ExperimentRecord
@@ -169,10 +169,10 @@ def _add_contest(found: Trainings, folder: Path, name: str, seen: set[Path]) -> 
 def _is_training(folder: Path) -> bool:
     """Whether its ``run.yml`` has a section ``train``; a damaged one is looked into later, which names it."""
     try:
-        values = yaml.safe_load((folder / CONFIG_NAME).read_text())
+        values = read_yaml(folder / CONFIG_NAME)
     except OSError:
         return False
-    except (ValueError, yaml.YAMLError):
+    except ValueError:
         return True
     return isinstance(values, dict) and "train" in values
 
@@ -204,7 +204,7 @@ def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> N
 
 def _progress(folder: Path, settings: Mapping[str, Any]) -> str:
     try:
-        history = json.loads((folder / CURVES_NAME).read_text())["history"]
+        history = read_json(folder / CURVES_NAME)["history"]
         done = int(history[-1]["epoch"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         done = 0
@@ -222,10 +222,10 @@ def _genotype(folder: Path) -> str:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())  # JSON is YAML too
+        values = read_yaml(path)  # JSON is YAML too
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, yaml.YAMLError):
+    except ValueError:
         raise UserError(f"{path}: is cut short or no YAML; train it again") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from search_space.errors import UserError
+from search_space.reading import parse_yaml
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
@@ -23,8 +22,8 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         if name in values:
             raise UserError(f"--set {setting}: '{name}' is set twice; give it once")
         try:
-            values[name] = _number(yaml.safe_load(text))
-        except yaml.YAMLError:
+            values[name] = _number(parse_yaml(text))
+        except ValueError:
             raise UserError(f"--set {setting}: the value is not YAML; quote it") from None
     return values
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from search_space.strict import StrictConfig
 
+from ..runs.memory import refuse_beyond_memory
+
+MAX_SIZE = 10_000
+"""Of a spacing in mm and of a patch in voxels along an axis."""
+MAX_LEVELS = 12
 INTENSITY_KEYS = ("lower", "upper", "mean", "std")
 
 
@@ -22,7 +29,7 @@ class Plan(StrictConfig):
     """Voxels along each axis; a multiple of the product of the strides."""
     strides: tuple[tuple[int, ...], ...]
     """Per level 1.., the stride (1 or 2) along each axis: one level fewer than the grid has."""
-    batch_size: int = Field(2, ge=1)
+    batch_size: int = Field(2, ge=1, le=2**20)
     """Patches per step."""
     mirror_axes: tuple[int, ...] | None = None
     """Axes along which patches may be mirrored, in training and prediction; None: all. Leave out an axis whose two ends
@@ -37,8 +44,21 @@ class Plan(StrictConfig):
     def _check(self) -> Plan:
         for name in ("spacing_mm", "patch_size"):
             values = getattr(self, name)
-            if len(values) != self.spatial_dims or min(values) <= 0:
-                raise ValueError(f"{name} is {list(values)}; expected {self.spatial_dims} positive numbers")
+            if len(values) != self.spatial_dims or min(values) <= 0 or max(values) > MAX_SIZE:
+                raise ValueError(
+                    f"{name} is {list(values)}; expected {self.spatial_dims} positive numbers up to {MAX_SIZE}"
+                )
+        if len(self.strides) > MAX_LEVELS or not all(set(stride) <= {1, 2} for stride in self.strides):
+            raise ValueError(
+                f"strides are {reprlib.repr(self.strides)}; expected 1 or 2 along each axis, at most {MAX_LEVELS} levels"
+            )
+        # One channel of a batch and its gradient, float32: a network takes many times as much.
+        refuse_beyond_memory(
+            "plan",
+            f"a batch of {self.batch_size} patches of {list(self.patch_size)} voxels",
+            8.0 * self.batch_size * math.prod(self.patch_size),
+            "lower batch_size or patch_size",
+        )
         for axis in range(self.spatial_dims):
             divisor = 1
             for stride in self.strides:

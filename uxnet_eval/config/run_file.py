@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import Self
 
 from search_space.errors import UserError, nearest
+from search_space.reading import read_yaml
 from search_space.strict import StrictConfig
 
 from ..dataset.find import find_dataset
@@ -28,9 +29,9 @@ class RuntimeSettings(StrictConfig):
     """``auto``: bfloat16 where the processor or GPU has instructions for it."""
     channels_last: bool = True
     """Memory layout with the channels innermost: the same numbers, faster convolutions."""
-    num_workers: int = Field(1, ge=0)
+    num_workers: int = Field(1, ge=0, le=256)
     """Background threads that prepare batches; 0 prepares them in the training thread."""
-    num_threads: int | None = Field(None, ge=1)
+    num_threads: int | None = Field(None, ge=1, le=1024)
     """Threads of PyTorch on the CPU; None: all cores."""
 
 
@@ -53,11 +54,11 @@ class RunFile(StrictConfig):
         """
         path = Path(path)
         try:
-            values = yaml.safe_load(path.read_text())
+            values = read_yaml(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); make one with uxnet plan") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+        except ValueError as error:
+            raise UserError(f"{path}: not YAML ({error})") from None
         return cls.from_values(values, source=str(path))
 
     @classmethod

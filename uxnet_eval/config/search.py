@@ -20,8 +20,8 @@ from .run_file import RunFile, RuntimeSettings
 class SpaceSettings(StrictConfig):
     """What the plan leaves open about the space; see :class:`search_space.SearchSpaceConfig` for the fields."""
 
-    base_channels: int = Field(8, ge=1)
-    max_channels: int = Field(320, ge=1)
+    base_channels: int = Field(8, ge=1, le=4096)
+    max_channels: int = Field(320, ge=1, le=16384)
     normal_candidates: tuple[str, ...] | None = None
     reduction_candidates: tuple[str, ...] | None = None
     expansion_candidates: tuple[str, ...] | None = None
@@ -38,9 +38,9 @@ class SearchSettings(StrategySettings):
 
     strategy: Literal["sparse-darts", "single-path"] = "sparse-darts"
     """``sparse-darts``: the paper's gates and alphas; ``single-path``: shared weights, then choice by measurement."""
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(20, ge=1, le=10**6)
     """Number of epochs; the last one ends with a validation."""
-    steps_per_epoch: int = Field(25, ge=1)
+    steps_per_epoch: int = Field(25, ge=1, le=10**6)
     """Bi-level steps (one for the architecture, one for the weights) per epoch."""
     learning_rate: float = Field(3e-3, gt=0)
     """Learning rate of the network weights (AdamW); it falls along a cosine."""
@@ -57,7 +57,7 @@ class SearchSettings(StrategySettings):
     ``validation_cases`` drawn at random."""
     validation_cases: int = Field(12, ge=1)
     """Cases to validate on, held out from what the search learns from (fewer if the data set is small)."""
-    split_seed: int | None = Field(None, ge=0)
+    split_seed: int | None = Field(None, ge=0, le=2**32 - 1)
     """Seed of the split of the cases. Set it where searches of several seeds are compared: they then share their
     validation cases. None: ``seed``."""
     checkpointed_levels: int = Field(0, ge=0)
@@ -76,16 +76,16 @@ class BudgetSettings(StrictConfig):
 class ChoiceSettings(StrictConfig):
     """How a single-path search trains its shared weights and chooses by measurement."""
 
-    paths_per_step: int = Field(1, ge=1)
+    paths_per_step: int = Field(1, ge=1, le=10**6)
     """Architectures that learn from each batch."""
     budget_shares: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together they make the
     front."""
-    num_measured: int = Field(60, ge=2)
+    num_measured: int = Field(60, ge=2, le=10**6)
     """Architectures measured for each budget."""
-    population: int = Field(24, ge=2)
+    population: int = Field(24, ge=2, le=10**6)
     """Architectures drawn at random for each budget, and size of the population that evolves."""
-    finetune_steps: int = Field(60, ge=0)
+    finetune_steps: int = Field(60, ge=0, le=10**6)
     """Steps of a short training, from the shared weights, before an architecture is measured; 0: none. The ranking by
     shared weights alone says little about trained networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)

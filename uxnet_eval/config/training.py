@@ -33,13 +33,13 @@ class NetworkSettings(StrictConfig):
     """Name of the row in comparisons; trainings of the same label are one row, whatever their genotypes."""
     primary: str | None = Field(None, min_length=1)
     """Name of the row that comparisons test the first row against, named before any training ends; None: none."""
-    base_channels: float | None = Field(None, ge=1)
+    base_channels: float | None = Field(None, ge=1, le=4096)
     """Channels of the finest level, doubled at every further one (and rounded there); None and no budget: 16."""
     parameters: int | None = Field(None, ge=1)
     """Instead, a budget of parameters: the width that comes nearest to it is taken."""
     multiply_adds: int | None = Field(None, ge=1)
     """Instead, a budget of multiply-adds for one patch."""
-    max_channels: int = Field(320, ge=1)
+    max_channels: int = Field(320, ge=1, le=16384)
     """Upper bound of the channels of a level (SegResNet and DiNTS double without bound)."""
     deep_supervision: bool | Literal["auto"] = "auto"
     """A loss at coarser levels of the decoder too; ``auto``: where the architecture offers it."""
@@ -62,17 +62,17 @@ class TrainSettings(StrictConfig):
 
     fold: int = Field(0, ge=0)
     """The fold to validate on (from 0); the others are learned from."""
-    num_folds: int = Field(NUM_FOLDS, ge=2)
+    num_folds: int = Field(NUM_FOLDS, ge=2, le=10**6)
     """Parts that the cases are divided into."""
     left_out_fold: int | None = Field(None, ge=0)
     """Fold whose cases play no part in this training; None: all other folds are learned from."""
-    split_seed: int = Field(SPLIT_SEED, ge=0)
+    split_seed: int = Field(SPLIT_SEED, ge=0, le=2**32 - 1)
     """Of the division into folds; apart from ``seed``, so that trainings of several seeds share their folds."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     """Of the network's start and of the patches."""
-    epochs: int = Field(40, ge=1)
+    epochs: int = Field(40, ge=1, le=10**6)
     """Epochs at most; each ends with a checkpoint to go on from."""
-    steps_per_epoch: int = Field(50, ge=1)
+    steps_per_epoch: int = Field(50, ge=1, le=10**6)
     """Optimizer steps per epoch."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """``adamw`` gets further in a short training; ``sgd`` (Nesterov, momentum 0.99) is nnU-Net's."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 
 from ..runs.files import write_json
 from ..runs.names import FOLDS_NAME
@@ -59,7 +59,13 @@ def store_folds(folder: Path, dataset: Dataset, *, fold: int, num_folds: int, se
     values = {"fold": fold, "num_folds": num_folds, "split_seed": seed, "folds": folds}
     path = folder / FOLDS_NAME
     if path.exists():
-        if json.loads(path.read_text()) != values:
+        try:
+            before = read_json(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: damaged ({error}); delete it, and it is made again from the same settings"
+            ) from None
+        if before != values:
             raise UserError(
                 f"{path}: the run began with other cases than {dataset.folder} lists now; restore the data set, or give "
                 "another output folder"

@@ -6,8 +6,10 @@ Array legend: C channels, *S the spatial axes of the file; arrays are (*S) or ch
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import nibabel as nib
 import numpy as np
@@ -18,8 +20,18 @@ from PIL import Image
 
 from search_space.errors import UserError
 
+from ..runs.memory import refuse_beyond_memory
+
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+MAX_SPACING_MM = 1e4
+"""Beyond any scanner's; a micrograph in micrometres stays below."""
+MAX_OFFSET_MM = 1e7
+MAX_GZIP_RATIO = 1032
+"""The most that gzip compresses anything."""
+MAX_BYTES_BEHIND = 16 * 2**20
 
 
 def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,9 +55,15 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
         )
     try:
         if lower.endswith(NIFTI_SUFFIXES):
-            stored, affine, pixdim = _read_nifti(path)
+            stored, affine, pixdim = _read_nifti(path, where)
         else:
-            stored, affine, pixdim = _read_picture(path), np.eye(4), np.ones(2)
+            stored, affine, pixdim = _read_picture(path, where), np.eye(4), np.ones(2)
+    except UserError:
+        raise
+    except (MemoryError, OverflowError) as error:
+        raise UserError(
+            f"{where}: the file says it is larger than this machine can hold ({error}); mend its header"
+        ) from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
             f"{where}: truncated or damaged gzip ({error}), expected a complete file; copy or download it again"
@@ -59,6 +77,17 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
         raise UserError(f"{where}: found voxels of type {stored.dtype}, expected numbers; convert the file")
     if np.iscomplexobj(stored):
         raise UserError(f"{where}: found complex voxels, expected real numbers; store the magnitude")
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or np.abs(affine[:3, 3]).max() > MAX_OFFSET_MM:
+        raise UserError(
+            f"{where}: found the offset {first_of(affine[:3, 3])} mm in the affine, expected finite numbers up to "
+            f"{MAX_OFFSET_MM:g} mm; write a valid header"
+        )
+    if not (np.abs(pixdim[:spatial_dims]) <= MAX_SPACING_MM).all() or spacing_mm.max() > MAX_SPACING_MM:
+        raise UserError(
+            f"{where}: found spacing {first_of(np.abs(pixdim))} mm (affine: {first_of(spacing_mm)} mm), expected at "
+            f"most {MAX_SPACING_MM:g} mm; write a valid header"
+        )
     if not np.all(pixdim[:spatial_dims]) or not _is_invertible(affine[:3, :3]):
         raise UserError(
             f"{where}: found spacing {first_of(np.abs(pixdim))} mm and affine {affine[:3].tolist()}, expected "
@@ -75,7 +104,7 @@ def _is_invertible(axes_mm: np.ndarray) -> bool:
     return bool(abs(np.linalg.det(axes_mm / lengths_mm)) > 1e-6)
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_nifti(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Array, affine and the header's own pixdim, which nibabel would mend from 0 to 1 in silence."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as stream:
@@ -88,15 +117,45 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pixdim = header_class(start[: header_class.sizeof_hdr], check=False)["pixdim"][1:4]
         stream.seek(0)
         volume = kind.from_stream(stream)
+        _check_size(volume, path, where)
         stored = np.asanyarray(volume.dataobj)
-        stream.read()  # gzip compares length and checksum only at the end of the stream
+        _read_to_the_end(stream)
     return stored, np.asarray(volume.affine, dtype=np.float64), np.array(pixdim, dtype=np.float64)
 
 
-def _read_picture(path: Path) -> np.ndarray:
+def _check_size(volume: nib.Nifti1Image, path: Path, where: str) -> None:
+    """Refuses, before anything is allocated, what the file cannot hold or the memory cannot."""
+    num_voxels = math.prod(int(size) for size in volume.shape)
+    stored_bytes = num_voxels * volume.get_data_dtype().itemsize
+    largest = path.stat().st_size * (MAX_GZIP_RATIO if path.name.lower().endswith(".gz") else 1)
+    if stored_bytes > largest:
+        raise OSError(
+            f"the header says {times(volume.shape)} voxels, {stored_bytes} bytes, but the file holds at most {largest}"
+        )
+    # As stored, and as the float64 that header scaling and the checks make of it.
+    needed = stored_bytes + 8.0 * num_voxels
+    refuse_beyond_memory(where, f"an image of {times(volume.shape)} voxels", needed, "cut or downsample it")
+
+
+def _read_to_the_end(stream: IO[bytes]) -> None:
+    """gzip compares length and checksum only at the end of the stream; what lies there is not kept."""
+    num_bytes = 0
+    while chunk := stream.read(2**20):
+        num_bytes += len(chunk)
+        if num_bytes > MAX_BYTES_BEHIND:
+            raise OSError(f"more than {MAX_BYTES_BEHIND // 2**20} MiB lie behind the voxels")
+
+
+def _read_picture(path: Path, where: str) -> np.ndarray:
     """Rows, columns and, if there are several, channels of a PNG or JPEG."""
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            needed = 16.0 * width * height * len(picture.getbands())
+            refuse_beyond_memory(where, f"an image of {width}x{height} pixels", needed, "downsample it")
+            return np.asarray(picture)
+    except Image.DecompressionBombError as error:
+        raise OSError(str(error)) from None
 
 
 def times(shape: tuple[int, ...]) -> str:

@@ -14,9 +14,7 @@ from search_space.errors import UserError
 
 from .check import GRID_TOLERANCE, largest_shift_voxels
 from .image_file import NIFTI_SUFFIXES, first_of, read_file, times
-from .msd import WHOLE_TOLERANCE, Case, Dataset, case_id_of, label_with_faults
-
-MAX_LABEL_VALUE = 65535
+from .msd import MAX_LABEL_VALUE, WHOLE_TOLERANCE, Case, Dataset, case_id_of, label_with_faults
 
 
 def label_files(folder: Path, role: str) -> dict[str, Path]:

@@ -6,7 +6,7 @@ a NIfTI volume, X Y for a 2-D NIfTI image, and rows, columns for PNG and JPEG.
 
 from __future__ import annotations
 
-import json
+import reprlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from search_space.errors import UserError, printable
+from search_space.reading import read_json
 
 from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, times
 from .names import check_names
 
 WHOLE_TOLERANCE = 1e-4
 """A stored label value this close to a whole number counts as whole (header scaling leaves rounding errors)."""
+
+MAX_LABEL_VALUE = 65535
+"""Label maps of more classes do not exist; a table of all values up to the largest is made."""
 
 _SPATIAL_DIMS = {"2D": 2, "3D": 3, "4D": 3}  # MSD writes "4D" for volumes of several channels
 
@@ -83,9 +87,9 @@ def read_dataset(folder: str | Path) -> Dataset:
     path = folder / "dataset.json"
     description = _read_json(path)
     size = description.get("tensorImageSize")
-    if size not in _SPATIAL_DIMS:
+    if not isinstance(size, str) or size not in _SPATIAL_DIMS:
         raise UserError(
-            f"{path}: tensorImageSize is {size!r}, expected one of {', '.join(_SPATIAL_DIMS)}; "
+            f"{path}: tensorImageSize is {reprlib.repr(size)}, expected one of {', '.join(_SPATIAL_DIMS)}; "
             "write 2D for images, 3D or 4D for volumes"
         )
     channels = _numbered_names(path, description, "modality")
@@ -231,8 +235,8 @@ def _read_json(path: Path) -> dict[str, Any]:
             f"{path}: no such file; give a folder in the layout of the Medical Segmentation Decathlon"
         )
     try:
-        description = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        description = read_json(path)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}), expected JSON; mend or download it again"
         ) from None
@@ -249,11 +253,16 @@ def _numbered_names(path: Path, description: dict[str, Any], key: str) -> dict[i
     example = {"modality": '{"0": "MRI"}', "labels": '{"0": "background", "1": "organ"}'}[key]
     advice = f'expected whole numbers and names; write for example "{key}": {example}'
     if not isinstance(names, dict) or not names:
-        raise UserError(f"{path}: {key} is {names!r}, {advice}")
+        raise UserError(f"{path}: {key} is {reprlib.repr(names)}, {advice}")
     numbered: dict[int, str] = {}
     for number, name in names.items():
-        if not str(number).isdecimal() or not isinstance(name, str) or int(number) in numbered:
-            raise UserError(f"{path}: {key} holds {number!r}: {name!r}, {advice}")
+        if not str(number).isdecimal() or len(number) > 5 or int(number) > MAX_LABEL_VALUE:
+            raise UserError(
+                f"{path}: {key} holds {reprlib.repr(number)}: {reprlib.repr(name)}, {advice}; the largest number is "
+                f"{MAX_LABEL_VALUE}"
+            )
+        if not isinstance(name, str) or int(number) in numbered:
+            raise UserError(f"{path}: {key} holds {number!r}: {reprlib.repr(name)}, {advice}")
         numbered[int(number)] = name
     return dict(sorted(numbered.items()))
 

@@ -9,6 +9,7 @@ import errno
 import os
 import pickle
 import platform
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from ..config.plan import Plan
 from ..config.training import TrainConfig
 from ..dataset.msd import Dataset
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from ..runs.archive import check_archive
 from ..runs.files import replacing
 from .build import build_network
 
@@ -196,6 +198,13 @@ def read_tensors(path: Path) -> Any:
         UserError: begins with the file's name; it is absent, truncated, or holds pickled objects.
     """
     try:
+        check_archive(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of uxnet train") from None
+    except ValueError as error:
+        if zipfile.is_zipfile(path):  # else PyTorch says what else it is
+            raise _damaged(path, f" ({error})") from None
+    try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         if error.errno == errno.EINVAL:  # torch seeks to before the beginning of a truncated archive
@@ -212,8 +221,8 @@ def read_tensors(path: Path) -> Any:
         raise _damaged(path) from None
 
 
-def _damaged(path: Path) -> UserError:
-    return UserError(f"{path}: is truncated, damaged or no checkpoint; copy it again or train it again")
+def _damaged(path: Path, reason: str = "") -> UserError:
+    return UserError(f"{path}: is truncated, damaged or no checkpoint{reason}; copy it again or train it again")
 
 
 def _network(

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from search_space.errors import UserError, nearest
+from search_space.reading import read_yaml
 
 from .trial_run import check_named_files, check_search_space, find_trial_run
 
@@ -34,11 +33,11 @@ def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
 
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text())
+        values = read_yaml(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give an nnictl configuration") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML ({error})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
     utils.set_base_path(path.absolute().parent)

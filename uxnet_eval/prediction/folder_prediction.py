@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from .label_map import SUFFIX, output_error, write_label_map, write_probabilitie
 from .record import PredictionRecord, sha256
 from .scans import Scan, load_scan
 from .windows import Model, WindowSettings
+
+logger = logging.getLogger(__name__)
 
 PROBABILITIES_FOLDER = "probabilities"
 
@@ -166,6 +169,12 @@ def _predict_scan(
         )
     except UserError as error:
         raise _CaseError(str(error)) from None
+    except (ValueError, ArithmeticError) as error:  # numbers of this image that nothing foresaw
+        logger.debug("%s: %s", scan.case_id, scan.files[0], exc_info=True)
+        raise _CaseError(
+            f"{scan.case_id}: {scan.files[0]}: cannot be predicted ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}); check its header"
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

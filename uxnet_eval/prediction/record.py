@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 from search_space.strict import StrictConfig
 
 from ..runs.names import PREDICTION_NAME
@@ -77,7 +78,7 @@ class PredictionRecord(StrictConfig):
                     )
             return None
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path}: cannot be read ({error}), expected the record of an earlier run; {ADVICE}"

@@ -6,6 +6,7 @@ file's own; the same voxels reordered to RAS; and the RAS box cut into voxels of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation, SpatialResample
 
 from search_space.errors import UserError
+
+from ..runs.memory import refuse_beyond_memory
 
 SPACING_TOLERANCE = 1e-3
 """An axis whose spacing differs from the plan's by less than this share of it is not resampled."""
@@ -80,6 +83,12 @@ def case_grid(
         ras_shape[ras_axis] = int(shape[axis])
     ras_affine = oriented @ nib.orientations.inv_ornt_aff(to_ras, shape)
     network_shape, network_affine = _resampled(ras_shape, ras_affine, spacing_mm)
+    refuse_beyond_memory(
+        case_id,
+        f"its image resampled to {list(network_shape)} voxels of {list(spacing_mm)} mm",
+        8.0 * math.prod(network_shape),  # the image and its resampled copy, float32
+        "mend the spacing in its header or spacing_mm in the plan",
+    )
     return CaseGrid(
         case_id=case_id,
         shape=tuple(int(size) for size in shape),

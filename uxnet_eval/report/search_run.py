@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from search_space.errors import UserError
 from search_space.genotype import parse_layer
 from search_space.grid import Grid
 from search_space.operations import legal_operations
+from search_space.reading import read_json
 
 from ..runs.names import CHECKPOINT_NAME, RESULT_NAME, SEARCH_NAME
 from ..runs.overlays import read_overlays
@@ -68,7 +68,7 @@ def read_search(folder: Path, name: str) -> SearchRun:
     except UserError as error:
         run.notes.append(str(error))
     try:
-        run.final = _numbers(json.loads((folder / RESULT_NAME).read_text()))
+        run.final = _numbers(read_json(folder / RESULT_NAME))
         run.status = DONE
     except FileNotFoundError:
         run.status = NOT_FINISHED

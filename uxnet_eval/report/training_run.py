@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_space.errors import UserError
 from search_space.genotype import Genotype
+from search_space.reading import read_json, read_yaml
 
 from ..drawing import draw, save
 from ..runs.names import CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
@@ -31,7 +29,7 @@ def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] |
     if not file.exists():
         return None
     try:
-        history = json.loads(file.read_text())["history"]
+        history = read_json(file)["history"]
         curves = {
             "epoch": [int(entry["epoch"]) for entry in history],
             "loss": [_finite(entry["loss"]) for entry in history],
@@ -62,7 +60,7 @@ def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] |
 
 def _read_result(folder: Path, name: str, notes: list[str]) -> dict[str, Any]:
     try:
-        values = json.loads((folder / RESULT_NAME).read_text())
+        values = read_json(folder / RESULT_NAME)
         return {str(key): value for key, value in values.items() if not isinstance(value, Mapping)}
     except FileNotFoundError:
         notes.append(f"{name}: this training is not finished; shown are the validations so far")
@@ -74,12 +72,12 @@ def _read_result(folder: Path, name: str, notes: list[str]) -> dict[str, Any]:
 def _read_settings(folder: Path, notes: list[str]) -> dict[str, Any]:
     """The resolved configuration of the run; empty if there is none."""
     try:
-        settings = yaml.safe_load((folder / CONFIG_NAME).read_text())
+        settings = read_yaml(folder / CONFIG_NAME)
         if not isinstance(settings, dict):
             raise ValueError("no mapping")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         notes.append(f"{folder / CONFIG_NAME}: cannot be read ({' '.join(str(error).split())})")
         return {}
     return settings

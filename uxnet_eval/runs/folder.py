@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_space.errors import UserError
+from search_space.reading import parse_yaml, read_yaml
 
+from .archive import check_archive
 from .files import write_text
-from .names import CHECKPOINT_NAME, CONFIG_NAME
+from .names import CHECKPOINT_NAME, CONFIG_NAME, previous_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 def choose_output_folder(configured: str | None, given: Path | None, *, is_trial: bool) -> Path:
@@ -57,7 +60,16 @@ def open_run_folder(
     """
     kept = folder / CONFIG_NAME
     if kept.exists():
-        changed = _differences(kept.read_text(), config_yaml, defaults)
+        try:
+            before = read_yaml(kept)
+            if not isinstance(before, dict):
+                raise ValueError("no keys and values")
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{kept}: the configuration of the run is damaged ({error}); give another output folder, or write "
+                f"{CONFIG_NAME} again if you have it"
+            ) from None
+        changed = _differences(before, parse_yaml(config_yaml), defaults)
         if changed:
             raise UserError(
                 f"{folder}: holds another run, with other values of {', '.join(changed)}; "
@@ -69,13 +81,37 @@ def open_run_folder(
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
         make_output_folder(folder)
         write_text(kept, config_yaml)
-    checkpoint = folder / CHECKPOINT_NAME
-    return checkpoint if checkpoint.exists() else None
+    return _newest_sound(folder / CHECKPOINT_NAME)
 
 
-def _differences(kept: str, new: str, defaults: Mapping[str, Any]) -> list[str]:
+def _newest_sound(newest: Path) -> Path | None:
+    """The newest checkpoint whose checksums are right; None if there is none at all.
+
+    Raises:
+        UserError: if all that there are are damaged.
+    """
+    faults = []
+    for path in (newest, previous_checkpoint(newest)):
+        try:
+            check_archive(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            faults.append(f"{path}: is truncated, damaged or no checkpoint ({error})")
+            continue
+        if faults:
+            logger.warning("%s; going on from the checkpoint before it, %s", faults[0], path.name)
+        return path
+    if faults:
+        raise UserError(
+            f"{'; '.join(faults)}; copy it from a backup, or delete it to start the run again from the beginning"
+        )
+    return None
+
+
+def _differences(kept: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """The names of the settings in which two resolved configurations differ, machine settings left out."""
-    first, second = {**defaults, **_flat(yaml.safe_load(kept))}, _flat(yaml.safe_load(new))
+    first, second = {**defaults, **_flat(kept)}, _flat(new)
     names = sorted(first.keys() | second.keys())
     return [
         name

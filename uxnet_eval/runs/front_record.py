@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import ConfigDict, Field
 from search_space import Genotype
 from search_space.cost import Cost
 from search_space.errors import UserError
+from search_space.reading import read_json
 from search_space.strict import StrictConfig
 from strategies.single_path.front import Candidate, best_within, front
 
@@ -72,7 +72,7 @@ class FrontRecord(StrictConfig):
         """
         path = Path(folder) / FRONT_NAME
         try:
-            values = json.loads(path.read_text())
+            values = read_json(path)
         except OSError as error:
             raise UserError(
                 f"{path}: cannot be read ({error.strerror}); a search with strategy: single-path writes it when its "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 CONFIG_NAME = "run.yml"
 """The resolved configuration."""
 CHECKPOINT_NAME = "checkpoint.ckpt"
-"""State of the run after its last epoch, to continue from."""
+"""State of the run after its last epoch, to continue from; the one before is :func:`previous_checkpoint`."""
 RESULT_NAME = "result.json"
 """The final numbers; a run that has it is done."""
 GENOTYPE_NAME = "genotype.json"
@@ -41,3 +43,8 @@ PREDICTION_NAME = "prediction.json"
 """What predicted, and which cases are finished."""
 COMPARISON_NAME = "comparison"
 """The stem of a comparison's files: ``.md``, ``.csv``, ``.json``, ``.png``."""
+
+
+def previous_checkpoint(path: Path) -> Path:
+    """The path of the checkpoint that was written before the one at ``path``."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Collection, Mapping
@@ -15,6 +14,7 @@ from search_space import Genotype
 from search_space.errors import UserError
 from search_space.genotype import parse_layer
 from search_space.grid import Edge, Grid, Layer
+from search_space.reading import read_json
 from search_space.strict import StrictConfig
 from strategies.pruning import derive
 
@@ -30,7 +30,7 @@ class SearchRecord(StrictConfig):
 
     model_config = ConfigDict(frozen=False)  # the search writes each validation into it
 
-    levels: int = Field(ge=2)
+    levels: int = Field(ge=2, le=12)
     """Levels of the grid."""
     spatial_dims: Literal[2, 3]
     """Spatial dimensions of the data: 2 or 3."""
@@ -104,7 +104,7 @@ class SearchRecord(StrictConfig):
         if path.is_dir():
             path = path / SEARCH_NAME
         try:
-            values = json.loads(path.read_text())
+            values = read_json(path)
         except OSError as error:
             raise UserError(
                 f"{path}: cannot be read ({error.strerror}); a search writes it at its first validation"

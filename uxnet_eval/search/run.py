@@ -25,6 +25,7 @@ from ..config.search import RunConfig
 from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
+from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.loss import Diverged
@@ -68,6 +69,7 @@ def run_search(
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
     dataset, split = split_for(config, dataset)  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
+    resolve_device(config.runtime.device)  # before the folder is made this run's
     checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
     with TrialLock(folder):
         if (folder / RESULT_NAME).exists():
@@ -143,6 +145,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[SafeCheckpointIO()],
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
             reporter,

@@ -16,6 +16,7 @@ from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
 from ..dataset.msd import Dataset
+from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
@@ -112,6 +113,7 @@ def search_by_measurement(
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[SafeCheckpointIO()],
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
             reporter,

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from search_space import Genotype
 from search_space.errors import UserError
+from search_space.reading import read_json
 
 from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
@@ -24,6 +25,7 @@ from ..dataset.folds import store_folds
 from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model, read_tensors
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
+from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
@@ -93,12 +95,25 @@ def run_training(
         )
         _keep_genotype(folder, training.architecture)
         if (folder / RESULT_NAME).exists():
-            result = json.loads((folder / RESULT_NAME).read_text())
+            result = _read_result(folder / RESULT_NAME)
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
             report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
             _train(training, checkpoint, device)
     return folder
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = read_json(path)
+        if not isinstance(result, dict) or not set(FINAL_KEYS) <= result.keys():
+            raise ValueError("numbers are missing")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: the result is damaged ({error}); delete it, and the same command goes on from the last "
+            "checkpoint to make it again"
+        ) from None
+    return result
 
 
 def _configuration(
@@ -142,6 +157,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[SafeCheckpointIO()],
         callbacks=[
             EpochSeeds(settings.seed),
             Validations(settings.validate_every, settings.epochs),

@@ -1,0 +1,74 @@
+"""Reading JSON and YAML that somebody else may have written: with limits, and every fault is of one kind."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_JSON_BYTES = 64 * 2**20
+MAX_YAML_BYTES = 2**20
+MAX_ALIASES = 20
+"""Aliases (``*name``) of a YAML file: each can double what the file stands for."""
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON in UTF-8, too large, nested too deep, or has a number with thousands of digits.
+    """
+    text = _read_text(Path(path), MAX_JSON_BYTES)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Any:
+    """The value in a YAML file; raises as :func:`read_json` does."""
+    return parse_yaml(_read_text(Path(path), MAX_YAML_BYTES))
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        ValueError: it is no YAML, nested too deep, or has many aliases.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except (TypeError, OverflowError) as error:  # a key that is a list, a number that does not fit
+        raise ValueError(str(error)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with a limit on aliases."""
+
+    _num_aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            self._num_aliases += 1
+            if self._num_aliases > MAX_ALIASES:
+                raise ValueError(f"more than {MAX_ALIASES} aliases; write the values out")
+        return super().compose_node(parent, index)
+
+
+def _read_text(path: Path, max_bytes: int) -> str:
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"larger than {max_bytes // 2**20} MiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None

@@ -1,0 +1,38 @@
+"""How Lightning's checkpoint gets to the disk: whole or not at all, the one before kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ..runs.files import leftovers, replacing
+from ..runs.names import previous_checkpoint
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target, waits for the disk, renames; Lightning would copy over the only checkpoint.
+
+    The checkpoint before stays as ``checkpoint.previous.ckpt``: a run goes on from it if the newest is damaged.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes ``checkpoint`` to ``path``; raises :class:`OSError` if that fails, and then ``path`` is unchanged."""
+        target = Path(path)
+        for old in leftovers(target):  # of a process that was killed: the folder is locked by this one
+            old.unlink(missing_ok=True)
+        try:
+            with replacing(target) as part:
+                with part.open("wb") as stream:
+                    torch.save(checkpoint, stream)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                if target.exists():
+                    os.replace(target, previous_checkpoint(target))
+        except RuntimeError as error:  # torch's word for a full disk, with the system's in it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
