@@ -111,6 +111,8 @@ def test_nobody_gets_in_without_the_token(door: Door) -> None:
     assert door.ask("/", token="")[0] == door.ask("/", token="wrong")[0] == 401
     assert door.ask("/?token=wrong")[0] == door.ask("/", Cookie="uxnet-000000000000=wrong")[0] == 401
     assert door.ask("/", token=door.token)[2] == "let in"
+    assert door.ask("/manifest.json")[0] == 200  # browsers fetch it without cookies
+    assert door.ask("/logs/manifest.json")[0] == door.ask("/manifest.json", "POST")[0] == 401
 
 
 def test_the_first_visit_leaves_a_cookie_that_no_script_and_no_other_site_can_use(door: Door) -> None:

@@ -68,3 +68,27 @@ def test_nnictl_waits_until_the_manager_is_ready(tmp_path: Path, guarded: bool, 
 )
 def test_the_manager_waits_for_a_tuner_that_is_late(tmp_path: Path, guarded: bool, answer: str) -> None:
     assert answer in _node(tmp_path, LATE_TUNER, guarded)
+
+
+# What the manager's main.js loads, in its order: every guard of a module must outlive the others.
+ALL_GUARDS = """
+global.nniUnitTest = true;
+require('app-module-path/register');
+require('common/globals/unittest').resetGlobals();
+require('core/tuner_command_channel');
+const { NNITensorboardManager } = require('extensions/nniTensorboardManager');
+const manager = { nniManager: { getTrialJob: async (id) => (id === 'known' ? {} : undefined) } };
+const start = (trials) => NNITensorboardManager.prototype.startTensorboardTask.call(manager, { trials });
+(async () => {
+    for (const trials of ['../x', 'a;b', 'unknown', 'known,../x', '', 3]) {
+        await start(trials).then(() => console.log('started'), (error) => console.log(error.message));
+    }
+    await start('known').catch((error) => console.log(error instanceof TypeError ? 'passed on' : error.message));
+    process.exit(0);
+})();
+"""
+
+
+def test_tensorboard_takes_names_of_trials_alone(tmp_path: Path) -> None:
+    refused = "trials must name trials of this experiment, separated by commas"
+    assert _node(tmp_path, ALL_GUARDS, True).splitlines() == [refused] * 6 + ["passed on"]

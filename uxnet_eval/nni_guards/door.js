@@ -76,6 +76,9 @@ function judge(request, token) {
     if (!pathname.startsWith('/') || !staysInside(pathname)) {
         return { status: 400, text: 'The path leads out of its folder.\n' };
     }
+    if (request.method === 'GET' && pathname === '/manifest.json') {
+        return {}; // a fixed file of NNI's page, which browsers fetch without cookies
+    }
     const [name, value] = cookieOf(token);
     const cookies = cookie.split(';').map((each) => each.trim());
     if (cookies.some((each) => each.startsWith(`${name}=`) && same(each.slice(name.length + 1), value))) {

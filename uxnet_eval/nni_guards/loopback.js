@@ -82,10 +82,11 @@ childProcess.spawn = function (command, args, options = {}) {
 
 // NNI makes folders of the names in a request for TensorBoard, and puts them into a command.
 const load = Module._load;
+let isTensorboardGuarded = false;
 Module._load = function (request, ...rest) {
     const loaded = load.call(this, request, ...rest);
-    if (/(^|[\\/])nniTensorboardManager$/.test(request) && loaded.NNITensorboardManager) {
-        Module._load = load;
+    if (/(^|[\\/])nniTensorboardManager$/.test(request) && !isTensorboardGuarded) {
+        isTensorboardGuarded = true;
         const manager = loaded.NNITensorboardManager.prototype;
         const start = manager.startTensorboardTask;
         manager.startTensorboardTask = async function (parameters) {

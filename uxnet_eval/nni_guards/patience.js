@@ -36,10 +36,11 @@ function waitForManager() {
 /** The manager waits longer for the tuner to connect. */
 function waitForTuner() {
     const load = Module._load;
+    let isDone = false;
     Module._load = function (request, ...rest) {
         const loaded = load.call(this, request, ...rest);
-        if (/(^|[\\/])tuner_command_channel$/.test(request) && loaded.getTunerServer) {
-            Module._load = load;
+        if (/(^|[\\/])tuner_command_channel$/.test(request) && !isDone) {
+            isDone = true;
             const server = loaded.getTunerServer();
             server.init = function () {
                 const giveUp = () => this.connect.reject(new Error(
