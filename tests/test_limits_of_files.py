@@ -267,3 +267,18 @@ def test_a_damaged_run_yml_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.yml").write_bytes(content)
     with pytest.raises(UserError, match=r"run\.yml: the configuration of the run is damaged"):
         open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False)
+
+
+def test_traceback_on_demand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uxnet_eval import cli
+
+    monkeypatch.setattr("sys.argv", ["uxnet", "check", str(tmp_path)])
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("uxnet: error: ")
+    monkeypatch.setattr("sys.argv", ["uxnet", "--traceback", "check", str(tmp_path)])
+    with pytest.raises(UserError):
+        cli.main()

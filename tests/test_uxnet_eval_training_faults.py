@@ -129,11 +129,24 @@ def test_a_gpu_that_is_not_there_leaves_no_folder(
     assert not (tmp_path / "out").exists()
 
 
-def test_state_of_a_training_that_is_cut_short(config: Path, tmp_path: Path) -> None:
+def test_state_of_a_training_that_is_cut_short(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The training goes on from the checkpoint before, to the same weights; without that one it says so."""
     train.run_training(config)
+    path, previous = tmp_path / "out" / "checkpoint.ckpt", tmp_path / "out" / "checkpoint.previous.ckpt"
+    uncut = torch.load(path, weights_only=True)["state_dict"]
+    epoch = torch.load(previous, weights_only=True)["epoch"]
+    assert epoch == torch.load(path, weights_only=True)["epoch"] - 1
     (tmp_path / "out" / "result.json").unlink()
-    path = tmp_path / "out" / "checkpoint.ckpt"
     path.write_bytes(path.read_bytes()[:5000])
+    train.run_training(config)
+    assert "going on from the checkpoint before it" in caplog.text
+    resumed = torch.load(path, weights_only=True)["state_dict"]
+    assert all(torch.equal(uncut[name], resumed[name]) for name in uncut)
+    (tmp_path / "out" / "result.json").unlink()
+    for each in (path, previous):
+        each.write_bytes(each.read_bytes()[:5000])
     with pytest.raises(UserError, match=r"checkpoint\.ckpt: is truncated, damaged or no checkpoint"):
         train.run_training(config)
 

@@ -222,7 +222,9 @@ def read_tensors(path: Path) -> Any:
 
 
 def _damaged(path: Path, reason: str = "") -> UserError:
-    return UserError(f"{path}: is truncated, damaged or no checkpoint{reason}; copy it again or train it again")
+    return UserError(
+        f"{path}: is truncated, damaged or no checkpoint{reason}; copy it again or train it again"
+    )
 
 
 def _network(

@@ -63,6 +63,10 @@ def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
         config.training_service if isinstance(config.training_service, list) else [config.training_service]
     )
     if isinstance(config.trial_concurrency, int):  # else NNI will say what it expects
+        if config.trial_concurrency < 1:
+            raise UserError(
+                f"{source}: trialConcurrency is {config.trial_concurrency}, expected at least 1; no trial would run"
+            )
         for service in services:
             if getattr(service, "platform", None) == "local":
                 _check_local_gpus(config, service, source)

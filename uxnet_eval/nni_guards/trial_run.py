@@ -56,6 +56,9 @@ def check_search_space(space: Any, run: RunFile | None, source: str, tuner: str 
         fault = " ".join(str(error).split())
         hint = "; YAML takes 1e-3 for text, write 1.0e-3" if "values :" in fault else ""
         raise UserError(f"{source}: {fault}{hint}") from None
+    for name, entry in space.items():
+        if not entry["_value"]:
+            raise UserError(f"{source}: the search space gives '{name}' no value; write at least one")
     if run is not None:
         for name, entry in space.items():
             for value in _extreme_values(entry["_type"], entry["_value"]):
@@ -134,7 +137,12 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         config.training_service[0] if isinstance(config.training_service, list) else config.training_service
     )
     command = service.trial_command or config.trial_command or ""
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UserError(
+            f"{source}: trialCommand is no command of a shell ({error}); mend its quotes"
+        ) from None
     starts = [
         index
         for index, word in enumerate(words)
