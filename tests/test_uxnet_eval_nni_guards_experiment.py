@@ -97,7 +97,10 @@ def test_gpus_are_checked_wherever_nni_reads_them(
         ({"searchSpace": {"x": {"_type": "loguniform", "_value": ["1e-3", 1.0]}}}, "write 1.0e-3"),
         ({"searchSpace": {"x": {"_type": "choise", "_value": [1]}}}, "unsupported type"),
         ({"trialCodeDirectory": "absent"}, "is not a directory"),
-        ({"trialCommand": "python 'trial.py"}, "trialCommand is no command of a shell (No closing quotation)"),
+        (
+            {"trialCommand": "python 'trial.py"},
+            "trialCommand is no command of a shell (No closing quotation)",
+        ),
         ({"trialConcurrency": 0}, "oncurrency"),
         ({"searchSpace": {"seed": {"_type": "choice", "_value": []}}}, "seed"),
     ],
