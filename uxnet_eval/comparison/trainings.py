@@ -149,8 +149,8 @@ def _training_folders(folder: Path) -> Iterator[Path]:
 def _is_contest(folder: Path) -> bool:
     """Whether its ``run.yml`` has a section ``contest``."""
     try:
-        values = yaml.safe_load((folder / CONFIG_NAME).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        values = read_yaml(folder / CONFIG_NAME)
+    except (OSError, ValueError):
         return False
     return isinstance(values, dict) and "contest" in values
 
