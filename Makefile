@@ -1,15 +1,17 @@
 # make demo: the whole path on generated data.   make test: the tests.   Both set up everything they need in .venv.
 PYTHON ?= python3
 VENV := .venv
+EXPORTS := .venv-exports
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test benchmark lint docs tutorial dist clean
+.PHONY: help setup demo test test-exports benchmark lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
+	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"
@@ -34,6 +36,19 @@ demo: $(READY)
 
 test: $(READY) chromium
 	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+
+# The other tools come into an environment of their own on top of .venv, which stays as it is.
+test-exports: $(EXPORTS)/.ready
+	$(EXPORTS)/bin/python -m pytest -q --durations=5 -m exports $(PYTEST_ARGS)
+
+$(EXPORTS)/.ready: $(READY)
+	$(BIN)/python -m venv $(EXPORTS)
+	$(EXPORTS)/bin/python -c "import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path('purelib'), 'base.pth') \
+		.write_text(f'import site; site.addsitedir({sys.argv[1]!r})')" \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		'uxnet-search[nnunet,bundle,onnx,dicom]'
+	@touch $@
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks $(BENCHMARK_ARGS)
@@ -72,5 +87,5 @@ tutorial: $(DOCS_READY)
 		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
 
 clean:
-	rm -rf $(VENV) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(EXPORTS) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

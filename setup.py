@@ -13,6 +13,13 @@ DOCS = [
     "nbclient>=0.10",
     "ipykernel>=7",
 ]
+EXTRAS = {
+    "nnunet": ["nnunetv2>=2.6"],
+    "bundle": ["pytorch-ignite>=0.5", "fire>=0.6"],
+    "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+    "dicom": ["pydicom>=3", "highdicom>=0.25", "SimpleITK>=2.4"],
+}
+"""What other tools need; tested by make test-exports."""
 
 HERE = Path(__file__).parent
 SHIPPED = ("*.yml", "results/*genotype*.json", "results/hippocampus_genotypes/*.json")
@@ -68,6 +75,6 @@ setup(
         "typer>=0.15",
         "rich>=13",
     ],
-    extras_require={"test": TEST, "docs": DOCS},
+    extras_require={"test": TEST, "docs": DOCS, **EXTRAS},
     entry_points={"console_scripts": ["uxnet = uxnet_eval.cli:main"]},
 )

@@ -23,8 +23,15 @@ from .presets import unet_edges
 
 
 def module_key(part: Edge | Layer | Node) -> str:
-    """The name of an edge or layer as a key of a ``ModuleDict``, which allows no dots: ``N0_2-N1_0``."""
-    return str(part).replace(".", "_")
+    """The name of an edge or layer as a key of a ``ModuleDict``, which allows no dots: ``N0_2-N1_0``.
+
+    Put together from integers, which ``torch.compile`` can follow, as it cannot ``str.replace``.
+    """
+    if isinstance(part, Node):
+        return f"N{part.stage}_{part.level}"
+    if isinstance(part, Edge):
+        return f"{module_key(part.source)}-{module_key(part.target)}"
+    return f"{module_key(part.node)}/{part.kind}"
 
 
 class Aggregation(Protocol):
@@ -138,16 +145,21 @@ class GridNetwork(nn.Module):
         Raises:
             UserError: if the number of channels or the size does not fit.
         """
-        self._check_input(image)
-        features = Features()
-        weights = self.node_weights() if self.node_weights else {}
-        for node in self.nodes:
-            features[node] = self._node(node, image, features, weights.get(node))
+        features = self.features(image)
         logits = self.head(features[self.config.grid.output])
         if not (self.training and self.coarse_heads):
             return logits
         maps = {module_key(node): x for node, x in features.items()}
         return [logits, *(head(maps[key]) for key, head in self.coarse_heads.items())]
+
+    def features(self, image: Tensor) -> Features:
+        """The feature map (B, C_j, *S_j) of every node, for images (B, in_channels, *S); see :meth:`forward`."""
+        self._check_input(image)
+        features = Features()
+        weights = self.node_weights() if self.node_weights else {}
+        for node in self.nodes:
+            features[node] = self._node(node, image, features, weights.get(node))
+        return features
 
     def _node(self, node: Node, image: Tensor, features: Features, scale: Tensor | None) -> Tensor:
         edges = self.edges_into.get(node, [])

@@ -19,6 +19,14 @@ def plan(
         float | None,
         typer.Option(help="Memory the search may use, in GiB; unless given, that of the GPU or machine."),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PLANS",
+            help="nnUNetPlans.json of nnU-Net: take its patch, spacing, strides and batch size.",
+        ),
+    ] = None,
+    configuration: Annotated[str, typer.Option(help="The configuration of these plans.")] = "3d_fullres",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
     """Choose spacing, patch size, strides, normalisation and batch size from the data.
@@ -33,9 +41,17 @@ def plan(
     from ..dataset.find import find_dataset
     from ..planning import fingerprint
     from ..planning import rules as planning
+    from ..planning.nnunet_plans import check_dimensions, read_nnunet_plans
 
+    nnunet = None if like is None else read_nnunet_plans(like, configuration)
     folder = find_dataset(data)
+    dataset = msd.read_dataset(folder)
+    if nnunet is not None:
+        check_dimensions(nnunet, dataset.spatial_dims, data)
     with progress_bar("reading the cases") as progress:
-        measured = fingerprint.measure(msd.read_dataset(folder), progress=progress)
-    planning.write_run_config(data, planning.make_plan(measured, memory_gib), output, overwrite=force)
+        measured = fingerprint.measure(dataset, progress=progress)
+    made = planning.make_plan(measured, memory_gib)
+    if nnunet is not None:
+        made = nnunet.taken_over(made)
+    planning.write_run_config(data, made, output, overwrite=force)
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")

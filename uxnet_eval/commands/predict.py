@@ -45,7 +45,9 @@ def predict(
     checkpoint: Annotated[
         list[Path],
         typer.Option(
-            metavar="CKPT", help="What uxnet train wrote; repeat it for an ensemble, such as of all folds."
+            metavar="CKPT",
+            help="What uxnet train wrote, or model.onnx or model.pt2 of uxnet export; repeat it for an ensemble, such as "
+            "of all folds.",
         ),
     ],
     mirror: Annotated[
@@ -104,14 +106,14 @@ def predict(
     """
     if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
-    from ..networks.checkpoint import load_model
+    from ..networks.exported import open_model
     from ..prediction.folder_prediction import predict_folder, refuse_output
     from ..prediction.scans import find_scans
     from ..prediction.windows import WindowSettings, fitting_batch_size
 
     refuse_output(output, images)
     number_format = None if precision is None else precision.value
-    models = {path: load_model(path, device.value, number_format) for path in dict.fromkeys(checkpoint)}
+    models = {path: open_model(path, device.value, number_format) for path in dict.fromkeys(checkpoint)}
     dataset = models[checkpoint[0]].dataset
     scans = find_scans(
         images, dataset.channel_names, dataset.spatial_dims, training_cases=training, case_ids=case or ()

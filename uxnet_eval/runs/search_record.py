@@ -81,6 +81,7 @@ class SearchRecord(StrictConfig):
             fixed_edges=[Edge.parse(name) for name in self.fixed_edges],
             provenance={
                 **self.provenance,
+                "spatial_dims": self.spatial_dims,
                 "prune_threshold": threshold,
                 "scores": self.scores,
                 "gates": self.gates,

@@ -1,0 +1,1 @@
+"""Networks and architectures in the formats of other tools."""
