@@ -12,12 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from test_uxnet_eval_prediction_command import write_checkpoint
+from trained_networks import train
 from typer.testing import CliRunner
 
 from search_space.errors import UserError
 from uxnet_eval import cli
-from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.networks.checkpoint import load_model
 from uxnet_eval.networks.exported import open_model
@@ -33,32 +32,14 @@ def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(cli.app, list(map(str, arguments)))
 
 
-def train_2d(dataset: Path, folder: Path) -> Path:
-    """A 2-D network after two steps."""
-    values = {
-        "dataset": str(dataset),
-        "plan": {
-            "spatial_dims": 2, "spacing_mm": [1.1, 1.0], "patch_size": [16, 24], "strides": [[2, 2], [2, 2]],
-        },
-        "network": {"architecture": "preset:full", "base_channels": 3},
-        "train": {"epochs": 1, "steps_per_epoch": 2, "validation_cases": 1},
-        "runtime": {"precision": "float32", "device": "cpu"},
-    }  # fmt: skip
-    path = folder / "flat.train.run.yml"
-    path.write_text(TrainConfig.parse(values, "test").to_yaml())
-    result = run("train", "--config", path, "--output", folder / "flat")
-    assert result.exit_code == 0, result.output
-    return folder / "flat" / "best.pt"
-
-
 @pytest.fixture(scope="module")
 def checkpoints(
     demo_set: Path, demo_set_2d: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[int, Path]:
     folder = tmp_path_factory.mktemp("checkpoints")
     return {
-        3: write_checkpoint(folder / "volume.pt", read_dataset(demo_set)),
-        2: train_2d(demo_set_2d, folder),
+        3: train(demo_set, folder, 3),
+        2: train(demo_set_2d, folder, 2),
     }
 
 

@@ -98,7 +98,7 @@ def inference_config(model: LoadedModel) -> dict[str, Any]:
     config = model.network.config
     spacing_mm = list(plan.spacing_mm)
     return {
-        "imports": ["$import os", "$import torch", "$import scripts.transforms"],
+        "imports": ["$import os", "$import torch", "$from scripts.transforms import list_scans"],
         "bundle_root": ".",
         "ckpt_dir": "$@bundle_root + '/models'",
         "dataset_dir": "$@bundle_root + '/images'",
@@ -127,7 +127,7 @@ def inference_config(model: LoadedModel) -> dict[str, Any]:
                 {"_target_": "scripts.transforms.ResampleScand", "keys": ["image"], "spacing_mm": spacing_mm},
             ],
         },
-        "datalist": f"$scripts.transforms.list_scans(@dataset_dir, {plan.spatial_dims})",
+        "datalist": f"$list_scans(@dataset_dir, {plan.spatial_dims})",
         "dataset": {
             "_target_": "Dataset",
             "data": "$[{'image': path} for path in @datalist]",
