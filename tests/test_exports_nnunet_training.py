@@ -82,7 +82,7 @@ class NNUNet:
         start = [sys.executable] if first == "-c" else [sys.executable, "-c", ENTRY, first]
         run = subprocess.run(
             [*start, *([first] if first == "-c" else []), *arguments],
-            env=self.environment(),
+            env=self.environment("1" if "plan" in first else "0"),  # planning wants one at least
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -92,12 +92,12 @@ class NNUNet:
         results = [line for line in run.stdout.splitlines() if line.startswith("RESULT ")]
         return json.loads(results[-1].removeprefix("RESULT ")) if results else None
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self, num_workers: str) -> Mapping[str, str]:
         folders = {f"nnUNet_{name}": str(self.folder / name) for name in ("raw", "preprocessed", "results")}
         return {
             **os.environ,
             **folders,
-            "nnUNet_n_proc_DA": "0",
+            "nnUNet_n_proc_DA": num_workers,
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(ROOT),
         }

@@ -93,6 +93,13 @@ def predict(
         list[str] | None,
         typer.Option(metavar="ID", help="Predict this case alone; may be repeated."),
     ] = None,
+    dicom_seg: Annotated[
+        bool,
+        typer.Option("--dicom-seg", help="IMAGES is a folder of DICOM files; write a DICOM segmentation."),
+    ] = False,
+    series: Annotated[
+        str | None, typer.Option(metavar="UID", help="Of several DICOM series this one.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict finished cases anew, replacing what is there.")
     ] = False,
@@ -107,14 +114,29 @@ def predict(
     if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
     from ..networks.exported import open_model
+    from ..prediction.dicom_prediction import predict_series
     from ..prediction.folder_prediction import predict_folder, refuse_output
     from ..prediction.scans import find_scans
     from ..prediction.windows import WindowSettings, fitting_batch_size
 
     refuse_output(output, images)
+    if series is not None and not dicom_seg:
+        raise UserError("--series: belongs to --dicom-seg; add it, or leave --series out")
+    refused = {"--probabilities": probabilities, "--training": training, "--case": bool(case)}
+    for name in (name for name, given in refused.items() if given and dicom_seg):
+        raise UserError(f"{name}: is not offered with --dicom-seg; leave it out")
     number_format = None if precision is None else precision.value
     models = {path: open_model(path, device.value, number_format) for path in dict.fromkeys(checkpoint)}
     dataset = models[checkpoint[0]].dataset
+    if dicom_seg:
+        settings = WindowSettings(
+            overlap, mirror, window_batch or min(map(fitting_batch_size, models.values()))
+        )
+        path = predict_series(
+            images, series, output, models, settings, largest_component=largest_component, overwrite=overwrite
+        )
+        typer.echo(f"wrote {path}")
+        return
     scans = find_scans(
         images, dataset.channel_names, dataset.spatial_dims, training_cases=training, case_ids=case or ()
     )
