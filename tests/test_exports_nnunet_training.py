@@ -38,9 +38,10 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import get_trainer_from_args
 torch.set_num_threads(1)
 torch.manual_seed(0)
-dataset, trainer_name, weights, epochs, steps = sys.argv[1:]
-trainer = get_trainer_from_args(dataset, "3d_fullres", 0, trainer_name, "uxnetPlans", device=torch.device("cpu"))
+dataset, supervised, weights, epochs, steps = sys.argv[1:]
+trainer = get_trainer_from_args(dataset, "3d_fullres", 0, "nnUNetTrainer", "uxnetPlans", device=torch.device("cpu"))
 trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = int(epochs), int(steps), 1
+trainer.enable_deep_supervision = bool(supervised)
 if weights:
     trainer.initialize()
     load_pretrained_weights(trainer.network, weights)
@@ -166,7 +167,7 @@ def nnunet(hippocampus: Path, tmp_path_factory: pytest.TempPathFactory) -> NNUNe
 def test_trains_and_predicts_a_pruned_genotype(nnunet: NNUNet, hippocampus: Path, tmp_path: Path) -> None:
     source = pruned(4, {Node(1, 2)}, tmp_path / "pruned.json")
     nnunet.export(source, "Dataset004_Hippocampus", "--base-channels", "4")
-    losses = nnunet.run("-c", TRAIN, "4", "nnUNetTrainer", "", "4", "8")
+    losses = nnunet.run("-c", TRAIN, "4", "supervised", "", "4", "8")
     assert losses[-1] < losses[0] - 0.1
     images = tmp_path / "images"
     images.mkdir()
@@ -185,7 +186,7 @@ def test_trains_and_predicts_a_pruned_genotype(nnunet: NNUNet, hippocampus: Path
 def test_trains_without_deep_supervision(nnunet: NNUNet, tmp_path: Path) -> None:
     source = pruned(4, {Node(1, 2)}, tmp_path / "pruned.json")
     nnunet.export(source, "Dataset004_Hippocampus", "--base-channels", "4")
-    assert len(nnunet.run("-c", TRAIN, "4", "nnUNetTrainerNoDeepSupervision", "", "1", "2")) == 1
+    assert len(nnunet.run("-c", TRAIN, "4", "", "", "1", "2")) == 1
 
 
 def test_weights_of_a_training_here_start_nnunet(nnunet: NNUNet, hippocampus: Path, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_weights_of_a_training_here_start_nnunet(nnunet: NNUNet, hippocampus: Pa
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     weights = nnunet.export(trained / "best.pt", "Dataset004_Hippocampus")
-    assert len(nnunet.run("-c", TRAIN, "4", "nnUNetTrainer", weights, "1", "2")) == 1
+    assert len(nnunet.run("-c", TRAIN, "4", "supervised", weights, "1", "2")) == 1
 
 
 def test_pairs_of_deep_supervision_of_an_anisotropic_plan(data_root: Path, tmp_path: Path) -> None:

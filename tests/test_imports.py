@@ -21,6 +21,7 @@ FORBIDDEN = {
     "uxnet_eval": set(),
 }
 ORDER = (
+    "extras",
     "runs",
     "dataset",
     "architectures",
@@ -39,6 +40,7 @@ ORDER = (
     "training",
     "contest",
     "comparison",
+    "exports",
     "demo",
     "commands",
     "cli",

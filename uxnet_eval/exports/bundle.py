@@ -155,16 +155,7 @@ def inference_config(model: LoadedModel) -> dict[str, Any]:
                     "spacing_mm": spacing_mm,
                     "label_values": list(dataset.label_values),
                 },
-                {
-                    "_target_": "SaveImaged",
-                    "keys": ["pred"],
-                    "output_dir": "@output_dir",
-                    "output_postfix": "",
-                    "output_ext": ".nii.gz",
-                    "output_dtype": "$None",
-                    "resample": False,
-                    "separate_folder": False,
-                },
+                _saver(model),
             ],
         },
         "handlers": [
@@ -198,6 +189,21 @@ def _normalization(model: LoadedModel) -> dict[str, Any]:
         "_target_": "ScaleIntensityRanged", "keys": ["image"], "a_min": lower, "a_max": upper,
         "b_min": (lower - mean) / std, "b_max": (upper - mean) / std, "clip": True,
     }  # fmt: skip
+
+
+def _saver(model: LoadedModel) -> dict[str, Any]:
+    common = {"keys": ["pred"], "output_dir": "@output_dir"}
+    if model.plan.spatial_dims == 2:
+        return {"_target_": "scripts.transforms.SaveLabeld", **common}
+    return {
+        "_target_": "SaveImaged",
+        **common,
+        "output_postfix": "",
+        "output_ext": ".nii.gz",
+        "output_dtype": "$None",
+        "resample": False,
+        "separate_folder": False,
+    }
 
 
 def metadata(model: LoadedModel) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -158,6 +159,29 @@ class RestoreLabeld(MapTransform):
                 label[own > best] = k
                 best = np.maximum(best, own)
         return label
+
+
+class SaveLabeld(MapTransform):
+    """Writes label maps (1, *S) of pictures as NIfTI, called as the picture; MONAI's SaveImaged refuses their affine.
+
+    Args:
+        keys: of label maps that :class:`RestoreLabeld` made.
+        output_dir: the folder to write to; made if absent.
+    """
+
+    def __init__(self, keys: Sequence[str], output_dir: str) -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        item = dict(data)
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        for key in self.key_iterator(item):
+            name = Path(str(item[key].meta["filename_or_obj"])).name.split(".")[0]
+            affine = np.asarray(item[key].meta["original_affine"])
+            volume = nib.Nifti1Image(item[key].as_tensor()[0].numpy(), affine)
+            nib.save(volume, self.output_dir / f"{name}.nii.gz")
+        return item
 
 
 def grid_of(image: MetaTensor, spacing_mm: Sequence[float]) -> CaseGrid:
