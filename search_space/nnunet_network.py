@@ -69,12 +69,12 @@ class SegmentationHeads(nn.Module):
     ) -> None:
         super().__init__()
         # nnU-Net has the finest one last.
-        self.seg_layers = nn.ModuleList(
-            CONV[spatial_dims](size, num_classes, 1) for size in reversed(channels)
-        )
-        for head in self.seg_layers:
+        heads = [CONV[spatial_dims](size, num_classes, 1) for size in reversed(channels)]
+        for head in heads:
             nn.init.kaiming_normal_(head.weight, a=0.01)
-            nn.init.zeros_(head.bias)
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
+        self.seg_layers = nn.ModuleList(heads)
         self.deep_supervision = deep_supervision
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -87,7 +87,7 @@ def export(
 
     Example: uxnet export runs/train/best.pt -o model.onnx --format onnx
     """
-    search = {
+    search: dict[str, Any] = {
         "prune_threshold": prune_threshold,
         "trial": trial,
         "max_multiply_adds": max_multiply_adds,

@@ -39,4 +39,5 @@ def build_network(
         features_per_stage=tuple(features_per_stage),
     )
     network = UXNet(config, Genotype.from_dict(dict(genotype), "genotype of the bundle"))
-    return network.to(memory_format=torch.channels_last_3d if dims == 3 else torch.channels_last)
+    memory_format = torch.channels_last_3d if dims == 3 else torch.channels_last
+    return network.to(memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
