@@ -9,7 +9,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -137,7 +137,11 @@ def _check_size(volume: nib.Nifti1Image, path: Path, where: str) -> None:
     refuse_beyond_memory(where, f"an image of {times(volume.shape)} voxels", needed, "cut or downsample it")
 
 
-def _read_to_the_end(stream: IO[bytes]) -> None:
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _read_to_the_end(stream: _Readable) -> None:
     """gzip compares length and checksum only at the end of the stream; what lies there is not kept."""
     num_bytes = 0
     while chunk := stream.read(2**20):
