@@ -133,8 +133,10 @@ def _runs_by_cases(scores: pd.DataFrame) -> pd.DataFrame:
     The unit is the seed if each occurs once, else the genotype: several genotypes of one seed are
     several searches or draws, and vary more than their seeds do.
     """
-    repeated = scores.duplicated(["seed", "case_id"]).any()
-    table = scores.pivot_table("dice", "genotype" if repeated else "seed", "case_id", dropna=False)
+    if scores.duplicated(["seed", "case_id"]).any():
+        table = scores.groupby(["genotype", "case_id"])["dice"].mean().unstack("case_id")
+    else:
+        table = scores.pivot(index="seed", columns="case_id", values="dice")
     return table.dropna(axis="columns")
 
 

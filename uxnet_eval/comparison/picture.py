@@ -39,6 +39,7 @@ def comparison_picture(comparison: Comparison) -> bytes:
     differences.axvline(0, color=FIRST, linewidth=1)
     differences.set_xlabel(f"difference from {rows[0].name}, 95 % interval")
     differences.tick_params(axis="y", labelleft=False)
+    differences.locator_params(axis="x", nbins=5)
     for axes in (scores, differences):
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.spines["left"].set_visible(False)
