@@ -21,6 +21,7 @@ from search_space.replacing import replacing
 from ..dataset import image_file
 from ..networks.checkpoint import LoadedModel
 from ..preprocessing import case_grid
+from ..runs import memory
 from . import bundle_network, bundle_transforms
 from .bundle_texts import LICENSE, readme
 
@@ -29,8 +30,15 @@ LEFT_OUT = ("space.py", "nni_first.py")
 
 COPIES = {
     "network.py": (bundle_network, {"from search_space.": "from .search_space."}),
-    "case_grid.py": (case_grid, {"from search_space.": "from .search_space."}),
-    "image_file.py": (image_file, {"from search_space.": "from .search_space."}),
+    "case_grid.py": (
+        case_grid,
+        {"from search_space.": "from .search_space.", "from ..runs.memory": "from .memory"},
+    ),
+    "image_file.py": (
+        image_file,
+        {"from search_space.": "from .search_space.", "from ..runs.memory": "from .memory"},
+    ),
+    "memory.py": (memory, {"from search_space.": "from .search_space."}),
     "transforms.py": (
         bundle_transforms,
         {
@@ -88,6 +96,7 @@ def _copy_scripts(folder: Path) -> None:
         for before, after in changes.items():
             assert before in text, f"{name}: has no '{before}'"
             text = text.replace(before, after)
+        assert "from .." not in text, f"{name}: imports from outside of the bundle"
         (folder / name).write_text(text, encoding="utf-8")
 
 
@@ -222,6 +231,7 @@ def metadata(model: LoadedModel) -> dict[str, Any]:
         "numpy_version": version("numpy"),
         "required_packages_version": {
             "nibabel": version("nibabel"),
+            "psutil": version("psutil"),
             "pydantic": version("pydantic"),
             "pytorch-ignite": "0.5.5",
             "fire": "0.7.1",

@@ -45,7 +45,7 @@ A segmentation network of UXNet search, trained on {dataset.name}. Channels: {",
 
 ## Predict
 
-Run in the folder of this bundle, with MONAI, nibabel, pydantic, pytorch-ignite and fire installed:
+Run in the folder of this bundle, with MONAI, nibabel, psutil, pydantic, pytorch-ignite and fire installed:
 
 ```sh
 python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES --output_dir LABELS
