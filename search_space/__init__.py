@@ -20,7 +20,7 @@ _MODULES = {"Genotype": "genotype", "SearchSpaceConfig": "config", "UXNet": "net
 
 
 def __getattr__(name: str) -> Any:
-    # Deferred: an error message needs no pydantic, a genotype no torch, and the fixed network no NNI.
+    # Deferred imports: errors need no pydantic, genotypes no torch, the fixed network no NNI.
     if name == "presets":
         return import_module(".presets", __name__)
     if name in _MODULES:

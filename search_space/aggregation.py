@@ -1,4 +1,4 @@
-"""Aggregation of feature maps along edges (equation 1): T, and the sum of a node's inputs.
+"""Aggregation along edges (equation 1): the alignment T and the sum of a node's inputs.
 
 Shapes: B batch, C channels, *S = H W or D H W; C_j and S_j are those of level j.
 """
@@ -17,16 +17,18 @@ from .layers import Convolution
 
 
 class Align(nn.Module):
-    """T of equation 1: aligns (B, C_a, *S_a) of level a to (B, C_b, *S_b) of level b; the identity when a = b.
+    """Alignment T of equation 1: (B, C_a, *S_a) of level a to (B, C_b, *S_b) of level b.
 
-    Down: a series of single-level max poolings, then a 1x1x1 convolution to C_b. Up: the 1x1x1 convolution, then a
-    series of single-level bi-/trilinear interpolations. (The paper names no operations for T.)
+    T is the identity if a = b. Downwards, max poolings by one level each come first, and a 1x1x1
+    convolution to C_b follows. Upwards, the 1x1x1 convolution comes first, and bi- or trilinear
+    interpolations by one level each follow. The paper names no operations for T.
 
     Args:
         source_level, target_level: a and b.
-        channels: of a level.
-        level_strides: per level, the stride against the level above.
-        scale: the start of a learned scale per channel that the result is multiplied by; None: no scale.
+        channels: gives the number of channels of a level.
+        level_strides: the stride of each level against the level above.
+        scale: initial value of a learned scale per channel, which multiplies the result;
+            None: no scale.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Align(nn.Module):
         self.up = tuple(reversed(level_strides[target_level + 1 : source_level + 1]))
 
     def channel_scale(self) -> Tensor | None:
-        """The learned scale, (C_b, 1, ...); None: the edge has none."""
+        """The learned scale, (C_b, 1, ...); None if the edge has none."""
         return None if self.scale is None else self.scale.view(self._per_channel)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +66,10 @@ class Align(nn.Module):
 
 
 class Features(dict[Node, Tensor]):
-    """The feature maps of the nodes computed so far in one forward pass, and what has been derived from them."""
+    """The feature maps of one forward pass, by node, as far as they are computed.
+
+    ``pooled`` holds them at coarser levels. ``projected`` holds the output of edges.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,17 +78,19 @@ class Features(dict[Node, Tensor]):
 
 
 class SharedAggregation:
-    """The sum of edges sum_e g_e T_e(x), computed by parts: the same function as edge by edge.
+    """The sum of edges, sum_e g_e T_e(x), computed by parts: the same function as edge by edge.
 
     - A gate multiplies the 1x1x1 kernel, not the feature map: g (W x) = (g W) x.
-    - The poolings of a feature map are computed once and shared by all of its edges.
-    - All projections of one feature map at one resolution are one convolution with concatenated kernels.
-    - Coarse levels are summed on the way up: u(u(a) + b) = u(u(a)) + u(b), because each interpolation u is linear.
+    - Each pooling of a feature map is computed once and shared by all of its edges.
+    - All projections of one feature map at one resolution are one convolution with concatenated
+      kernels.
+    - Coarse levels are summed on the way up: u(u(a) + b) = u(u(a)) + u(b), because each
+      interpolation u is linear.
 
     Args:
         edges: the module of every edge.
-        level_strides: per level, the stride against the level above.
-        gate: the gate of an edge, a scalar tensor; None stands for 1.
+        level_strides: the stride of each level against the level above.
+        gate: gives the gate of an edge, a scalar tensor; None stands for 1.
     """
 
     def __init__(
@@ -101,7 +108,7 @@ class SharedAggregation:
                 self._together.setdefault(self._place(edge), []).append(edge)
 
     def _place(self, edge: Edge) -> tuple[Node, int]:
-        """Where an edge is projected: its source, at the coarser of its two levels."""
+        """The place of an edge's projection: its source, at the coarser of its two levels."""
         align = self._align[edge]
         return edge.source, max(align.source_level, align.target_level)
 
@@ -132,14 +139,14 @@ class SharedAggregation:
         return features.projected.pop(edge)
 
     def _factor(self, edge: Edge) -> Tensor | None:
-        """Gate times learned scale: a scalar, (C_b, 1, ...), or None for 1."""
+        """Gate times learned scale: a scalar or (C_b, 1, ...); None stands for 1."""
         gate, scale = self._gate(edge), self._align[edge].channel_scale()
         if gate is None or scale is None:
             return scale if gate is None else gate
         return scale * gate
 
     def _project(self, place: tuple[Node, int], features: Features) -> None:
-        """All projections of one feature map at one resolution, as one convolution."""
+        """Computes all projections of one feature map at one resolution in one convolution."""
         node, level = place
         x = self._pooled(node, level, features)
         kernels = []

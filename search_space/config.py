@@ -13,22 +13,25 @@ from .strict import StrictConfig
 
 
 class SearchSpaceConfig(StrictConfig):
-    """The grid, its width and its candidates. All fields are keyword-only; the defaults are the paper's space."""
+    """The grid, its channels and its candidates; the defaults are the paper's space.
+
+    All fields are keyword-only.
+    """
 
     spatial_dims: Literal[2, 3] = 3
     """3 for volumes (D x H x W), 2 for images (H x W)."""
     in_channels: int = Field(1, ge=1)
     """Channels of the input image (MR sequences, RGB)."""
     num_classes: int = Field(2, ge=2)
-    """Classes of the segmentation, background included: channels of the logits."""
+    """Classes of the segmentation, background included; the logits have one channel per class."""
     levels: int = Field(5, ge=2, le=7)
-    """Levels of the grid; 5 in the paper."""
+    """Number of levels of the grid; 5 in the paper."""
     base_channels: int = Field(16, ge=1, le=4096)
-    """Channels C_0 of level 0; level j has min(C_0 * 2^j, max_channels)."""
+    """Channels C_0 of level 0; level j has min(C_0 * 2^j, max_channels) channels."""
     max_channels: int = Field(320, ge=1, le=16384)
-    """Upper bound of the channels of a level."""
+    """Largest number of channels of a level."""
     strides: tuple[tuple[int, ...], ...] | None = None
-    """Per level 1..L-1, the stride along each axis (1 or 2) against the level above; None: 2 everywhere."""
+    """Stride of levels 1..L-1 against the level above, 1 or 2 per axis; None: 2 everywhere."""
     normal_candidates: tuple[str, ...] | None = None
     """Operations of the normal layers; None: 7 in 3-D, 5 in 2-D."""
     reduction_candidates: tuple[str, ...] | None = None
@@ -36,21 +39,21 @@ class SearchSpaceConfig(StrictConfig):
     expansion_candidates: tuple[str, ...] | None = None
     """Operations of the expansion layers; None: both."""
     widths: tuple[float, ...] | None = None
-    """Factor on the channels of every level 0..L-1; None: 1 everywhere, as in the paper."""
+    """Factor on the channels of each level 0..L-1; None: 1 everywhere, as in the paper."""
     width_choices: tuple[float, ...] = (1.0,)
-    """Factors that a search chooses from for every level; (1,): the width is not searched, as in the paper."""
+    """Factors that a search chooses from for each level; (1,): no width search, as in the paper."""
     anchored_edges: bool = False
-    """The U-Net's edges are always there, the others are searched; False: all are searched, as in the paper."""
+    """Keep the U-Net's edges and search the others only; False: search all, as in the paper."""
     edge_scale: bool = False
-    """Each edge has a learned scale per channel, which starts at 0 off the U-Net's edges; False: plain sums, as in the
-    paper."""
+    """Give each edge a learned scale per channel, which starts at 0 on edges outside the U-Net;
+    False: plain sums, as in the paper."""
     pass_through: bool = False
-    """Offer ``identity`` to the nodes that in the U-Net only hand a skip on, so that the U-Net is in the space; False: as
-    in the paper."""
+    """Offer ``identity`` to the nodes that only pass a skip on in the U-Net, so that the U-Net is
+    part of the space; False: as in the paper."""
     search_blocks: bool = True
-    """Search the operations (SBB). False: the U-Net's operations everywhere (table 1)."""
+    """Search the operations (SBB); False: use the U-Net's operations everywhere (table 1)."""
     search_edges: bool = True
-    """Search the edges (MSSA). False: the U-Net's edges (table 1)."""
+    """Search the edges (MSSA); False: use the U-Net's edges (table 1)."""
 
     @model_validator(mode="after")
     def _check(self) -> SearchSpaceConfig:
@@ -88,25 +91,25 @@ class SearchSpaceConfig(StrictConfig):
 
     @property
     def level_strides(self) -> tuple[tuple[int, ...], ...]:
-        """The stride of every level 0..L-1 against the level above; that of level 0 is 1."""
+        """The stride of each level 0..L-1 against the level above; that of level 0 is 1."""
         below = self.strides or ((2,) * self.spatial_dims,) * (self.levels - 1)
         return ((1,) * self.spatial_dims, *below)
 
     @property
     def divisor(self) -> tuple[int, ...]:
-        """Per axis, what the input's size in voxels must be a multiple of."""
+        """Divisor per axis: the input's size in voxels must be a multiple of it."""
         total = [1] * self.spatial_dims
         for stride in self.level_strides:
             total = [t * s for t, s in zip(total, stride, strict=True)]
         return tuple(total)
 
     def channels(self, level: int) -> int:
-        """Channels of the feature maps of ``level``."""
+        """The number of channels of the feature maps of ``level``."""
         width = 1.0 if self.widths is None else self.widths[level]
         return max(1, min(int(self.base_channels * 2**level * width + 0.5), self.max_channels))
 
     def candidates(self, kind: str) -> tuple[str, ...]:
-        """Names of the operations that a layer of ``kind`` chooses from."""
+        """The names of the operations that a layer of ``kind`` chooses from."""
         given = {
             "normal": self.normal_candidates,
             "reduction": self.reduction_candidates,
@@ -115,14 +118,14 @@ class SearchSpaceConfig(StrictConfig):
         return default_candidates(kind, self.spatial_dims) if given is None else given
 
     def layer_candidates(self, layer: Layer) -> tuple[str, ...]:
-        """Names of the operations that ``layer`` chooses from."""
+        """The names of the operations that ``layer`` chooses from."""
         names = self.candidates(layer.kind)
         if self.pass_through and layer.kind == "normal" and layer.node in unet_pass_through(self.levels):
             return (*names, "identity")
         return names
 
     def layer_channels(self, layer: Layer) -> tuple[int, int]:
-        """Channels that go into and come out of a layer."""
+        """The numbers of input and output channels of a layer."""
         level, out = layer.node.level, self.channels(layer.node.level)
         if layer.kind == "reduction":
             return self.channels(level - 1), out

@@ -1,7 +1,7 @@
-"""The exact cost of the network that a genotype makes, without building it; plain Python, no tensors.
+"""The exact cost of a genotype's network, without building it; plain Python, no tensors.
 
-Parameters and multiply-adds (of the convolutions, as everywhere in this project) are those of
-:class:`search_space.network.UXNet`, without heads of deep supervision.
+Multiply-adds count the convolutions, as everywhere in this project. The numbers are those of
+:class:`search_space.network.UXNet` without heads for deep supervision.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from .grid import Edge, Grid, Layer, Node, live_nodes
 from .presets import unet_edges
 
 LARGE_KERNEL, LARGE_KERNEL_EXPANSION = 5, 2
-"""Side of the depthwise kernel of ``large_kernel``, and its factor on the channels in between."""
+"""Size of ``large_kernel``'s depthwise kernel per axis, and the factor on its inner channels."""
 
 
 class Cost(NamedTuple):
-    """Numbers that do not depend on the machine."""
+    """Costs that do not depend on the machine."""
 
     parameters: int
-    """Trained numbers."""
+    """Number of trained parameters."""
     multiply_adds: int
-    """Multiplications with addition in the convolutions of one forward pass of one patch (half the FLOPs)."""
+    """Multiply-adds of the convolutions in one forward pass of one patch (half the FLOPs)."""
 
 
 def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
-    """Parameters and multiply-adds of one patch.
+    """The parameters, and the multiply-adds of one patch.
 
     Args:
-        genotype: the architecture; its widths take the place of those of ``config``.
+        genotype: the architecture; its widths replace those of ``config``.
         config: channels, strides and classes.
-        patch_size: voxels along each axis.
+        patch_size: size of the patch along each axis, in voxels.
     """
     if genotype.widths is not None:
         config = config.model_copy(update={"widths": genotype.widths})
@@ -53,10 +53,11 @@ def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Seq
 
 
 def smallest_cost(config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
-    """The least parameters, and the least multiply-adds, of any network of the space; maybe not of the same one.
+    """The smallest parameters and the smallest multiply-adds of any network of the space.
 
-    Every network has a head, the anchored edges if there are any, and a path from the input to the output. Of the layers
-    of a path, each counts with its cheapest candidate, at the least width.
+    The two minima may belong to different networks. Every network has a head, the anchored edges
+    if there are any, and a path from the input to the output. Each layer counts with its cheapest
+    candidate at the smallest width.
     """
     narrowest = config.model_copy(update={"widths": (min(config.width_choices),) * config.levels})
     grid, voxels = config.grid, level_voxels(config, patch_size)
@@ -92,7 +93,10 @@ def _cheapest_path(
     edge_cost: Callable[[Edge], tuple[int, int]],
     which: int,
 ) -> int:
-    """The cost of the cheapest path from the input to the output; nodes are in the order of computation."""
+    """The cost of the cheapest path from the input to the output.
+
+    The nodes are visited in the order of computation.
+    """
     best = {grid.input: node_cost(grid.input, False)[which]}
     for node in grid.nodes[1:]:
         best[node] = min(
@@ -108,7 +112,7 @@ def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
 
 
 def level_voxels(config: SearchSpaceConfig, patch_size: Sequence[int]) -> list[int]:
-    """Voxels of a feature map at every level."""
+    """The number of voxels of a feature map at each level."""
     voxels = [math.prod(patch_size)]
     for stride in config.level_strides[1:]:
         voxels.append(voxels[-1] // math.prod(stride))
@@ -116,7 +120,10 @@ def level_voxels(config: SearchSpaceConfig, patch_size: Sequence[int]) -> list[i
 
 
 def operation_parameters(layer: Layer, name: str, config: SearchSpaceConfig) -> tuple[int, int]:
-    """Parameters of an operation: those of its convolutions, each applied at every voxel, and the others (norms)."""
+    """Parameters of an operation: those of its convolutions, then the others (norms).
+
+    Each parameter of a convolution is applied at every voxel.
+    """
     fan_in, fan_out = config.layer_channels(layer)
     dims = config.spatial_dims
     cube = 3**dims
@@ -144,7 +151,7 @@ def operation_parameters(layer: Layer, name: str, config: SearchSpaceConfig) -> 
 
 
 def edge_parameters(edge: Edge, is_scaled: bool, config: SearchSpaceConfig) -> tuple[int, int]:
-    """Parameters of an edge: those of its 1x1x1 convolution, and its scales."""
+    """Parameters of an edge: those of its 1x1x1 convolution, then its scales."""
     source, target = config.channels(edge.source.level), config.channels(edge.joint_level)
     kernel = 0 if edge.source.level == edge.joint_level else source * target
     return kernel, target if is_scaled else 0

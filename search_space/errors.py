@@ -1,4 +1,4 @@
-"""The error that a user can mend."""
+"""The error that a user can correct."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """An expected error: one line that says what was found, what is allowed, and what to do.
 
-    The command line prints it and exits with 1; every other exception keeps its traceback. Names and values from
-    files may be part of it; as text it is :func:`printable`.
+    The command line prints it and exits with 1. Every other exception keeps its traceback. The
+    message may hold names and values from files; ``str()`` makes it :func:`printable`.
     """
 
     def __str__(self) -> str:
@@ -19,9 +19,10 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    r"""The text without what a terminal would obey: control characters and bytes that are no text become ``\x1b``.
+    r"""The text, with an escape such as ``\x1b`` for everything that a terminal would interpret.
 
-    Line ends and tabs stay, as do letters of every script; characters that reverse the direction do not.
+    Escapes replace control characters, bytes that are not text, and characters that reverse the
+    writing direction. Line ends, tabs and letters of every script stay.
     """
     return "".join(
         character
@@ -36,6 +37,6 @@ _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A phrase ``" (did you mean 'x'?)"`` for the known name closest to ``name``; empty if none is close."""
+    """A phrase ``" (did you mean 'x'?)"`` with the closest known name; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""

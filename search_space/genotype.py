@@ -1,6 +1,7 @@
-"""A discrete architecture: which edges are kept and which operation each layer uses; plain Python, no tensors.
+"""A discrete architecture: kept edges and the operation of each layer; plain Python, no tensors.
 
-Channels, strides and the number of input channels are not part of it, so it carries over to other widths and data.
+Channels, strides and the number of input channels are not part of it. A genotype therefore also
+fits other widths and other data.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .strict import StrictConfig, faults_in_words
 
 FORMAT = "uxnet-genotype"
 VERSION = 2
-"""Version 2 knows widths and edge scales. A genotype without them is written as version 1, for older programs."""
+"""Version 2 adds widths and edge scales. A genotype without them is written as version 1, so that
+older programs can read it."""
 EXTENSION = ("widths", "edge_scale")
 """The keys that version 1 does not have."""
 
@@ -43,11 +45,11 @@ def _without_extension(values: dict[str, Any]) -> dict[str, Any]:
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_extension}
-"""Per older version of the file, what turns its keys and values into those of the next version."""
+"""For each older version, the function that turns its keys and values into the next version."""
 
 
 def parse_layer(name: str) -> Layer:
-    """The layer of a name such as ``N1.0/normal``; raises :class:`UserError` for anything else."""
+    """The layer of a name such as ``N1.0/normal``; any other name raises :class:`UserError`."""
     node, _, kind = name.partition("/")
     if kind not in KINDS:
         raise UserError(
@@ -67,24 +69,27 @@ NamedLayer = Annotated[
 class Genotype(StrictConfig):
     """An architecture of the grid, reduced to the edges and layers that the output depends on.
 
-    Build it with :meth:`from_choices`, :meth:`from_dict` or :meth:`load`, which raise :class:`UserError`; the
-    constructor raises pydantic's ``ValidationError`` if an edge or layer is not of the grid, an edge is dead,
-    the output is cut off, or an operation is missing, superfluous or unknown.
-    Genotypes are equal if all but their provenance is.
+    Build it with :meth:`from_choices`, :meth:`from_dict` or :meth:`load`, which raise
+    :class:`UserError`. Two genotypes are equal if all fields except ``provenance`` are equal.
+
+    Raises:
+        pydantic.ValidationError: from the constructor, if an edge or layer is not part of the grid,
+            an edge is dead, the output is cut off, or an operation is missing, superfluous or
+            unknown.
     """
 
     levels: Annotated[StrictInt, Field(ge=1, le=12)]
     """Number of levels of the grid."""
     edges: tuple[NamedEdge, ...]
-    """The kept edges, in the grid's order; each lies on a path from the input to the output node."""
+    """Kept edges in the grid's order; each lies on a path from the input to the output node."""
     operations: dict[NamedLayer, str]
-    """The operation of every layer that is built, by layer (``N1.0/normal``)."""
+    """Operation of each built layer, by layer (``N1.0/normal``)."""
     widths: tuple[float, ...] | None = None
-    """Factor on the channels of every level 0..L-1, from 0.1 to 10; None: 1 everywhere."""
+    """Factor on the channels of each level 0..L-1, from 0.1 to 10; None: 1 everywhere."""
     edge_scale: StrictBool = False
     """Whether each edge has a learned scale per channel."""
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Where it comes from (data set, seed, threshold, gates, alphas, versions); free form."""
+    """Origin (data set, seed, threshold, gates, alphas, versions); free form."""
 
     @model_validator(mode="after")
     def _check(self) -> Genotype:
@@ -141,7 +146,7 @@ class Genotype(StrictConfig):
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that are built: an expansion layer only where a coarser level enters."""
+        """The built layers; a node has an expansion layer only if a coarser level enters it."""
         expanded = {edge.target for edge in self.edges if edge.is_coarse}
         return tuple(
             layer
@@ -161,10 +166,18 @@ class Genotype(StrictConfig):
         widths: Iterable[float] | None = None,
         edge_scale: bool = False,
     ) -> Genotype:
-        """The genotype of a full set of choices: dead edges and unused layers are left out (rule b).
+        """The genotype of a full set of choices, without dead edges and unused layers (rule b).
+
+        Args:
+            levels: number of levels of the grid.
+            edges: the chosen edges.
+            operations: the operation of each layer.
+            provenance: origin of the genotype, free form.
+            widths: factor on the channels of each level; None: 1 everywhere.
+            edge_scale: whether each edge has a learned scale per channel.
 
         Raises:
-            UserError: if the output is cut off from the input.
+            UserError: if the edges cut the output off from the input, or a choice is invalid.
         """
         kept = tuple(live_edges(Grid(levels), edges))
         nodes = live_nodes(kept)
@@ -193,21 +206,21 @@ class Genotype(StrictConfig):
         return {str(layer): name for layer, name in operations.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of its JSON file: format, version, and the fields with edges and layers by name."""
+        """The content of the JSON file: format, version and fields; edges and layers by name."""
         is_extended = self.widths is not None or self.edge_scale
         fields = self.model_dump(exclude=set() if is_extended else set(EXTENSION))
         return {"format": FORMAT, "version": VERSION if is_extended else 1, **fields}
 
     @classmethod
     def from_dict(cls, values: Any, source: str = "genotype") -> Genotype:
-        """The genotype held by ``values`` (see :meth:`to_dict`).
+        """The genotype in ``values``, which have the form of :meth:`to_dict`.
 
         Args:
             values: parsed JSON.
-            source: a file name, the beginning of the error message.
+            source: a file name; it begins the error message.
 
         Raises:
-            UserError: one line, for another format, an unknown version, or a genotype that is not valid.
+            UserError: for another format, an unknown version or an invalid genotype; one line.
         """
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise UserError(
@@ -229,7 +242,7 @@ class Genotype(StrictConfig):
 
     @classmethod
     def parse(cls, values: Any, source: str) -> Genotype:
-        """The genotype of its fields, edges and layers as such or by name; otherwise like :meth:`from_dict`."""
+        """The genotype of its fields; edges and layers are objects or names (:meth:`from_dict`)."""
         try:
             return cls(**values)
         except ValidationError as error:
@@ -243,13 +256,13 @@ class Genotype(StrictConfig):
             raise UserError(f"{source}: {message}" if source else message) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the genotype as JSON, whole or not at all."""
+        """Writes the genotype as JSON, completely or not at all."""
         with replacing(path) as part:
             part.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Genotype:
-        """The genotype of a JSON file; raises :class:`UserError` that begins with the file's name."""
+        """The genotype in a JSON file; a :class:`UserError` begins with the file's name."""
         try:
             values = read_json(path)
         except OSError as error:
@@ -260,5 +273,5 @@ class Genotype(StrictConfig):
 
 
 def _readable() -> str:
-    """The versions that can be read, for an error message."""
+    """The versions that this program reads, for an error message."""
     return ", ".join(map(str, (*sorted(UPGRADES), VERSION)))

@@ -1,8 +1,8 @@
-"""The grid of nodes and aggregation edges (equation 1, figure 3): plain Python, no tensors.
+"""The grid of nodes and aggregation edges (equation 1, figure 3); plain Python, no tensors.
 
-A node ``N{i}.{j}`` is stage ``i`` at level ``j``; level 0 has the full resolution. Stage 0 is the encoder with
-levels 0..L-1; stage ``i > 0`` drops the lowest level of the stage before it, so the last stage is one node,
-``N{L-1}.0``, from which the head computes the logits.
+A node ``N{i}.{j}`` is stage ``i`` at level ``j``; level 0 has the full resolution. Stage 0 is the
+encoder with levels 0..L-1. Each stage ``i > 0`` drops the lowest level of the stage before it. The
+last stage is therefore one node, ``N{L-1}.0``, from which the head computes the logits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NODE = re.compile(r"N(\d+)\.(\d+)")
 
 @dataclass(frozen=True, order=True)
 class Node:
-    """Stage and level of one node; sorts in the order of computation (stage first)."""
+    """Stage and level of one node; nodes sort in the order of computation (stage first)."""
 
     stage: int
     level: int
@@ -29,7 +29,7 @@ class Node:
 
     @classmethod
     def parse(cls, name: str) -> Node:
-        """The node of a name such as ``N1.0``; raises :class:`UserError` for anything else."""
+        """The node of a name such as ``N1.0``; any other name raises :class:`UserError`."""
         match = _NODE.fullmatch(name)
         if match is None:
             raise UserError(f"'{name}' is not a node; expected a name such as N1.0")
@@ -48,7 +48,7 @@ class Edge:
 
     @classmethod
     def parse(cls, name: str) -> Edge:
-        """The edge of a name such as ``N0.2-N1.0``; raises :class:`UserError` for anything else."""
+        """The edge of a name such as ``N0.2-N1.0``; any other name raises :class:`UserError`."""
         source, dash, target = name.partition("-")
         if not dash:
             raise UserError(f"'{name}' is not an edge; expected a name such as N0.2-N1.0")
@@ -56,12 +56,15 @@ class Edge:
 
     @property
     def is_coarse(self) -> bool:
-        """True if the source lies below the target's level in the decoder, so that it enters by expansion."""
+        """Whether the source enters a decoder node from a coarser level, by expansion."""
         return self.target.stage > 0 and self.source.level > self.target.level
 
     @property
     def joint_level(self) -> int:
-        """The level that T aligns the source to: j - 1 in the encoder, j or (coarse) j + 1 in the decoder."""
+        """The level that T aligns the source to, for a target at level j.
+
+        It is j - 1 in the encoder. In the decoder it is j, or j + 1 for a coarse source.
+        """
         if self.target.stage == 0:
             return self.target.level - 1
         return self.target.level + 1 if self.is_coarse else self.target.level
@@ -82,7 +85,7 @@ class Layer:
 class Grid:
     """All nodes, edges and layers of a grid with ``levels`` levels, in the order of computation.
 
-    Five levels give 50 edges, 15 normal, 4 reduction and 10 expansion layers.
+    Five levels give 50 edges, and 15 normal, 4 reduction and 10 expansion layers.
     """
 
     levels: int
@@ -97,7 +100,10 @@ class Grid:
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """Every edge, by target: the encoder's dense connections, then all of stage i-1 to each node of i."""
+        """All edges, by target.
+
+        An encoder node takes all finer levels. A node of stage i takes all nodes of stage i - 1.
+        """
         found = []
         for node in self.nodes:
             if node.stage == 0:
@@ -134,8 +140,8 @@ class Grid:
 def live_edges(grid: Grid, edges: Iterable[Edge]) -> frozenset[Edge]:
     """The edges among ``edges`` that lie on a path from the input node to the output node.
 
-    This is the paper's rule (b), applied in both directions until nothing changes: an edge goes when its target
-    no longer reaches the output or its source no longer hangs on the input.
+    This is the paper's rule (b), applied in both directions until nothing changes. An edge is
+    removed if its target does not reach the output, or if the input does not reach its source.
     """
     kept = set(edges)
     from_input = _closure(grid.input, [(e.source, e.target) for e in kept])
@@ -144,7 +150,7 @@ def live_edges(grid: Grid, edges: Iterable[Edge]) -> frozenset[Edge]:
 
 
 def reached_nodes(grid: Grid, edges: Iterable[Edge]) -> frozenset[Node]:
-    """The input node and all that a path along ``edges`` leads to from it."""
+    """The input node and all nodes that a path along ``edges`` reaches from it."""
     return frozenset(_closure(grid.input, [(e.source, e.target) for e in edges]))
 
 
@@ -154,10 +160,10 @@ def live_nodes(edges: Collection[Edge]) -> frozenset[Node]:
 
 
 def widest_path(grid: Grid, gates: Mapping[Edge, float]) -> tuple[Edge, ...]:
-    """The path from the input to the output node whose weakest gate is largest.
+    """The path from the input to the output node whose smallest gate is largest.
 
-    Nodes are visited in the order of computation, in which every edge points forward, so one pass finds the
-    optimum. Of two equally wide paths the one with fewer edges wins.
+    In the order of computation every edge points forward, so one pass over the nodes finds the
+    optimum. If two paths are equally wide, the one with fewer edges wins.
     """
     best: dict[Node, tuple[float, int, tuple[Edge, ...]]] = {grid.input: (1.0, 0, ())}
     for node in grid.nodes[1:]:
@@ -172,7 +178,7 @@ def widest_path(grid: Grid, gates: Mapping[Edge, float]) -> tuple[Edge, ...]:
 
 
 def _closure(start: Node, steps: Iterable[tuple[Node, Node]]) -> set[Node]:
-    """All nodes that can be reached from ``start`` along ``steps``."""
+    """All nodes that ``steps`` reach from ``start``."""
     onward: dict[Node, list[Node]] = {}
     for source, target in steps:
         onward.setdefault(source, []).append(target)

@@ -1,10 +1,12 @@
-"""The operations of a building block as modules (section 2.1), in 2-D and 3-D from one code path.
+"""The operations of a building block as modules (section 2.1); one code path for 2-D and 3-D.
 
-Shapes: B batch, C channels, *S = H W or D H W. Every operation maps (B, C_in, *S) to (B, C_out, *S'), where S' is S
-(normal), S / stride (reduction) or S * stride (expansion). None has a bias, and normalisation and activation follow
-the mixture of a layer's candidates (:class:`NormAct`), so that a candidate that is a single convolution is linear.
-Such a candidate says so by its method ``kernel()``: sum_i alpha_i O_i(x) is then one convolution with the kernel
-sum_i alpha_i K_i. The others have ``scaled(x, weight)``, which gives weight O(x) without multiplying a feature map.
+Shapes: B batch, C channels, *S = H W or D H W. Every operation maps (B, C_in, *S) to
+(B, C_out, *S'). S' is S (normal), S / stride (reduction) or S * stride (expansion).
+
+No operation has a bias. Normalisation and activation (:class:`NormAct`) follow the weighted sum of
+a layer's candidates, so a candidate that is a single convolution is linear. Such a candidate has a
+method ``kernel()``: sum_i alpha_i O_i(x) is then one convolution with the kernel sum_i alpha_i K_i.
+A candidate with ``scaled(x, weight)`` gives weight * O(x) without multiplying a feature map.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ AVG_POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class Convolution(nn.Module):
-    """One convolution without bias that keeps the size (divided by its stride); linear.
+    """One linear convolution without bias; the output size is the input size divided by the stride.
 
     Args:
-        kernel_size: odd, one value per axis.
-        stride: one value per axis.
-        dilation: the rate of a dilated ("rate 2") convolution, along all axes.
+        in_channels, out_channels: numbers of channels of the input and the output.
+        kernel_size: one odd value per axis.
+        stride: one value per axis; None: 1.
+        dilation: rate of a dilated ("rate 2") convolution, along all axes.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Convolution(nn.Module):
         return self.conv.weight
 
     def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``weight`` times the output."""
+        """``weight`` times the output; multiplies the kernel instead of the feature map."""
         return CONV_FUNCTION[x.ndim - 2](
             x, self.kernel() * weight, None, self.stride, self.conv.padding, self.dilation
         )
@@ -77,10 +80,11 @@ class Convolution(nn.Module):
 
 
 class Pseudo3d(nn.Module):
-    """3x3x1, then 1x1x3 convolution with nothing in between; linear.
+    """3x3x1 convolution, then 1x1x3 convolution, without norm or activation between them; linear.
 
-    The first one does not reach along the last axis, so the padding between the two holds zeros either way and the
-    composed kernel (:meth:`kernel`) gives the same output up to rounding.
+    The first convolution does not extend along the last axis. The second one is therefore padded
+    with zeros in both forms, and the composed kernel (:meth:`kernel`) gives the same output up to
+    rounding.
     """
 
     dilation = 1
@@ -102,7 +106,7 @@ class Pseudo3d(nn.Module):
 
 
 class DoubleConvolution(nn.Sequential):
-    """2 x 3x3x3 convolution with norm and activation in between; not linear."""
+    """Two 3x3x3 convolutions with norm and activation between them; not linear."""
 
     def __init__(self, in_channels: int, out_channels: int, spatial_dims: int) -> None:
         size = (3,) * spatial_dims
@@ -113,16 +117,19 @@ class DoubleConvolution(nn.Sequential):
         )
 
     def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
-        """``weight`` (positive) times the output: the weight goes through the activation into the norm in between."""
+        """``weight`` (positive) times the output.
+
+        The weight passes through the activation into the norm between the convolutions.
+        """
         first, norm_act, second = self
         return second(norm_act(first(x), weight))
 
 
 class ResidualDoubleConvolution(nn.Module):
-    """2 x 3x3x3 convolution plus its input: the block of nnU-Net's ResEnc presets.
+    """Two 3x3x3 convolutions plus the input: the block of nnU-Net's ResEnc presets.
 
-    As after every operation, norm and activation follow, here after the sum. Where the numbers of channels differ (the
-    first layer of the network), a 1x1x1 convolution aligns the input.
+    Norm and activation follow the sum, as after every operation. If the numbers of channels differ
+    (the first layer of the network), a 1x1x1 convolution aligns the input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, spatial_dims: int) -> None:
@@ -136,10 +143,11 @@ class ResidualDoubleConvolution(nn.Module):
 
 
 class LargeKernel(nn.Module):
-    """Depthwise 5x5x5, norm, 1x1x1 to twice the channels, GELU, 1x1x1 back, plus the input (MedNeXt's block).
+    """MedNeXt's block: depthwise 5x5x5, norm, 1x1x1 to twice the channels, GELU, 1x1x1, plus input.
 
-    MedNeXt (Roy et al., MICCAI 2023) has group norm after the depthwise convolution; here it is instance norm, as in
-    every other operation. The input is added only where the numbers of channels are equal.
+    MedNeXt (Roy et al., MICCAI 2023) has group norm after the depthwise convolution. Here instance
+    norm and LeakyReLU follow it (:class:`NormAct`), as in every other operation. The input is added
+    only if the numbers of channels are equal.
     """
 
     EXPANSION = 2
@@ -160,7 +168,7 @@ class LargeKernel(nn.Module):
 
 
 class PoolProject(nn.Module):
-    """Max or average pooling by ``stride``, then a 1x1x1 convolution to the new number of channels."""
+    """Max or average pooling by ``stride``, then a 1x1x1 convolution to ``out_channels``."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int], average: bool) -> None:
         super().__init__()
@@ -170,7 +178,7 @@ class PoolProject(nn.Module):
         self.project = Convolution(in_channels, out_channels, (1,) * dims)
 
     def pool(self, x: Tensor) -> Tensor:
-        """``x`` reduced by the stride."""
+        """``x`` reduced by the stride, (B, C_in, *S / stride)."""
         if self.average:
             return AVG_POOL[x.ndim - 2](x, self.stride, self.stride)
         return max_pool(x, self.stride)
@@ -184,7 +192,10 @@ class PoolProject(nn.Module):
 
 
 class AvgPoolProject(PoolProject):
-    """Average pooling and projection; linear, so its kernel is the projection spread over the pooled window."""
+    """Average pooling and projection; linear.
+
+    Its kernel is the projection, spread over the pooled window.
+    """
 
     dilation = 1
 
@@ -192,7 +203,10 @@ class AvgPoolProject(PoolProject):
         super().__init__(in_channels, out_channels, stride, average=True)
 
     def kernel(self) -> Tensor:
-        """(C_out, C_in, 3, ...): a window of 2 covers the taps 1 and 2 of a kernel of 3 with padding 1, one of 1 the tap 1."""
+        """The kernel, (C_out, C_in, 3, ...), for padding 1.
+
+        Along an axis, a window of 2 covers the taps 1 and 2; a window of 1 covers the tap 1.
+        """
         window = self.project.kernel().expand(-1, -1, *self.stride) / torch.tensor(self.stride).prod()
         # F.pad starts at the last axis.
         padding = [side for s in reversed(self.stride) for side in (1, 2 - s)]
@@ -200,7 +214,7 @@ class AvgPoolProject(PoolProject):
 
 
 class TransposedConvolution(nn.Module):
-    """Transposed convolution with kernel = stride, without bias; linear."""
+    """Transposed convolution with kernel size = stride, without bias; linear."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int]) -> None:
         super().__init__()
@@ -234,15 +248,16 @@ class ProjectInterpolate(nn.Module):
 
 
 def build_operation(name: str, in_channels: int, out_channels: int, stride: Sequence[int]) -> nn.Module:
-    """The module of one operation.
+    """The module of one operation; it maps (B, C_in, *S) to (B, C_out, *S').
 
     Args:
-        name: see :mod:`search_space.operations`.
-        in_channels, out_channels: of the layer.
-        stride: per axis, between the two levels that a reduction or expansion joins; of a normal layer, all 1.
+        name: a name of :mod:`search_space.operations`.
+        in_channels, out_channels: numbers of channels of the layer's input and output.
+        stride: per axis, the stride between the two levels that a reduction or expansion joins;
+            all 1 for a normal layer.
 
     Raises:
-        KeyError: for a name that is no operation in this number of dimensions.
+        KeyError: if no operation has this name in this number of dimensions.
         ValueError: for ``identity`` between different numbers of channels.
     """
     dims, shape = len(stride), (in_channels, out_channels)

@@ -1,6 +1,6 @@
-"""The fixed network of a genotype, and the forward pass that it shares with the search space; plain PyTorch, no NNI.
+"""The fixed network of a genotype, and the forward pass that it shares with the search space.
 
-Shapes: B batch, C channels, *S = H W or D H W.
+This module is plain PyTorch without NNI. Shapes: B batch, C channels, *S = H W or D H W.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .presets import unet_edges
 
 
 def module_key(part: Edge | Layer | Node) -> str:
-    """The name of an edge or layer as a key of a ``ModuleDict``, which allows no dots: ``N0_2-N1_0``.
+    """The name of an edge, layer or node as a ``ModuleDict`` key, without dots: ``N0_2-N1_0``.
 
-    Put together from integers, which ``torch.compile`` can follow, as it cannot ``str.replace``.
+    It is built from integers, because ``torch.compile`` cannot follow ``str.replace``.
     """
     if isinstance(part, Node):
         return f"N{part.stage}_{part.level}"
@@ -43,18 +43,18 @@ class Aggregation(Protocol):
 
 
 class GridNetwork(nn.Module):
-    """The computation that the fixed network and the search space have in common.
+    """The computation that the fixed network and the search space share.
 
     Encoder node:  N0.j = normal(reduce(sum_{k<j} g T_{k->j-1}(N0.k)));  N0.0 = normal(input).
-    Decoder node:  N{i}.{j} = normal(fine + expand(coarse)), fine and coarse being the sums over the sources at
-    levels k <= j and k > j of stage i - 1.
+    Decoder node:  N{i}.{j} = normal(fine + expand(coarse)). ``fine`` and ``coarse`` are the sums
+    over the sources of stage i - 1 at levels k <= j and k > j.
 
-    The parameters of an edge or layer have the same names in both, so a state dict carries over.
+    The parameters of an edge or layer have the same names in both, so a state dict fits both.
     """
 
     checkpointed_levels = 0
-    """The layers of so many levels, from the finest on, keep only their input for the backward pass and are computed
-    once more in it: the same numbers with less memory, in more time."""
+    """Number of levels, from the finest on, whose layers keep only their input for the backward
+    pass and are computed again in it: the same numbers, less memory, more time."""
 
     def __init__(self, config: SearchSpaceConfig, edges: Iterable[Edge], layers: Iterable[Layer]) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class GridNetwork(nn.Module):
         self.aggregation: Aggregation | None = None
         """Computes the sum of a node's inputs; None: edge by edge."""
         self.node_weights: Callable[[], Mapping[Node, Tensor]] | None = None
-        """Gives scalars by which the outputs of nodes are multiplied; a supernet sets it."""
+        """Gives scalars that multiply the outputs of nodes; a supernet sets it."""
         self.apply(_initialise)
 
     def build_edge(self, edge: Edge) -> Align:
@@ -93,7 +93,7 @@ class GridNetwork(nn.Module):
         )
 
     def initial_scale(self, edge: Edge) -> float | None:
-        """The start of an edge's learned scale; None: it has none."""
+        """The initial value of an edge's learned scale; None: the edge has none."""
         raise NotImplementedError
 
     def build_layer(self, layer: Layer) -> nn.Module:
@@ -101,16 +101,16 @@ class GridNetwork(nn.Module):
         raise NotImplementedError
 
     def is_normalised(self, layer: Layer) -> bool:
-        """Whether norm and activation follow: not after an expansion, which is summed with the fine inputs first."""
+        """Whether norm and activation follow; an expansion is first added to the fine inputs."""
         return layer.kind != "expansion"
 
     def layer_stride(self, layer: Layer) -> tuple[int, ...]:
-        """The stride that a layer's operations bridge; all 1 for a normal layer."""
+        """The stride between the two levels that a layer joins; all 1 for a normal layer."""
         level = layer.node.level + (layer.kind == "expansion")
         return self.config.level_strides[0 if layer.kind == "normal" else level]
 
     def aggregate(self, edges: list[Edge], features: Features) -> Tensor:
-        """The sum of ``edges`` into one node at one level."""
+        """The sum of ``edges``, which enter one node at one level, (B, C_b, *S_b)."""
         if self.aggregation is not None:
             return self.aggregation(edges, features)
         total = self.edges[module_key(edges[0])](features[edges[0].source])
@@ -119,7 +119,7 @@ class GridNetwork(nn.Module):
         return total
 
     def share_aggregation(self, gate: Callable[[Edge], Tensor | None] = lambda edge: None) -> None:
-        """From now on aggregates by parts (see :class:`SharedAggregation`) with these gates (None stands for 1)."""
+        """Switches to :class:`SharedAggregation` with these gates; None stands for 1."""
         modules = {
             edge: cast(Align, self.edges[module_key(edge)])
             for edges in self.edges_into.values()
@@ -128,7 +128,7 @@ class GridNetwork(nn.Module):
         self.aggregation = SharedAggregation(modules, self.config.level_strides, gate)
 
     def supervise(self, nodes: Iterable[Node]) -> None:
-        """Puts a head on each of these nodes too, for deep supervision; see :meth:`forward`."""
+        """Adds a head to each of these nodes, for deep supervision; see :meth:`forward`."""
         for node in nodes:
             head = CONV[self.config.spatial_dims](
                 self.config.channels(node.level), self.config.num_classes, 1
@@ -137,10 +137,11 @@ class GridNetwork(nn.Module):
             self.coarse_heads[module_key(node)] = head
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """The logits (B, num_classes, *S) of images (B, in_channels, *S); each axis a multiple of the divisor.
+        """The logits (B, num_classes, *S) of images (B, in_channels, *S).
 
-        The lowest level must hold more than one voxel. In training mode, a supervised network gives a list: these
-        logits, and those of the coarse heads at the resolutions of their nodes.
+        Each axis of S is a multiple of the divisor, and the lowest level holds more than one voxel.
+        In training mode, a supervised network gives a list: these logits, then those of the coarse
+        heads at the resolutions of their nodes.
 
         Raises:
             UserError: if the number of channels or the size does not fit.
@@ -183,7 +184,7 @@ class GridNetwork(nn.Module):
     def _layer(
         self, layer: Layer, x: Tensor, scale: Tensor | None = None, recomputing: bool = False
     ) -> Tensor:
-        """The layer's operation, norm and activation, times ``scale``."""
+        """Operation, norm and activation of the layer, times ``scale``."""
         if layer.node.level < self.checkpointed_levels and torch.is_grad_enabled() and not recomputing:
             return checkpoint(self._layer, layer, x, scale, recomputing=True, use_reentrant=False)
         key = module_key(layer)
@@ -209,15 +210,15 @@ class GridNetwork(nn.Module):
 
 
 class UXNet(GridNetwork):
-    """The fixed network of a genotype; only live nodes and edges are built.
+    """The fixed network of a genotype; it has live nodes and edges only.
 
     Args:
-        config: channels, strides and numbers of channels and classes; its candidates and switches play no part.
+        config: channels, strides and classes; its candidates and switches have no effect.
         genotype: the architecture.
 
     Raises:
-        UserError: if the genotype has another number of levels than the config, or an operation that does not exist
-            in its number of dimensions or does not fit the number of channels.
+        UserError: if the genotype has another number of levels than the config, or if an operation
+            does not exist in this number of dimensions or does not fit the number of channels.
     """
 
     def __init__(self, config: SearchSpaceConfig, genotype: Genotype) -> None:
@@ -238,9 +239,10 @@ class UXNet(GridNetwork):
         self.share_aggregation()
 
     def initial_scale(self, edge: Edge) -> float | None:
-        """1 for the U-Net's edges, 0 for the others, so that the training starts from the U-Net.
+        """1 for the U-Net's edges and 0 for the others, so that training starts from the U-Net.
 
-        A node that none of the U-Net's edges enters starts with all of its own at 1, or it would be 0.
+        If none of the U-Net's edges enters a node, all of its edges start at 1. Otherwise the node
+        would be 0.
         """
         if not self._scaled:
             return None
@@ -260,10 +262,10 @@ class UXNet(GridNetwork):
         return super().is_normalised(layer) and self._operations[layer] != "identity"
 
     def inherit(self, supernet_state: Mapping[str, Tensor]) -> None:
-        """Takes over the weights of a supernet, whose candidates are named ``layers.<layer>.<operation>``.
+        """Copies the weights of a supernet, whose candidates are ``layers.<layer>.<operation>``.
 
         Raises:
-            UserError: if the supernet lacks a weight, so that the genotype is of another space.
+            UserError: if the supernet lacks a weight, because the genotype is of another space.
         """
         state = dict(supernet_state)
         for layer, name in self._operations.items():
@@ -280,14 +282,14 @@ class UXNet(GridNetwork):
         self.load_state_dict({key: leading_part(state[key], value.shape) for key, value in own.items()})
 
     def _takes(self, shape: Sequence[int], shared: Sequence[int]) -> bool:
-        """Whether a weight can come from a supernet's: the same shape, or the first channels if widths were searched."""
+        """Whether a supernet's weight fits: same shape, or as wide or wider for searched widths."""
         if self.genotype.widths is None or len(shape) != len(shared):
             return tuple(shape) == tuple(shared)
         return all(own <= there for own, there in zip(shape, shared, strict=True))
 
 
 def leading_part(weight: Tensor, shape: Sequence[int]) -> Tensor:
-    """The first channels of a weight of a wider network; a view."""
+    """The first channels of a weight of a wider network, as a view of shape ``shape``."""
     return weight[tuple(slice(0, size) for size in shape)]
 
 

@@ -1,7 +1,8 @@
-"""Must be imported before anything else of NNI 3.0.
+"""Prepares NNI 3.0. Import this module before anything else of NNI.
 
-It silences the two warnings that NNI gives about classes of torch that came after it, and no other; and it imports
-``nni.nas.strategy`` first, because any of its modules imported before it ends in a circular import.
+It imports ``nni.nas.strategy`` first, because importing any of its modules before it ends in a
+circular import. It also silences the two warnings that NNI gives about newer classes of torch, and
+no others.
 """
 
 import warnings

@@ -1,6 +1,7 @@
-"""Names of the operations that a layer can choose from (section 2.1 of the paper); plain Python, no tensors.
+"""Names of the operations that a layer can choose from (section 2.1); plain Python, no tensors.
 
-A name holds for 3-D and 2-D; ``conv3`` is 3x3x3 or 3x3. :func:`describe` gives the paper's notation.
+The names are the same in 3-D and 2-D: ``conv3`` is 3x3x3 or 3x3. :func:`describe` gives the paper's
+notation.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from .errors import UserError, nearest
 
 KINDS = ("normal", "reduction", "expansion")
 OPTIONAL = ("res2xconv3", "large_kernel", "identity")
-"""Legal in a genotype and as candidates of a configuration that names them; not among the paper's candidates."""
+"""Not among the paper's candidates; legal in a genotype, and if a configuration asks for them."""
 
-_TITLES = {  # name: (kind, title in 3-D, title in 2-D; None where 2-D has another name for the same operation)
+_TITLES = {
+    # name: (kind, title in 3-D, title in 2-D); None: 2-D has another name for this operation
     "conv3": ("normal", "3x3x3", "3x3"),
     "conv3x3x1": ("normal", "3x3x1", None),
     "conv5": ("normal", "5x5x5", "5x5"),
@@ -31,15 +33,15 @@ _TITLES = {  # name: (kind, title in 3-D, title in 2-D; None where 2-D has anoth
 
 
 def legal_operations(kind: str, spatial_dims: int) -> tuple[str, ...]:
-    """All names a genotype may use for a layer of ``kind``, ``identity`` included."""
+    """All names that a genotype may use for a layer of ``kind``, ``identity`` included."""
     column = 1 if spatial_dims == 3 else 2
     return tuple(name for name, row in _TITLES.items() if row[0] == kind and row[column])
 
 
 def default_candidates(kind: str, spatial_dims: int) -> tuple[str, ...]:
-    """The candidates that are searched unless told otherwise: in 3-D the paper's 7 + 3 + 2.
+    """The candidates that are searched by default; in 3-D the paper's 7 + 3 + 2.
 
-    The operations in :data:`OPTIONAL` are legal but not among them.
+    The operations in :data:`OPTIONAL` are legal, but they are not among the defaults.
     """
     return tuple(name for name in legal_operations(kind, spatial_dims) if name not in OPTIONAL)
 
@@ -50,7 +52,7 @@ def describe(name: str, spatial_dims: int = 3) -> str:
 
 
 def check_operation(name: str, kind: str, spatial_dims: int, where: str) -> None:
-    """Raises :class:`UserError`, beginning with ``where``, if ``name`` is no operation of this kind."""
+    """Raises :class:`UserError`, beginning with ``where``, if ``kind`` has no such operation."""
     legal = legal_operations(kind, spatial_dims)
     if name not in legal:
         raise UserError(

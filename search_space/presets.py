@@ -1,7 +1,7 @@
 """Networks of the literature as genotypes of the grid (figure 1 of the paper).
 
-Skips enter by sum, as everywhere in the grid, where the originals concatenate. A node that only hands a feature map
-on to the next stage uses ``identity``.
+Skips enter by summation, as everywhere in the grid; the original networks concatenate. A node that
+only passes a feature map on to the next stage uses ``identity``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NORMAL, REDUCTION, EXPANSION = "2xconv3", "max_pool", "transposed_conv"
 
 
 def unet_edges(levels: int) -> frozenset[Edge]:
-    """The U-Net's edges: level by level down, up the last diagonal, skips handed on stage by stage."""
+    """The U-Net's edges: down level by level, up the last diagonal, and skips stage by stage."""
     grid = Grid(levels)
     edges = {Edge(Node(0, j - 1), Node(0, j)) for j in range(1, levels)}
     for node in grid.nodes:
@@ -29,20 +29,20 @@ def unet_edges(levels: int) -> frozenset[Edge]:
 
 
 def unet_pass_through(levels: int) -> frozenset[Node]:
-    """The nodes that, in the U-Net, only hand a skip on to the next stage."""
+    """The nodes that only pass a skip on to the next stage in the U-Net."""
     return frozenset(n for n in Grid(levels).nodes if n.stage > 0 and n.stage + n.level < levels - 1)
 
 
 def unet(levels: int = 5) -> Genotype:
-    """The U-Net (figure 1a) with 2 x 3x3x3 convolutions, max pooling and transposed convolutions."""
+    """The U-Net (figure 1a): 2 x 3x3x3 convolutions, max pooling and transposed convolutions."""
     return _genotype("unet", levels, unet_edges(levels), identities=unet_pass_through(levels))
 
 
 def unet_plus_plus(levels: int = 5) -> Genotype:
-    """U-Net++: every node of stage i takes its own level and the next coarser one of stage i - 1.
+    """U-Net++: each node of stage i takes its own level and the next coarser one of stage i - 1.
 
-    The original's node X(level, i) also takes X(level, k) for all k < i; the grid joins adjacent stages only, so
-    these longer skips are left out.
+    In the original, node X(level, i) also takes X(level, k) for all k < i. The grid joins adjacent
+    stages only, so these longer skips are left out.
     """
     edges = {Edge(Node(0, j - 1), Node(0, j)) for j in range(1, levels)}
     for node in Grid(levels).nodes:
@@ -52,13 +52,13 @@ def unet_plus_plus(levels: int = 5) -> Genotype:
 
 
 def dense_unet(levels: int = 5) -> Genotype:
-    """The U-Net with a densely connected encoder (figure 1b): every level takes all finer ones."""
+    """The U-Net with a densely connected encoder (figure 1b): each level takes all finer ones."""
     dense = {edge for edge in Grid(levels).edges if edge.target.stage == 0}
     return _genotype("dense-unet", levels, unet_edges(levels) | dense, identities=unet_pass_through(levels))
 
 
 def full(levels: int = 5) -> Genotype:
-    """Every edge of the grid, with the U-Net's operations: the control for searched edges."""
+    """Every edge of the grid with the U-Net's operations: the control for searched edges."""
     return _genotype("full", levels, frozenset(Grid(levels).edges))
 
 
@@ -76,7 +76,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str, levels: int = 5) -> Genotype:
-    """The preset called ``name`` on a grid with ``levels`` levels; raises :class:`UserError` if there is none."""
+    """The preset called ``name`` with ``levels`` levels; raises :class:`UserError` if unknown."""
     if name not in _PRESETS:
         raise UserError(f"preset '{name}' is unknown{nearest(name, _PRESETS)}; known: {', '.join(_PRESETS)}")
     return _PRESETS[name](levels)

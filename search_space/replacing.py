@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: under a temporary name beside its place, then renamed."""
+"""Writes a file completely or not at all: to a temporary file beside it, which is then renamed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """The temporary name to write to; what stands there takes the place of ``path`` at the end.
+    """A temporary path to write to; at the end, its content takes the place of ``path``.
 
-    The name is hidden, lies beside ``path`` and ends as ``path`` does (``.seg.1f2e3d4c.part.nii.gz``), because
-    some libraries choose the format by the suffix. The content reaches the disk before the file is renamed, so
-    ``path`` is complete after a kill or a power cut: the old content or the new one. If the block raises, the
-    temporary file is deleted and ``path`` stays as it was. A folder can be written in the same way; it can only
-    take the place of an empty one.
+    The temporary name is hidden, lies beside ``path`` and has the same suffix
+    (``.seg.1f2e3d4c.part.nii.gz``), because some libraries choose the format by the suffix. The
+    content reaches the disk before the file is renamed. After a kill or a power cut, ``path``
+    therefore holds the old content or the new one, always complete. If the block raises, the
+    temporary file is deleted and ``path`` stays as it was. A folder can be written in the same way,
+    but it can only replace an empty folder.
 
     Args:
-        path: where the file or folder belongs; the folder that holds it exists.
+        path: the file or folder to write; its parent folder exists.
 
     Raises:
-        OSError: the file cannot be written or renamed.
+        OSError: if the file cannot be written or renamed.
     """
     path = Path(path)
     stem, suffix = _split(path)
-    # Not tempfile.mkstemp, whose files only their owner can read: open() keeps the umask's mode.
+    # With tempfile.mkstemp, only the owner could read the file; open() keeps the umask's mode.
     temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{suffix}")
     try:
         yield temporary
@@ -46,7 +47,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def leftovers(path: Path) -> list[Path]:
-    """The temporary files for ``path`` that writers left behind because they were killed, or write to now."""
+    """The temporary files for ``path``, of killed writers and of writers that still run."""
     stem, suffix = _split(path)
     name = re.compile(re.escape(f".{stem}.") + "[0-9a-f]{8}" + re.escape(f".part{suffix}"))
     found = path.parent.glob(f".{glob.escape(stem)}.*.part{glob.escape(suffix)}")
@@ -62,7 +63,7 @@ def _split(path: Path) -> tuple[str, str]:
 def _flush(path: Path) -> None:
     """Waits until a file's content, or a folder's list of names, is on the disk."""
     if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
+        return  # Windows cannot open folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The search space as an NNI ``ModelSpace``: what a strategy, NNI's own or ours, chooses from."""
+"""The search space as an NNI ``ModelSpace``, for NNI's strategies and this project's."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from .network import GridNetwork, module_key
 from .presets import default_operation, unet_edges, unet_pass_through
 
 DROPPED, KEPT = 0, 1
-"""The two candidates of an edge's choice: nothing, or the aligned feature map."""
+"""The two candidates of an edge's choice: zero, or the aligned feature map."""
 
 
 class GatedEdge(Align):
-    """An aggregation edge as a binary choice between nothing and T(x), labelled with the edge's name.
+    """An aggregation edge: a binary choice between zero and T(x), labelled with the edge's name.
 
-    Declared one by one, every NNI strategy can handle it, and DARTS' two-way softmax over it is a sigmoid gate.
+    Each edge is a choice of its own, so every NNI strategy can handle it. In DARTS, the softmax
+    over the two candidates is a sigmoid gate.
     """
 
     def __init__(self, edge: Edge, config: SearchSpaceConfig, scale: float | None) -> None:
@@ -44,13 +45,15 @@ class GatedEdge(Align):
 class UXNetSpace(GridNetwork, ModelSpace):
     """All architectures of the grid: a ``LayerChoice`` per layer, a gated binary choice per edge.
 
-    With the defaults this is the paper's space: 50 edges, 15 normal, 4 reduction and 10 expansion layers, and
-    ``simplify()`` holds one entry for each of these 79, by label (``N0.2-N1.0``, ``N1.0/normal``).
+    The defaults give the paper's space: 50 edges, 15 normal, 4 reduction and 10 expansion layers.
+    ``simplify()`` then holds one entry for each of these 79, by label (``N0.2-N1.0``,
+    ``N1.0/normal``).
 
     Args:
-        config: the grid, its width and candidates. ``search_edges=False`` builds the U-Net's edges alone, with
-            ``identity`` where the U-Net only hands a feature map on; ``search_blocks=False`` fixes every layer to the
-            U-Net's operation (both fixed leave nothing to search).
+        config: the grid, its channels and its candidates; None: the defaults.
+            ``search_edges=False`` builds the U-Net's edges only, with ``identity`` where the U-Net
+            only passes a feature map on. ``search_blocks=False`` uses the U-Net's operation in
+            every layer. With both, nothing is left to search.
     """
 
     def __init__(self, config: SearchSpaceConfig | None = None) -> None:
@@ -92,7 +95,7 @@ class UXNetSpace(GridNetwork, ModelSpace):
         return GatedEdge(edge, self._config, self.initial_scale(edge))
 
     def initial_scale(self, edge: Edge) -> float | None:
-        """1, but 0 off the U-Net's edges where these are always there."""
+        """0 for edges outside the U-Net if the U-Net's edges are anchored, otherwise 1."""
         if not self._config.edge_scale:
             return None
         return float(not self._config.anchored_edges or edge in unet_edges(self._config.levels))
@@ -112,8 +115,8 @@ class UXNetSpace(GridNetwork, ModelSpace):
         return super().is_normalised(layer) and self._fixed.get(layer) != "identity"
 
     def costs(self) -> dict[str, list[float]]:
-        """Multiply-adds per voxel of the input, of every candidate of every searched layer and edge, by label."""
-        voxels = [1.0]  # of each level, per voxel of the input
+        """Multiply-adds per input voxel of each candidate of each searched choice, by label."""
+        voxels = [1.0]  # per level, relative to the input
         for stride in self._config.level_strides[1:]:
             voxels.append(voxels[-1] / math.prod(stride))
         costs = {}
@@ -127,7 +130,11 @@ class UXNetSpace(GridNetwork, ModelSpace):
         return costs
 
     def genotype(self, sample: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Genotype:
-        """The genotype of a sample, the choices of any NNI strategy by label (``{"N0.0-N0.1": 1, ...}``).
+        """The genotype of a sample, without dead edges and unused layers.
+
+        Args:
+            sample: the choices of any NNI strategy, by label (``{"N0.0-N0.1": 1, ...}``).
+            provenance: origin of the genotype, free form.
 
         Raises:
             UserError: if the sample's edges cut the output off from the input.
@@ -138,10 +145,10 @@ class UXNetSpace(GridNetwork, ModelSpace):
 
 
 def _multiply_adds(module: nn.Module, voxels: float) -> float:
-    """Of a module without biases whose convolutions all apply their kernel at ``voxels`` places."""
+    """Multiply-adds of a module without biases that applies all kernels at ``voxels`` places."""
     return voxels * sum(parameter.numel() for name, parameter in module.named_parameters() if "conv" in name)
 
 
 def _is_kept(choice: Any) -> bool:
-    """NNI gives the chosen index of an InputChoice as a number or as a list of one."""
+    """Whether the edge is chosen; NNI gives the chosen index as a number or as a list of one."""
     return (choice[0] if isinstance(choice, (list, tuple)) else choice) == KEPT

@@ -12,13 +12,13 @@ from .errors import UserError, nearest
 
 
 class StrictConfig(BaseModel):
-    """A frozen pydantic model that refuses unknown keys, naming the nearest known one.
+    """A frozen pydantic model that refuses unknown keys and names the nearest known key.
 
-    Build it from untrusted input (a YAML file, NNI's parameters) with :meth:`parse`, which turns every
-    fault into one :class:`UserError`; the constructor raises pydantic's ``ValidationError``, a ``ValueError``.
+    Use :meth:`parse` for untrusted input (a YAML file, NNI's parameters): it turns every fault into
+    one :class:`UserError`. The constructor raises pydantic's ``ValidationError``, a ``ValueError``.
     """
 
-    # Docstrings under fields become their descriptions: comments of the YAML files that the project writes.
+    # Docstrings under fields become descriptions, which are the comments in written YAML files.
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -41,14 +41,14 @@ class StrictConfig(BaseModel):
 
     @classmethod
     def parse(cls, values: Any, source: str) -> Any:
-        """An instance built from ``values`` (a mapping).
+        """An instance with the values of a mapping.
 
         Args:
-            values: what was read, usually a ``dict``.
-            source: where it came from (a file name), the beginning of the error message.
+            values: the input, usually a ``dict``.
+            source: its origin (a file name); it begins the error message.
 
         Raises:
-            UserError: one line, if a key is unknown or a value is not of its type or range.
+            UserError: if a key is unknown or a value has a wrong type or range; one line.
         """
         if not isinstance(values, dict):
             raise UserError(f"{source}: expected keys and values, found {type(values).__name__}")
@@ -59,7 +59,7 @@ class StrictConfig(BaseModel):
 
 
 def faults_in_words(error: ValidationError) -> str:
-    """One line that says for every fault which key it is, what is expected and what was found."""
+    """One line that says for every fault the key, what is expected and what was found."""
     return "; ".join(dict.fromkeys(map(_in_words, error.errors())))
 
 
@@ -70,7 +70,7 @@ def _in_words(fault: ErrorDetails) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] != "value_error":
         message += f", found {reprlib.repr(fault['input'])}"
-    # A UserError says itself which name it is about.
+    # A UserError already says which name it is about.
     if not where or isinstance(fault.get("ctx", {}).get("error"), UserError):
         return message
     return f"{where}: {message}"

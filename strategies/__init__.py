@@ -1,4 +1,4 @@
-"""Search strategies for the space: sigmoid gates, sparsity, pruning and the differentiable search."""
+"""Search strategies for the space: sigmoid gates, sparsity, pruning, and differentiable search."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SparseDARTS", "StrategySettings"]
 
 
 def __getattr__(name: str) -> Any:
-    # Deferred: pruning and settings need neither torch nor NNI.
+    # Deferred import: pruning and settings need neither torch nor NNI.
     if name == "SparseDARTS":
         from .sparse_darts import SparseDARTS
 

@@ -1,4 +1,4 @@
-"""The bi-level steps of SparseDARTS, and its phases: warm-up, search, commitment, adaptation (section 2)."""
+"""The bi-level steps of SparseDARTS (section 2), in the phases of :mod:`strategies.phases`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class NonFiniteLoss(RuntimeError):
 
 
 class SparseDartsModule(DartsLightningModule):
-    """The two steps of the search on one batch each, in the order architecture, weights.
+    """The two steps of the search, one batch each: first the architecture, then the weights.
 
-    The architecture step minimises loss(architecture half) + sparsity_weight * J + edge_weight * expected edges +
-    cost_weight * expected cost over alpha and beta, with the network weights fixed (first order); the weight step minimises loss(weight half) over the
-    weights, with alpha and beta fixed. Neither computes gradients that it would throw away.
+    The architecture step minimises loss(architecture half) + sparsity_weight * J + edge_weight *
+    expected edges + cost_weight * expected cost over alpha and beta. The network weights are fixed
+    (first order). The weight step minimises loss(weight half) over the weights; alpha and beta are
+    fixed. Neither step computes a gradient that it does not use.
 
     Args:
         training_module: the evaluator's module, which computes the loss.
@@ -51,7 +52,7 @@ class SparseDartsModule(DartsLightningModule):
     def set_model(self, model: Any) -> None:
         """Takes the supernet; NNI's evaluator calls this before it trains."""
         super().set_model(model)
-        # Plain dictionaries: the modules are registered already, as parts of the model.
+        # Plain dictionaries: the modules are already registered as parts of the model.
         self.gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
         self.mixed_layers = {str(m.label): m for m in model.modules() if isinstance(m, MixedLayer)}
         if self.settings.cost_weight > 0:
@@ -63,18 +64,24 @@ class SparseDartsModule(DartsLightningModule):
         return Phase(self.settings, self.trainer.current_epoch, self.trainer.max_epochs or 1)
 
     def alphas(self) -> list[nn.Parameter]:
-        """The parameters of the layers' softmax, (K,) each."""
+        """The parameters alpha of the layers' softmax, (K,) each."""
         return [layer._arch_alpha for layer in self.mixed_layers.values()]
 
     def betas(self) -> list[nn.Parameter]:
-        """The parameters of the gates, scalars."""
+        """The parameters beta of the gates, scalars."""
         return [gate.beta for gate in self.gates.values()]
 
     def arch_parameters(self) -> list[nn.Parameter]:
         return self.alphas() + self.betas()
 
     def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with a group for alpha and one for beta, without weight decay, which would pull gates to 0.5."""
+        """Adam with one group for alpha and one for beta.
+
+        It has no weight decay, which would pull gates to 0.5.
+
+        Raises:
+            ValueError: if the space has neither a mixed layer nor a gate.
+        """
         groups = [
             {"params": params, "lr": rate, "name": name}
             for name, params, rate in (
@@ -85,22 +92,23 @@ class SparseDartsModule(DartsLightningModule):
         ]
         if not groups:
             raise ValueError("nothing to search: the space has neither a mixed layer nor a gate")
-        # The first is that of NNI's DARTS; a gradient of sampled edges is noisier, and averaged over more steps.
+        # 0.5 is the value of NNI's DARTS. Sampled edges make the gradient noisier, so it is
+        # averaged over more steps.
         first_beta = 0.9 if self.settings.sample_edges else 0.5
         return torch.optim.Adam(groups, betas=(first_beta, 0.999), weight_decay=0.0)
 
     def regulariser(self) -> Tensor:
-        """J over all gates with a live gradient; 0 if no edge is searched."""
+        """J over all gates, a scalar with its gradient in [-0.25, 0]; 0 if no edge is searched."""
         betas = self.betas()
         return sparsity(torch.stack([*betas])) if betas else torch.zeros((), device=self.device)
 
     def expected_edges(self) -> Tensor:
-        """The expected share of the edges that are there, in [0, 1]; 0 if no edge is searched."""
+        """The expected fraction of edges that are present, in [0, 1]; 0 if no edge is searched."""
         betas = self.betas()
         return torch.sigmoid(torch.stack([*betas])).mean() if betas else torch.zeros((), device=self.device)
 
     def expected_cost(self) -> Tensor:
-        """Multiply-adds expected under softmax(alpha) and the gates, relative to those at the start."""
+        """Expected multiply-adds under the layers' softmax and the gates, relative to the start."""
         cost = torch.zeros((), device=self.device)
         for label, candidates in self._costs.items():
             if label in self.gates:
@@ -111,7 +119,7 @@ class SparseDartsModule(DartsLightningModule):
         return cost
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        # NNI's names: "val" holds the architecture half, which validates nothing here.
+        # NNI calls the architecture half "val"; it validates nothing here.
         weight_batch, architecture_batch = batch["train"], batch["val"]
         if self.phase.has_architecture_steps(searches_edges=bool(self.gates)):
             self._architecture_step(architecture_batch, batch_idx)
@@ -178,7 +186,7 @@ class SparseDartsModule(DartsLightningModule):
         return sampled_operations(self.mixed_layers, self.phase.warmth, generator)
 
     def _open_or_close_edges(self) -> None:
-        """Once committed, edges are there or not as they would be in the derived network, but for rule (b)."""
+        """Once committed, opens or closes edges as in the derived network, but without rule (b)."""
         if self.phase.is_committed:
             values = {label: gate.gate().item() for label, gate in self.gates.items()}
             space = self._space
@@ -195,17 +203,17 @@ class SparseDartsModule(DartsLightningModule):
             layer.temperature = phase.temperature
             layer.chosen = layer.leading() if phase.is_committed else None
         self._open_or_close_edges()
-        # Not that of NNI's DARTS, which switches requires_grad per epoch; here each step does.
+        # This skips NNI's DARTS, which switches requires_grad per epoch; here each step does.
         self.training_module.on_train_epoch_start()
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """Delegates to the evaluator's module; NNI's DARTS never validates."""
+        """The result of the evaluator's module; NNI's DARTS never validates."""
         return self.training_module.validation_step(batch, batch_idx)
 
 
 @contextmanager
 def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Within it, no gradient is computed for ``parameters``."""
+    """A context in which no gradient is computed for ``parameters``."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)
@@ -217,6 +225,6 @@ def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
 
 
 def _relative_costs(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Costs divided by what is expected of the whole space when every choice is uniform."""
+    """Costs divided by the expected cost of the whole space when every choice is uniform."""
     total = sum(sum(candidates) / len(candidates) for candidates in costs.values())
     return {label: [cost / total for cost in candidates] for label, candidates in costs.items()}

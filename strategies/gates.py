@@ -1,4 +1,4 @@
-"""The gate of an aggregation edge and the regulariser that pushes it to 0 or 1 (section 2.2)."""
+"""The gate of an aggregation edge, and the regulariser that pushes it to 0 or 1 (section 2.2)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
 LOW, HIGH = 0.2, 0.8
-"""A gate outside of this range counts as decided."""
+"""A gate outside this range counts as decided."""
 
 
 def sparsity(betas: Tensor) -> Tensor:
     """J = -(sigma(beta) - 0.5)^2 (equation 2), averaged over the edges: a scalar in [-0.25, 0].
 
-    It is smallest where every gate is 0 or 1. (The paper gives one edge's term; the mean keeps its weight independent
-    of the number of edges.)
+    J is smallest if every gate is 0 or 1. The paper gives the term of one edge. The mean keeps the
+    weight of J independent of the number of edges.
 
     Args:
         betas: (E,), any real numbers.
@@ -29,43 +29,44 @@ def sparsity(betas: Tensor) -> Tensor:
 
 
 def decided_share(gates: Iterable[float]) -> float:
-    """The share of gates below 0.2 or above 0.8, in [0, 1]; 1 if there are none."""
+    """The fraction of gates below 0.2 or above 0.8, in [0, 1]; 1 if there are none."""
     values = list(gates)
     return sum(not LOW <= gate <= HIGH for gate in values) / len(values) if values else 1.0
 
 
 class SigmoidGate(InputChoice, BaseSuperNetModule):
-    """A binary choice between two inputs, relaxed: (1 - g) a + g b with g = sigma(beta).
+    """A relaxed binary choice between two inputs: (1 - g) a + g b with g = sigma(beta).
 
-    For an aggregation edge a is nothing and b is T(x), so this is the gated term of equation 1.
+    For an aggregation edge, a is zero and b is T(x). This is the gated term of equation 1.
 
     Args:
         beta: a scalar parameter.
-        label: of the choice.
+        label: the label of the choice.
     """
 
     def __init__(self, beta: nn.Parameter, label: str) -> None:
         super().__init__(2, n_chosen=1, reduction="sum", label=label)
         self.beta = beta
         self.is_open: bool | None = None
-        """Whether the edge is there, where it is fully there or not at all; None: as far as its gate is open."""
+        """True: the edge is fully present; False: it is absent; None: its gate scales it."""
         self.target_is_cut_off = False
-        """Whether no open edge reaches its target, so that the target's output is 0 whatever flows in."""
+        """Whether no open edge reaches the edge's target, so the target's output is always 0."""
 
     def gate(self) -> Tensor:
-        """sigma(beta), a scalar with a live gradient."""
+        """sigma(beta), a scalar with its gradient."""
         return torch.sigmoid(self.beta)
 
     def factor(self) -> Tensor:
-        """What the edge is multiplied by: the gate, or 0 or 1 with the gate's gradient (straight-through)."""
+        """The edge's factor: its gate, or 0 or 1 with the gate's gradient (straight-through)."""
         gate = self.gate()
         return gate if self.is_open is None else gate + (float(self.is_open) - gate).detach()
 
     def input_factor(self) -> Tensor:
-        """As :meth:`factor`, for the sum of the target's inputs; 1 where nothing of it comes out.
+        """The factor in the sum of the target's inputs: :meth:`factor`, or 1 if it is cut off.
 
-        There it changes no number, but the gradient of opening the edge, which comes through the target's reach, then
-        tells what the target would have to say and not what a node without inputs has.
+        The output of a cut-off target is unchanged, because its reach is 0. The gradient of opening
+        the edge comes through this reach. It now measures what the target would contribute, and not
+        what a node without inputs contributes.
         """
         return torch.ones_like(self.beta) if self.target_is_cut_off else self.factor()
 
@@ -80,7 +81,7 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
         return {}
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:
-        """The likelier of the two inputs; for another threshold see :mod:`strategies.pruning`."""
+        """The likelier of the two inputs; :mod:`strategies.pruning` takes other thresholds."""
         return {} if self.label in memo else {self.label: [int(self.beta.item() >= 0)]}
 
     def export_probs(self, memo: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class SigmoidGate(InputChoice, BaseSuperNetModule):
 
     @classmethod
     def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Any:
-        """NNI's hook: takes the place of every binary ``InputChoice``."""
+        """NNI's hook: replaces every binary ``InputChoice``."""
         choice: Any = module
         if type(module) is InputChoice and choice.n_candidates == 2 and choice.n_chosen == 1:
             return cls(memo[choice.label], choice.label)

@@ -1,4 +1,6 @@
-"""The mixed layer y = sum_i softmax(alpha / T)_i O_i(x) (section 2.1, where T = 1), plain and folded.
+"""The mixed layer y = sum_i softmax(alpha / T)_i O_i(x), plain and folded.
+
+In section 2.1 of the paper, T = 1.
 
 Shapes: B batch, C channels, *S = H W or D H W, K candidates.
 """
@@ -19,7 +21,10 @@ from .folding.folded_convolution import folded_convolution
 
 @runtime_checkable
 class LinearCandidate(Protocol):
-    """A candidate that is one convolution with "same" padding and without bias: all a supernet needs to fold it."""
+    """A candidate that is one convolution with "same" padding and without bias.
+
+    A supernet can fold it with no further knowledge.
+    """
 
     dilation: int
     stride: tuple[int, ...]
@@ -31,7 +36,7 @@ class LinearCandidate(Protocol):
 
 @runtime_checkable
 class ScaledCandidate(Protocol):
-    """A candidate that can take its weight inside, where it costs less than on the output."""
+    """A candidate that applies its weight inside, where this costs less than on the output."""
 
     def scaled(self, x: Tensor, weight: Tensor) -> Tensor:
         """``weight`` (a positive scalar) times the candidate's output for ``x``."""
@@ -41,26 +46,26 @@ class ScaledCandidate(Protocol):
 class MixedLayer(DifferentiableMixedLayer):
     """The weighted sum of a layer's candidates.
 
-    Folded, the linear candidates are one convolution per dilation and stride, because convolution is linear in its
-    kernel: sum_i a_i (K_i * x) = (sum_i a_i K_i) * x, smaller kernels padded with zeros to the largest support. Other
-    candidates take their weight inside if they can (:class:`ScaledCandidate`); every other one (one of a user's own,
-    say) is computed and weighted as it is.
+    When folded, the linear candidates are one convolution per dilation and stride, because
+    convolution is linear in its kernel: sum_i a_i (K_i * x) = (sum_i a_i K_i) * x. Smaller kernels
+    are padded with zeros to the largest support. A :class:`ScaledCandidate` applies its weight
+    inside. Every other candidate (for example one of a user) is computed, then weighted.
     """
 
     folded = True
     temperature = 1.0
-    """T of softmax(alpha / T); as it falls, the sum turns into its leading candidate."""
+    """T of softmax(alpha / T); as T falls, the sum approaches its leading candidate."""
     chosen: str | None = None
-    """The only candidate that is computed, once the search has committed itself; None before."""
+    """The only candidate that is computed after the commitment; None before."""
     sampled: frozenset[str] | None = None
-    """The candidates that are there in this step, whose weights are scaled up to 1; None: all."""
+    """The candidates that are present in this step, with weights scaled to sum 1; None: all."""
 
     def weights(self) -> Tensor:
         """softmax(alpha / T), (K,)."""
         return self._softmax(self._arch_alpha / self.temperature)
 
     def leading(self) -> str:
-        """The candidate with the largest alpha; of equal ones the first."""
+        """The candidate with the largest alpha; of equal ones, the first."""
         return self.names[int(self._arch_alpha.argmax())]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,7 +108,7 @@ class MixedLayer(DifferentiableMixedLayer):
 
     @classmethod
     def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Any:
-        """NNI's hook: takes the place of every ``LayerChoice``."""
+        """NNI's hook: replaces every ``LayerChoice``."""
         if type(module) is not LayerChoice:
             return None
         choice: Any = module

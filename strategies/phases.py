@@ -1,6 +1,6 @@
 """The phases of a search: warm-up, search, commitment, adaptation; plain Python, no torch.
 
-A search that does not commit itself consists of warm-up and search alone.
+A search without commitment has the phases warm-up and search only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PhaseName = Literal["warm-up", "search", "commitment", "adaptation"]
 
 @dataclass(frozen=True)
 class Phase:
-    """What the settings mean in one epoch.
+    """The phase, and the values of the scheduled settings, in one epoch.
 
     Args:
         settings: all settings of the search.

@@ -1,4 +1,4 @@
-"""From gates and alphas to a discrete architecture (section 2.2, rules a and b); plain Python, no tensors."""
+"""A discrete architecture from gates and alphas (section 2.2, rules a and b); plain Python."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from search_space.grid import Edge, Grid, Layer, live_edges, widest_path
 
 
 class RescueWarning(UserWarning):
-    """Pruning had cut the output off, so that a path had to be restored."""
+    """Pruning cut the output off, so a path was restored."""
 
 
 def all_gates(
     grid: Grid, searched: Mapping[Edge, float], fixed_edges: Collection[Edge] = ()
 ) -> dict[Edge, float]:
-    """The gates of every edge of the grid: 1 where an edge is not searched but always there, 0 if not in the space."""
+    """The gate of every edge of the grid: 1 for fixed edges, 0 for edges outside the space."""
     return dict.fromkeys(grid.edges, 0.0) | dict(searched) | dict.fromkeys(fixed_edges, 1.0)
 
 
 def open_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) -> frozenset[Edge]:
-    """Rule (a) and the rescue: the edges whose gate is at least ``prune_threshold``, and a path to the output.
+    """The edges with a gate of at least ``prune_threshold`` (rule a), and a path to the output.
 
-    If none of them leads from the input to the output, the path whose weakest gate is largest is added and a
-    :class:`RescueWarning` names its edges; the paper is silent on this case.
+    If these edges do not join the input to the output, the path whose smallest gate is largest is
+    added, and a :class:`RescueWarning` names its edges. The paper does not cover this case.
 
     Args:
         grid: the grid.
-        gates: sigma(beta) of every edge, in [0, 1]; 1 for an edge that is not searched, 0 for one not in the space.
+        gates: sigma(beta) of every edge, in [0, 1]; 1 for an edge that is not searched, 0 for one
+            outside the space.
         prune_threshold: tau, in (0, 1).
     """
     passing = frozenset(edge for edge, gate in gates.items() if gate >= prune_threshold)
@@ -46,9 +47,10 @@ def open_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) 
 
 
 def keep_edges(grid: Grid, gates: Mapping[Edge, float], prune_threshold: float) -> frozenset[Edge]:
-    """The edges that remain: :func:`open_edges`, then rule (b).
+    """The edges that remain after :func:`open_edges` (rule a) and rule (b).
 
-    (b) What does not lie between the input and the output node goes (:func:`search_space.grid.live_edges`).
+    Rule (b) removes edges that do not lie between the input and the output node
+    (:func:`search_space.grid.live_edges`).
     """
     return frozenset(live_edges(grid, open_edges(grid, gates, prune_threshold)))
 
@@ -63,19 +65,21 @@ def derive(
     fixed_edges: Collection[Edge] = (),
     provenance: Mapping[str, Any] | None = None,
 ) -> Genotype:
-    """The genotype at one threshold; deriving for another one needs no new search.
+    """The genotype at one threshold; another threshold needs no new search.
 
     Args:
         grid: the grid.
         gates: sigma(beta) of every searched edge, in [0, 1].
-        alphas: per searched layer, the weight of each candidate (softmax or raw; only the order counts).
+        alphas: per searched layer, the weight of each candidate (softmax or raw; only the order
+            counts).
         prune_threshold: tau, in (0, 1).
         fixed_operations: the operation of every layer that is not searched.
-        fixed_edges: edges that are not searched but always there.
-        provenance: kept with the genotype.
+        fixed_edges: edges that are always present and not searched.
+        provenance: stored in the genotype.
 
     Returns:
-        The kept edges and, per layer, the operation with the largest weight (of equal ones the first).
+        The kept edges and, per layer, the operation with the largest weight; of equal ones, the
+        first.
     """
     edges = keep_edges(grid, all_gates(grid, gates, fixed_edges), prune_threshold)
     operations = {layer: max(weights, key=weights.__getitem__) for layer, weights in alphas.items()}

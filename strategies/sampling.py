@@ -1,4 +1,4 @@
-"""What is there in one step of the search: edges drawn by their gates, candidates left out at random."""
+"""Sampling in one step of the search: edges by their gates, candidates at random."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from .mixed_layer import MixedLayer
 from .pruning import RescueWarning, all_gates, open_edges
 
 KEPT_CANDIDATES = 0.5
-"""The probability of each candidate of a layer, once the warm-up is over."""
+"""Probability that a candidate of a layer is present after the warm-up."""
 
 
 def step_generator(*numbers: int) -> torch.Generator:
-    """Random numbers as a function of ``numbers`` (seed, epoch, step ...), so that a search that goes on draws the same."""
+    """A random generator that depends on ``numbers`` only (seed, epoch, step ...).
+
+    A resumed search therefore draws the same numbers.
+    """
     (seed,) = np.random.SeedSequence(numbers).generate_state(1)
     return torch.Generator().manual_seed(int(seed))
 
@@ -34,18 +37,18 @@ def open_or_close(
     threshold: float,
     fixed_edges: Collection[Edge],
 ) -> None:
-    """Opens the edges whose value reaches ``threshold``, and a path to the output; closes the others.
+    """Opens the edges whose value reaches ``threshold``, and a path to the output; closes others.
 
     Args:
-        grid: of the supernet.
+        grid: the supernet's grid.
         gates: the gate of every searched edge, by label.
-        values: in [0, 1], by label.
-        threshold: likewise.
-        fixed_edges: edges that are always there.
+        values: one number in [0, 1] per searched edge, by label.
+        threshold: the smallest value of an open edge, in [0, 1].
+        fixed_edges: edges that are always present.
     """
     by_edge = {Edge.parse(label): value for label, value in values.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RescueWarning)  # the last word is that of the export
+        warnings.simplefilter("ignore", RescueWarning)  # the export gives the final warning
         there = open_edges(grid, all_gates(grid, by_edge, fixed_edges), threshold)
     reached = reached_nodes(grid, there)
     for label, gate in gates.items():
@@ -61,15 +64,18 @@ def sampled_edges(
     fixed_edges: Collection[Edge],
     generator: torch.Generator,
 ) -> Iterator[None]:
-    """Within it, an edge with gate g is there with the probability 1 - share * (1 - g), and there is a path to the output.
+    """A context in which an edge with gate g is open with probability 1 - share * (1 - g).
+
+    A path to the output is always open.
 
     Args:
         grid, gates, fixed_edges: see :func:`open_or_close`.
-        share: in [0, 1]: of the gates' effect; 0: every edge is there.
-        generator: of the draw.
+        share: fraction of the gates' effect, in [0, 1]; 0: every edge is open.
+        generator: source of the random numbers.
     """
     probability = 1 - share * (1 - torch.stack([gate.gate().detach().cpu() for gate in gates.values()]))
-    # At least 1/2 with that probability, and in an order that draws a path to restore as well.
+    # A value reaches 1/2 with this probability. The order of the values also samples the path that
+    # is restored if none is open.
     values = (1 + probability - torch.rand(len(gates), generator=generator)) / 2
     open_or_close(grid, gates, dict(zip(gates, values.tolist(), strict=True)), 0.5, fixed_edges)
     try:
@@ -83,12 +89,13 @@ def sampled_edges(
 def sampled_operations(
     layers: Mapping[str, MixedLayer], share: float, generator: torch.Generator
 ) -> Iterator[None]:
-    """Within it, candidates are left out at random, but for one of each layer at least.
+    """A context in which candidates are left out at random; each layer keeps at least one.
 
     Args:
         layers: the mixed layers, by label.
-        share: in [0, 1]: 0: all candidates are there, 1: each with the probability ``KEPT_CANDIDATES``.
-        generator: of the draw.
+        share: in [0, 1]; 0: all candidates are present; 1: each is present with probability
+            ``KEPT_CANDIDATES``.
+        generator: source of the random numbers.
     """
     keep = 1 - share * (1 - KEPT_CANDIDATES)
     for layer in layers.values():

@@ -1,4 +1,4 @@
-"""All settings of the search strategy in one model; plain Python, neither torch nor NNI."""
+"""All settings of the search strategy in one model; plain Python without torch and NNI."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PAPER: dict[str, Any] = {
     "sample_operations": False,
     "commit": False,
 }
-"""The values that switch this project's additions to the paper's method off."""
+"""The values that switch off this project's additions to the paper's method."""
 
 
 class StrategySettings(StrictConfig):
-    """How alpha, beta and the pruning behave; the phases are those of :mod:`strategies.phases`."""
+    """Settings of alpha, beta and pruning; :mod:`strategies.phases` defines the phases."""
 
     warmup_epochs: int = Field(2, ge=0, le=10**6)
     """The first epochs train the network weights only."""
@@ -34,25 +34,29 @@ class StrategySettings(StrictConfig):
     beta_learning_rate: float = Field(1e-1, ge=0)
     """Learning rate of beta, the gates' parameters; 0 leaves every gate at 0.5."""
     alpha_schedule: Schedule = "constant"
-    """Schedule of alpha's learning rate; ``cosine`` falls to 0 over the epochs after the warm-up."""
+    """Schedule of alpha's learning rate; ``cosine``: it falls to 0 after the warm-up."""
     beta_schedule: Schedule = "constant"
-    """Schedule of beta's learning rate; ``cosine`` falls to 0 over the epochs after the warm-up."""
+    """Schedule of beta's learning rate; ``cosine``: it falls to 0 after the warm-up."""
     sparsity_weight: float = Field(1.0, ge=0)
     """Weight of the regulariser J (equation 2), which pushes gates to 0 or 1."""
     sparsity_schedule: SparsitySchedule = "rising"
-    """``rising``: the weight of J rises from 0 after the warm-up, so that the loss moves the gates first."""
+    """``rising``: the weight of J rises from 0 after the warm-up, so the loss moves gates first."""
     edge_weight: float = Field(0.1, ge=0)
-    """Weight of the mean gate: an edge survives if it lowers the loss by more than edge_weight / E (E edges)."""
+    """Weight of the mean gate: an edge survives if it lowers the loss by more than edge_weight / E
+    (E edges)."""
     cost_weight: float = Field(0.0, ge=0)
     """Weight of the expected multiply-adds, relative to those at the start of the search."""
     final_temperature: float = Field(1.0, gt=0, le=1)
     """T of softmax(alpha / T) falls from 1 to this value after the warm-up; 1 keeps it constant."""
     sample_edges: bool = True
-    """Sample the edges of each step with the probability of their gates, instead of scaling edges by gates."""
+    """Sample the edges of each step with the probability of their gates, instead of scaling edges
+    by gates."""
     sample_operations: bool = True
-    """Drop each candidate with probability 1/2 in a weight step, so that each learns without the others."""
+    """Drop each candidate with probability 1/2 in a weight step, so that each learns without the
+    others."""
     commit: bool = True
-    """Train the derived network in the last 40 % of the epochs after the warm-up; weights only in the last 20 %."""
+    """Train the derived network in the last 40 % of the epochs after the warm-up; weights only in
+    the last 20 %."""
     prune_threshold: float = Field(0.75, gt=0, lt=1)
     """tau: an edge is kept if its gate is at least this."""
     gradient_clip_norm: float | None = Field(12.0, gt=0)

@@ -1,4 +1,7 @@
-"""SparseDARTS: first-order bi-level search with sigmoid gates, a sparsity penalty and threshold pruning (section 2)."""
+"""SparseDARTS (section 2): bi-level search with sigmoid gates, sparsity and threshold pruning.
+
+The search is first-order: the architecture step keeps the network weights fixed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from .supernet import SearchableSpace, connect_gates
 
 
 class SparseDARTS(DARTS):
-    """The strategy of UXNet: searches operations and aggregation edges at once.
+    """The strategy of UXNet, which searches operations and aggregation edges at once.
 
     Args:
         settings: all settings of the search; None takes the defaults.
@@ -51,13 +54,13 @@ class SparseDARTS(DARTS):
         return hook(module, name, memo, {"folded": self.settings.folded})
 
     def mutate_model(self, model: Any) -> Any:
-        """Turns the space into a supernet, in place: alpha = 0 (uniform) and beta = 0 (gates at 0.5)."""
+        """The space as a supernet, in place: alpha = 0 (uniform) and beta = 0 (gates at 0.5)."""
         layers = {str(module.label) for module in model.modules() if type(module) is LayerChoice}
         self._arch_parameters = {
             label: nn.Parameter(torch.zeros(len(choice.values) if label in layers else ()))
             for label, choice in model.simplify().items()
         }
-        # Past DARTS.mutate_model, which would give a gate two parameters and random starts.
+        # This skips DARTS.mutate_model, which would give a gate two parameters and random values.
         model = OneShotStrategy.mutate_model(self, model)
         gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
 
@@ -69,7 +72,7 @@ class SparseDARTS(DARTS):
 
     @property
     def module(self) -> SparseDartsModule:
-        """The Lightning module of the search; there once the strategy has been initialised."""
+        """The Lightning module of the search; it exists after the strategy is initialised."""
         module = self.oneshot_module
         assert isinstance(module, SparseDartsModule)
         return module
@@ -92,7 +95,12 @@ class SparseDARTS(DARTS):
     def export(
         self, prune_threshold: float | None = None, provenance: Mapping[str, Any] | None = None
     ) -> Genotype:
-        """The genotype at ``prune_threshold`` (None: the strategy's own); any number of them after one search."""
+        """The genotype at one threshold; one search can export any number of them.
+
+        Args:
+            prune_threshold: tau, in (0, 1); None: that of the settings.
+            provenance: stored in the genotype.
+        """
         space: SearchableSpace = self.supernet  # type: ignore[assignment]
         return derive(
             space.grid,

@@ -1,4 +1,4 @@
-"""What a supernet computes beyond the fixed network: gated aggregation, and nodes weighed by reach."""
+"""What a supernet adds to the fixed network: gated aggregation, and nodes weighed by reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .gates import SigmoidGate
 
 
 class SearchableSpace(Protocol):
-    """What the strategy needs to know of a model space."""
+    """The parts of a model space that the strategy uses."""
 
     searched_edges: tuple[Edge, ...]
     searched_layers: tuple[Layer, ...]
@@ -66,7 +66,7 @@ class Reach:
         return {node: value for node, value in self.of_nodes().items() if isinstance(value, Tensor)}
 
     def of_nodes(self) -> dict[Node, Tensor | float]:
-        """The reach of every node, in [0, 1]; a plain number where no gate has a say."""
+        """The reach of every node, in [0, 1]; a plain number if it depends on no gate."""
         reach: dict[Node, Tensor | float] = {}
         for node in self._nodes:
             edges = self._edges_into.get(node, [])

@@ -1,1 +1,1 @@
-"""Fast kernels behind the operations: the same functions as PyTorch's, tested against them."""
+"""Fast kernels for the operations: the same functions as PyTorch's, and tested against them."""

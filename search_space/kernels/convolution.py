@@ -1,17 +1,19 @@
-"""Convolutions that keep the size, arranged so that the processor computes them at full speed; the same function.
+"""Convolutions that keep the size, rearranged for speed on a CPU; the same functions as PyTorch's.
 
-Shapes: B batch, C channels, *S = H W or D H W, *K the kernel's size. "Row" is the last axis of S.
+Shapes: B batch, C channels, *S = H W or D H W, *K the kernel's size. A "row" is the last axis of S.
 
-oneDNN, which computes convolutions on a CPU, is slow in two cases that this search space is full of: the weight
-gradient of a dilated convolution (four times the time of a dense one), and fewer than 16 output channels (half of
-each vector register idle). Both are the same sums as a convolution that is fast:
+oneDNN computes convolutions on a CPU. It is slow in two cases that are frequent in this search
+space: the weight gradient of a dilated convolution (four times the time of a dense one), and fewer
+than 16 output channels (half of each vector register is idle). Both have the same sums as a
+convolution that is fast:
 
-- Phases: a convolution of rate 2 never mixes voxels of even and odd coordinates, so it is a dense convolution on each
-  of the 2^d sub-lattices, which are put into the batch.
-- Pairs: two neighbours in a row are one voxel with twice the channels (in channels-last memory that is the same
-  memory), and the kernel becomes one between pairs, with zeros where it reaches beyond its support.
+- Phases: a convolution of rate 2 never mixes voxels of even and odd coordinates. It is therefore a
+  dense convolution on each of the 2^d sub-lattices, which are stacked in the batch.
+- Pairs: two neighbours in a row are one voxel with twice the channels. (In channels-last memory,
+  this is the same memory.) The kernel becomes a kernel between pairs, with zeros outside its
+  support.
 
-On other devices, and while a network is traced or compiled, these are the plain convolutions of PyTorch.
+On other devices, and while a network is traced or compiled, these are PyTorch's own convolutions.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ _rearranged = True
 
 @contextmanager
 def plain_operations() -> Iterator[None]:
-    """Within it, PyTorch's own operations are used everywhere: what the others are compared with."""
+    """A context in which PyTorch's own operations are used everywhere, as a reference."""
     global _rearranged
     before, _rearranged = _rearranged, False
     try:
@@ -47,7 +49,7 @@ def plain_operations() -> Iterator[None]:
 
 
 def is_eager_on_cpu(x: Tensor) -> bool:
-    """Whether operations are rearranged for this tensor: not on a GPU, not while tracing, exporting or compiling."""
+    """Whether operations on ``x`` are rearranged: on a CPU, not in tracing, export or compiling."""
     return (
         _rearranged
         and x.device.type == "cpu"
@@ -58,7 +60,7 @@ def is_eager_on_cpu(x: Tensor) -> bool:
 
 
 def in_working_precision(x: Tensor) -> Tensor:
-    """``x`` in autocast's type, if autocast is on and ``x`` is not in float64."""
+    """``x`` in autocast's type if autocast is on and ``x`` is not float64; otherwise ``x``."""
     kind = x.device.type
     if torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
         return x.to(torch.get_autocast_dtype(kind))
@@ -66,10 +68,10 @@ def in_working_precision(x: Tensor) -> Tensor:
 
 
 def same_convolution(x: Tensor, kernel: Tensor, dilation: int = 1) -> Tensor:
-    """The convolution of ``x`` (B, C_in, *S) with zeros around it: (B, C_out, *S).
+    """The convolution of ``x`` with zero padding, (B, C_out, *S).
 
     Args:
-        x: the feature map.
+        x: the feature map, (B, C_in, *S).
         kernel: (C_out, C_in, *K), K odd.
         dilation: the rate, along all axes.
     """
@@ -102,21 +104,22 @@ class _SameConv3d(nn.Conv3d):
 
 
 SAME_CONV: dict[int, Callable[..., nn.Conv2d | nn.Conv3d]] = {2: _SameConv2d, 3: _SameConv3d}
-"""PyTorch's modules, for "same" padding and without bias, computed by :func:`same_convolution`."""
+"""PyTorch's modules; :func:`same_convolution` computes them for "same" padding without bias."""
 
 
 def _is_same(module: nn.Conv2d | nn.Conv3d) -> bool:
-    """Strided convolutions and those of one tap have nothing to gain."""
+    """Whether the fast form applies; strided and one-tap convolutions do not gain from it."""
     return set(module.stride) == {1} and set(module.kernel_size) != {1}
 
 
 def pair_kernel(kernel: Tensor) -> Tensor:
-    """The kernel (C_out, C_in, ..., K) between voxels as one between pairs: (2 C_out, 2 C_in, ..., K').
+    """The kernel (C_out, C_in, ..., K) as a kernel between pairs, (2 C_out, 2 C_in, ..., K').
 
-    Output p of a pair takes input q of the m-th pair to its right with the tap at distance 2 m + q - p.
+    Output p of a pair takes input q of the m-th pair to its right with the tap at distance
+    2 m + q - p.
     """
     reach = kernel.shape[-1] // 2
-    pairs = (reach + 1) // 2  # how many pairs it reaches to either side
+    pairs = (reach + 1) // 2  # number of pairs within reach on each side
     taps = 2 * (2 * pairs + 1)
     rows = []
     for p in (0, 1):
@@ -127,7 +130,7 @@ def pair_kernel(kernel: Tensor) -> Tensor:
 
 
 def _pairs_pay(x: Tensor, kernel: Tensor, dilation: int) -> bool:
-    """Whether pairs are fewer microseconds: the kernel is long enough that few of its zeros are multiplied."""
+    """Whether pairs are faster: few channels, and a kernel long enough to multiply few zeros."""
     return (
         kernel.shape[0] < VECTOR_CHANNELS
         and kernel.shape[-1] >= 5
@@ -137,9 +140,10 @@ def _pairs_pay(x: Tensor, kernel: Tensor, dilation: int) -> bool:
 
 
 class _SameConvolution(torch.autograd.Function):
-    """Saves the feature map as it is; its phases are made again in the backward pass, which is cheaper than memory.
+    """A "same" convolution that saves the feature map itself and not its phases.
 
-    Unless paired, only the weight gradient goes by phases: oneDNN's other two passes are fast at any dilation.
+    The backward pass makes the phases again, which is cheaper than memory. Without pairs, only the
+    weight gradient uses phases: oneDNN's other two passes are fast at any dilation.
     """
 
     @staticmethod
@@ -179,12 +183,12 @@ class _SameConvolution(torch.autograd.Function):
 
 
 def kernel_gradient(gradient: Tensor, x: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-    """The gradient (C_out, C_in, *K) of a "same" convolution's kernel.
+    """The gradient (C_out, C_in, *K) of the kernel of a "same" convolution.
 
     Args:
-        gradient: of the output, (B, C_out, *S).
+        gradient: the gradient of the output, (B, C_out, *S).
         x: the input, (B, C_in, *S).
-        kernel: of which only the shape counts.
+        kernel: the kernel; only its shape is used.
         dilation: the rate.
     """
     if dilation > 1 and is_eager_on_cpu(x):
@@ -197,7 +201,7 @@ def kernel_gradient(gradient: Tensor, x: Tensor, kernel: Tensor, dilation: int) 
 def _convolution_backward(
     gradient: Tensor, x: Tensor, kernel: Tensor, dilation: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of a dense or dilated convolution for its feature map and its kernel, where ``needed``."""
+    """The gradients of a convolution for its feature map and its kernel, where ``needed``."""
     dims, dtype = x.ndim - 2, x.dtype
     padding = [dilation * (size // 2) for size in kernel.shape[2:]]
     if (
@@ -205,7 +209,8 @@ def _convolution_backward(
         and x.dtype in HALF_TYPES
         and any(s < k for s, k in zip(x.shape[2:], kernel.shape[2:], strict=True))
     ):
-        # oneDNN (3.x, AVX-512 and AMX) leaves parts of such a kernel's gradient uninitialised in bfloat16.
+        # In bfloat16, oneDNN (3.x, AVX-512 and AMX) leaves parts of such a kernel's gradient
+        # uninitialised.
         x, gradient, kernel = x.float(), gradient.float(), kernel.float()
     of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
         gradient, x, kernel, None, [1] * dims, padding, [dilation] * dims, False, [0] * dims, 1,
@@ -217,7 +222,7 @@ def _convolution_backward(
 
 
 def _split(x: Tensor, dilation: int, paired: bool) -> Tensor:
-    """``x`` (B, C, *S) by phases and pairs: (rate^d B, C, *S / rate), the row halved and C doubled if paired."""
+    """``x`` (B, C, *S) in phases, (rate^d B, C, *S / rate), and in pairs: row halved, C doubled."""
     if dilation > 1:
         x = _phases(x, dilation)
     if paired:
@@ -233,7 +238,7 @@ def _join(y: Tensor, size: Sequence[int], dilation: int, paired: bool) -> Tensor
 
 
 def _phases(x: Tensor, rate: int) -> Tensor:
-    """The sub-lattices of ``x`` in the batch; a size that is no multiple of the rate is filled up with zeros."""
+    """The sub-lattices of ``x``, stacked in the batch; zeros fill sizes to a multiple of rate."""
     dims = x.ndim - 2
     fill = [-size % rate for size in x.shape[2:]]
     if any(fill):
@@ -266,7 +271,7 @@ def _from_phases(y: Tensor, size: Sequence[int], rate: int) -> Tensor:
 
 
 def _in_chunks(x: Tensor) -> Tensor:
-    """The memory of ``x`` (..., C) in items of 16 bytes if C fits: strided copies move one item at a time."""
+    """``x`` (..., C) as items of 16 bytes if C fits; a strided copy moves one item at a time."""
     if x.is_contiguous() and x.shape[-1] * x.element_size() % 16 == 0:
         return x.view(torch.complex128)
     return x

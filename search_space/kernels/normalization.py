@@ -27,12 +27,15 @@ class NormAct(nn.Sequential):
         )
 
     def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        """(B, C, *S) to (B, C, *S).
+        """The normalised and activated ``x``, (B, C, *S), times ``scale``.
+
+        For s > 0, LeakyReLU(s z) = s LeakyReLU(z), so it is enough to multiply the norm's weights
+        and biases by s. For s = 0, the result is multiplied instead. Otherwise the sign of z would
+        be lost, and the gradient of s would be wrong.
 
         Args:
-            scale: a scalar s >= 0 by which the result is multiplied: since LeakyReLU(s z) = s LeakyReLU(z) for s > 0, it
-                is enough to multiply the norm's weights and biases. Not so for s = 0, where the result no longer tells
-                on which side of 0 z was, so that the gradient of s would be wrong.
+            x: the feature map, (B, C, *S).
+            scale: a scalar s >= 0; None stands for 1.
         """
         if scale is not None and not scale:
             return self(x) * scale.to(x.dtype)
@@ -44,15 +47,15 @@ class NormAct(nn.Sequential):
             weight, bias = weight * scale, bias * scale
         if is_eager_on_cpu(x) and x[0, 0].numel() > 1:
             return _InstanceNormLeakyReLU.apply(x, weight, bias, norm.eps)
-        # Raises for a single voxel, which has no variance.
+        # This raises for a single voxel, which has no variance.
         return F.leaky_relu(F.instance_norm(x, weight=weight, bias=bias, eps=norm.eps), SLOPE, inplace=True)
 
 
 class _InstanceNormLeakyReLU(torch.autograd.Function):
-    """The batch norm of each sample on its own, activated in place.
+    """The batch norm of each sample alone, activated in place.
 
-    PyTorch's ``instance_norm`` is that too, but as one sample of B x C channels, which costs a copy out of
-    channels-last memory before and back into it after.
+    PyTorch's ``instance_norm`` is a batch norm of one sample with B x C channels. This costs a copy
+    out of channels-last memory before it and a copy back after it.
     """
 
     @staticmethod
@@ -74,7 +77,7 @@ class _InstanceNormLeakyReLU(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
         x, y, weight, (means, inverse_deviations) = ctx.saved_tensors
         gradient = torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True)
-        needed = [ctx.needs_input_grad[0], True, True]  # the latter two cost nothing
+        needed = [ctx.needs_input_grad[0], True, True]  # the last two cost nothing
         of_x = torch.empty_like(x) if needed[0] else None
         of_weight = of_bias = 0
         for index, (sample, of_sample) in enumerate(zip(x.split(1), gradient.split(1), strict=True)):

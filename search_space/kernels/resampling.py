@@ -1,10 +1,10 @@
-"""Resampling of feature maps between neighbouring levels: max pooling down, bi-/trilinear interpolation up.
+"""Resampling between neighbouring levels: max pooling down, bi- or trilinear interpolation up.
 
 Shapes: B batch, C channels, *S = H W or D H W; strides are 1 or 2 per axis.
 
-PyTorch's own interpolation computes one output at a time from its eight neighbours. As the tensor product of linear
-interpolations it separates into one pass per axis over whole slices, which is the same function. (Max pooling separates
-too, but its backward pass does not gain by it.)
+PyTorch's interpolation computes each output from its eight neighbours. Linear interpolation
+separates by axis, so one pass per axis over whole slices is the same function. (Max pooling
+separates too, but its backward pass does not become faster.)
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 
 
 def max_pool(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """``x`` (B, C, *S) reduced by ``stride`` with max pooling over windows of that size."""
+    """``x`` (B, C, *S) reduced by ``stride``, with max pooling over windows of that size."""
     return MAX_POOL[len(stride)](x, tuple(stride), tuple(stride))
 
 
 def upsample(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """``x`` (B, C, *S) enlarged by ``stride`` with bi- or trilinear interpolation (centres aligned, edges repeated)."""
+    """``x`` (B, C, *S) enlarged by ``stride``, with bi- or trilinear interpolation.
+
+    Centres are aligned (``align_corners=False``), and border values are repeated.
+    """
     stride = tuple(stride)
     if is_eager_on_cpu(x) and set(stride) <= {1, 2}:
         return _Upsample.apply(x, stride)
@@ -55,12 +58,15 @@ def _halves(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 class _Upsample(torch.autograd.Function):
-    """Along one axis: y[2i] = (3 x[i] + x[i-1]) / 4 and y[2i+1] = (3 x[i] + x[i+1]) / 4, edges repeated."""
+    """Along one axis: y[2i] = (3 x[i] + x[i-1]) / 4 and y[2i+1] = (3 x[i] + x[i+1]) / 4.
+
+    Border values are repeated.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, stride: tuple[int, ...]) -> Tensor:
         ctx.axes = [2 + axis for axis, s in enumerate(stride) if s == 2]
-        # The first axis last: the largest arrays are then written in the largest contiguous pieces.
+        # The first axis comes last, so the largest arrays are written in the largest pieces.
         for axis in reversed(ctx.axes):
             size = x.shape[axis]
             y = _empty(x, axis, 2 * size)
@@ -79,7 +85,8 @@ class _Upsample(torch.autograd.Function):
         for axis in ctx.axes:
             even, odd = _halves(gradient, axis)
             size = even.shape[axis]
-            # x[i] went into y[2i], y[2i+2] and, at the left edge, once more into y[0]; odd ones mirrored.
+            # x[i] went into y[2i] and y[2i+2]; at the left border it went once more into y[0].
+            # Odd slices are the mirror image.
             total, mirrored = _empty(gradient, axis, size), _empty(gradient, axis, size)
             for part, half, near, far, first, last in (
                 (total, even, 0, 1, 0, -1),

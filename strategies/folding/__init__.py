@@ -1,1 +1,1 @@
-"""Linear candidates as one convolution with the sum of their kernels."""
+"""Computes linear candidates as one convolution with the sum of their kernels."""

@@ -26,7 +26,9 @@ from .kernel_sum import add_kernels, middle
 def folded_convolution(
     x: Tensor, terms: Sequence[tuple[Tensor, Tensor]], stride: tuple[int, ...], dilation: int
 ) -> Tensor:
-    """sum_i a_i (K_i * x) = (sum_i a_i K_i) * x, because convolution is linear in its kernel: (B, C_out, *S / stride).
+    """The sum of weighted convolutions as one convolution, (B, C_out, *S / stride).
+
+    sum_i a_i (K_i * x) = (sum_i a_i K_i) * x, because convolution is linear in its kernel.
 
     Args:
         x: the feature map, (B, C_in, *S).
@@ -48,7 +50,7 @@ def folded_convolution(
 
 
 def _only_weights_vary(x: Tensor, terms: Sequence[tuple[Tensor, Tensor]]) -> bool:
-    """Whether this is an architecture step, in which the kernels stand still."""
+    """Whether this is an architecture step, in which the kernels are fixed."""
     return (
         is_eager_on_cpu(x)
         and torch.is_grad_enabled()
@@ -58,11 +60,12 @@ def _only_weights_vary(x: Tensor, terms: Sequence[tuple[Tensor, Tensor]]) -> boo
 
 
 class _WeightGradients(torch.autograd.Function):
-    """Passes y = (sum_i a_i K_i) * x on and gives the gradients of the weights a_i, with fixed kernels K_i.
+    """Returns y = (sum_i a_i K_i) * x unchanged; gives the gradients of a_i for fixed K_i.
 
-    The gradient G of the summed kernel would give each of them as <G, K_i>, but G costs as much as the convolution.
-    Since y is linear in the weights, sum_i a_i dL/da_i = <dL/dy, y>: the weight of the largest kernel follows from the
-    others', for which only the middle of G is needed: 3x3x3 of 5x5x5 taps.
+    With the gradient G of the summed kernel, each of them is <G, K_i>, but G costs as much as the
+    convolution. y is linear in the weights, so sum_i a_i dL/da_i = <dL/dy, y>. The gradient for the
+    largest kernel therefore follows from the others. These need only the middle of G: 3x3x3 of
+    5x5x5 taps.
     """
 
     @staticmethod
@@ -89,7 +92,7 @@ class _WeightGradients(torch.autograd.Function):
                 of_weight = (middle(of_middle, kernels[index]) * kernels[index]).sum()
                 remainder = remainder - weights[index] * of_weight
                 of_weights[index] = of_weight
-        # A weight that has vanished has no part in the softmax either.
+        # The clamp avoids 0 / 0. The softmax multiplies the gradient of a vanished weight by 0.
         smallest = torch.finfo(weights[largest].dtype).tiny
         of_weights[largest] = remainder / weights[largest].clamp_min(smallest)
         return gradient, None, None, None, *of_weights, *([None] * len(kernels))

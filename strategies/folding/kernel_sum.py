@@ -1,4 +1,4 @@
-"""The weighted sum of kernels of different sizes, the heart of a folded layer.
+"""The weighted sum of kernels of different sizes, which a folded layer uses.
 
 Shapes: C channels, *K a kernel's size.
 """
@@ -14,17 +14,21 @@ from torch.autograd.function import once_differentiable
 
 
 def add_kernels(terms: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """sum_i a_i K_i over their common support, (C_out, C_in, *K).
+    """sum_i a_i K_i over the largest support, (C_out, C_in, *K).
 
     Args:
-        terms: weights (scalars) and kernels (C_out, C_in, *K_i) with odd K_i, centred on each other.
+        terms: weights (scalars) and kernels (C_out, C_in, *K_i) with odd K_i; all kernels have the
+            same centre.
     """
     weights, kernels = zip(*terms, strict=True)
     return _AddKernels.apply(len(terms), *weights, *kernels)
 
 
 class _AddKernels(torch.autograd.Function):
-    """Adds each kernel into the middle of the sum; at the coarse levels, kernels are larger than feature maps."""
+    """Adds each kernel into the middle of the sum, without padded copies.
+
+    Kernels are large: at the coarse levels, they are larger than feature maps.
+    """
 
     @staticmethod
     def forward(ctx: Any, num_terms: int, *tensors: Tensor) -> Tensor:
@@ -60,7 +64,7 @@ class _AddKernels(torch.autograd.Function):
 
 
 def middle(total: Tensor, kernel: Tensor) -> Tensor:
-    """The part of ``total`` that ``kernel`` covers when both are centred: a view."""
+    """The part of ``total`` that ``kernel`` covers if both are centred, as a view."""
     for axis in range(2, total.ndim):
         margin = (total.shape[axis] - kernel.shape[axis]) // 2
         total = total.narrow(axis, margin, kernel.shape[axis])

@@ -1,1 +1,1 @@
-"""Search by measurement: a supernet of shared weights trained by single paths, and choice by evolution."""
+"""Search by measurement: single paths train shared weights, and evolution chooses networks."""

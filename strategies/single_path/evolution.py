@@ -1,4 +1,4 @@
-"""Choice of architectures by measurement: NNI's regularized evolution under hard limits of cost."""
+"""Choice of architectures by measurement: NNI's regularized evolution under hard cost limits."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from search_space.genotype import Genotype
 from .sampling import Sampler
 
 MUTATED_CHOICES = 3
-"""Choices that a child changes on average."""
+"""Mean number of choices that a child changes."""
 
 
 class ArchitectureSpace(ExecutableModelSpace):
-    """The choices of a space for NNI's multi-trial strategies, by the labels of :class:`UXNetSpace`.
+    """The choices of a space for NNI's multi-trial strategies, by label.
 
-    Its models are genotypes: to measure one with shared weights, no network of its own is built.
+    The labels are those of :class:`UXNetSpace`. The models are genotypes, because shared weights
+    measure a genotype without a network of its own.
 
     Args:
         sampler: the space.
         evaluator: measures a genotype.
-        excess: how far a genotype is beyond the limits, 0 if it keeps them; NNI draws another one if it does not.
+        excess: how far a genotype exceeds the limits; 0 if it keeps them. NNI draws another one if
+            it does not.
     """
 
     def __init__(
@@ -61,7 +63,10 @@ class ArchitectureSpace(ExecutableModelSpace):
     def random(
         self, memo: Sample | None = None, random_state: RandomState | None = None
     ) -> ArchitectureSpace:
-        """A drawn architecture within the limits; NNI's own draw gives up where few architectures are."""
+        """A random architecture within the limits.
+
+        NNI's own sampling gives up if few architectures are within the limits.
+        """
         state = random_state or RandomState()
         choices, _ = self.sampler.draw_choices(Random(int(state.randint(2**31))), self.excess)
         sample = {} if memo is None else memo
@@ -91,18 +96,19 @@ def evolve(
     population: int,
     seed: int,
 ) -> None:
-    """Measures ``num_measured`` architectures: a random population first, then children of the best.
+    """Measures ``num_measured`` architectures: a random population, then children of the best.
 
-    It returns nothing: ``measure`` sees every architecture and keeps what it finds. With the same seed and the same
-    measurements it asks for the same architectures, so that a run that was killed goes on if ``measure`` remembers.
+    It returns nothing: ``measure`` sees every architecture and keeps its results. The same seed and
+    the same measurements give the same architectures. A killed run can therefore continue if
+    ``measure`` remembers its results.
 
     Args:
         sampler: the space.
-        measure: what to maximise, such as the Dice with inherited weights.
+        measure: the value to maximise, such as the Dice with inherited weights.
         excess: the hard limits, see :class:`ArchitectureSpace`.
-        num_measured: architectures in all.
-        population: of them, those that are drawn at random; also the size of the population.
-        seed: of the random numbers.
+        num_measured: number of all measured architectures.
+        population: number of random architectures among them; also the size of the population.
+        seed: seed of the random numbers.
 
     Raises:
         UserError: if NNI finds no architecture within the limits.

@@ -1,4 +1,4 @@
-"""The networks of one search that are best for their cost; plain Python, no tensors."""
+"""The networks of one search with the best Dice for their cost; plain Python, no tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from search_space.genotype import Genotype
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture that was measured.
+    """A measured architecture.
 
     Attributes:
         genotype: the architecture.
-        dice: its inherited Dice, in [0, 1].
+        dice: the Dice that the search measured, in [0, 1].
         cost: parameters and multiply-adds at the width of the search.
-        latency_ms: of one patch on the device that measured it; None: not measured.
+        latency_ms: time for one patch on the measuring device, in ms; None: not measured.
     """
 
     genotype: Genotype
@@ -28,7 +28,7 @@ class Candidate:
 
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates that no other beats in Dice at the same or fewer multiply-adds, cheapest first."""
+    """The candidates that none beats in Dice at equal or fewer multiply-adds, cheapest first."""
     best: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda each: (each.cost.multiply_adds, -each.dice)):
         if not best or candidate.dice > best[-1].dice:
@@ -43,10 +43,17 @@ def best_within(
     parameters: float | None = None,
     latency_ms: float | None = None,
 ) -> Candidate:
-    """The candidate of the highest Dice within all given limits.
+    """The candidate with the highest Dice within all given limits.
+
+    Args:
+        candidates: the measured architectures.
+        multiply_adds: the largest number of multiply-adds; None: no limit.
+        parameters: the largest number of parameters; None: no limit.
+        latency_ms: the longest time for one patch, in ms; None: no limit.
 
     Raises:
-        UserError: if none keeps them; it names the smallest cost that there is.
+        UserError: if latency is limited but was not measured, or if no candidate keeps the limits;
+            the message then names the smallest cost.
     """
     limits = {"multiply-adds": multiply_adds, "parameters": parameters, "ms": latency_ms}
     if latency_ms is not None and any(candidate.latency_ms is None for candidate in candidates):

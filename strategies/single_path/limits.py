@@ -1,4 +1,4 @@
-"""Hard limits of cost that an architecture has to keep; plain Python, no tensors."""
+"""Hard cost limits of an architecture; plain Python, no tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from search_space.genotype import Genotype
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest (and least) costs.
+    """The largest (and smallest) costs that a search allows.
 
     Args:
-        config: the space; gives the channels.
-        patch_size: voxels along each axis of one patch.
-        multiply_adds: the largest number; None: no limit.
-        parameters: likewise.
-        least_share: of ``multiply_adds``: an architecture of less is refused too, so that a search for one budget does
-            not spend its time on much smaller networks.
+        config: the space, which gives the channels.
+        patch_size: size of a patch along each axis, in voxels.
+        multiply_adds: the largest number of multiply-adds; None: no limit.
+        parameters: the largest number of parameters; None: no limit.
+        least_share: the smallest allowed fraction of ``multiply_adds``. It keeps the search for one
+            budget from spending time on much smaller networks.
     """
 
     config: SearchSpaceConfig
@@ -35,7 +35,7 @@ class Limits:
         return genotype_cost(genotype, self.config, self.patch_size)
 
     def check(self) -> None:
-        """Raises :class:`UserError` if no network of the space keeps the limits; it names the smallest cost."""
+        """Raises :class:`UserError`, with the smallest cost, if no network keeps the limits."""
         least = smallest_cost(self.config, self.patch_size)
         for name, limit, smallest in (
             ("multiply-adds", self.multiply_adds, least.multiply_adds),
@@ -48,7 +48,7 @@ class Limits:
                 )
 
     def excess(self, genotype: Genotype) -> float:
-        """How far the genotype is beyond the limits, as a share of them; 0 if it keeps them all."""
+        """How far the genotype exceeds the limits, as a fraction of them; 0 if it keeps them."""
         cost = self.cost(genotype)
         excess = 0.0
         if self.multiply_adds is not None:

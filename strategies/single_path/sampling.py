@@ -1,4 +1,4 @@
-"""Random architectures of a space, within limits of cost; plain Python, no tensors."""
+"""Random architectures of a space, within cost limits; plain Python, no tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_space.grid import Edge, Layer, live_edges
 from search_space.presets import default_operation, unet_edges, unet_pass_through
 
 MAX_DRAWS, MAX_STEPS = 20, 2000
-"""Random starts, and changes of one choice each that may lead from a start into the limits."""
+"""Largest number of random starts, and of single changes that may lead a start into the limits."""
 
 Choices = dict[str, Any]
 """One value per label: 0 or 1 for an edge, a name for a layer, a factor for ``width/<level>``."""
@@ -23,7 +23,7 @@ Choices = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws architectures of a space.
+    """Random architectures of a space.
 
     The labels are those of :class:`search_space.space.UXNetSpace`.
 
@@ -35,7 +35,7 @@ class Sampler:
 
     @cached_property
     def anchors(self) -> frozenset[Edge]:
-        """Edges that are always there."""
+        """The edges that are always present."""
         config = self.config
         is_fixed = config.anchored_edges or not config.search_edges
         return unet_edges(config.levels) if is_fixed else frozenset()
@@ -49,7 +49,7 @@ class Sampler:
 
     @cached_property
     def choices(self) -> dict[str, tuple[Any, ...]]:
-        """All choices with their possible values."""
+        """All choices with their possible values, by label."""
         config = self.config
         choices: dict[str, tuple[Any, ...]] = {str(edge): (0, 1) for edge in self.free_edges}
         choices |= {str(layer): self._operations(layer) for layer in config.grid.layers}
@@ -63,7 +63,7 @@ class Sampler:
         return config.layer_candidates(layer) if config.search_blocks else (default_operation(layer),)
 
     def genotype(self, choices: Mapping[str, Any]) -> Genotype:
-        """The genotype of a full set of choices; raises :class:`UserError` if the output is cut off."""
+        """The genotype of a full set of choices; a cut-off output raises :class:`UserError`."""
         config = self.config
         edges = {*self.anchors, *(edge for edge in self.free_edges if choices[str(edge)])}
         if not live_edges(config.grid, edges):
@@ -80,14 +80,15 @@ class Sampler:
     def draw_choices(
         self, random: Random, excess: Callable[[Genotype], float] | None = None
     ) -> tuple[Choices, Genotype]:
-        """One set of choices, and its genotype.
+        """One random set of choices, and its genotype.
 
-        The share of the free edges is drawn evenly first, then edges, operations and widths. An architecture beyond the
-        limits is led into them: one choice after the other is drawn again, and stays if it brings the limits nearer.
+        First, the fraction of free edges is drawn uniformly; then edges, operations and widths. An
+        architecture outside the limits is changed step by step: one choice is drawn again, and the
+        change stays unless it moves the architecture further from the limits.
 
         Args:
             random: the random numbers.
-            excess: how far a genotype is beyond the limits, 0 if it keeps them; None: no limits.
+            excess: how far a genotype exceeds the limits; 0 if it keeps them; None: no limits.
 
         Raises:
             UserError: if none of 20 starts leads into the limits.
@@ -129,5 +130,5 @@ class Sampler:
         return None
 
     def draw(self, random: Random, excess: Callable[[Genotype], float] | None = None) -> Genotype:
-        """One architecture; see :meth:`draw_choices`."""
+        """One random architecture; see :meth:`draw_choices`."""
         return self.draw_choices(random, excess)[1]

@@ -1,5 +1,6 @@
-"""One set of weights for every architecture of a space (single path one-shot, Guo et al. 2020; slimmable in width).
+"""One set of weights for every architecture of a space.
 
+It is a single path one-shot supernet (Guo et al. 2020), slimmable in width.
 Shapes: B batch, C channels, K classes, *S = H W or D H W.
 """
 
@@ -17,19 +18,22 @@ from search_space.genotype import Genotype
 from search_space.network import UXNet, leading_part, module_key
 
 NETWORKS_KEPT = 64
-"""Networks without values whose shapes are kept: building one takes about 20 ms."""
+"""Number of cached networks, which have shapes but no values; building one takes about 20 ms."""
 
 
 class SharedWeights(nn.Module):
-    """The weights of a supernet, from which every network of the space takes its part.
+    """The weights of a supernet; every network of the space uses a part of them.
 
-    A network takes the weights of its operations and edges, and of each the first channels (as in slimmable networks,
-    Yu et al. 2019). Norms are instance norms, so no running statistics have to be recomputed for a network.
+    A network takes the weights of its operations and edges, and of each weight the first channels
+    (as in slimmable networks, Yu et al. 2019). Norms are instance norms, so no running statistics
+    have to be computed again for a network.
 
     Args:
-        supernet: holds all candidates at the largest width (a :class:`search_space.space.UXNetSpace`); its parameters
-            are named as those of :class:`UXNet`, but for the name of the candidate behind that of a layer.
-        build: a genotype's network; called on the meta device, so that it takes no memory.
+        supernet: holds all candidates at the largest width (a
+            :class:`search_space.space.UXNetSpace`). Its parameters have the names of
+            :class:`UXNet`, but the name of the candidate follows that of a layer.
+        build: builds a genotype's network; it is called on the meta device, so that the network
+            takes no memory.
     """
 
     def __init__(self, supernet: nn.Module, build: Callable[[Genotype], UXNet]) -> None:
@@ -51,28 +55,31 @@ class SharedWeights(nn.Module):
         return network, names
 
     def weights(self, genotype: Genotype) -> dict[str, Tensor]:
-        """The weights of a genotype's network, as views of the shared ones, by the names of :class:`UXNet`."""
+        """The weights of a genotype's :class:`UXNet`, by name, as views of the shared weights."""
         network, names = self._networks(genotype)
         shapes = {name: value.shape for name, value in network.named_parameters()}
         weights = dict(self.supernet.named_parameters())
         return {name: leading_part(weights[shared], shapes[name]) for name, shared in names.items()}
 
     def network(self, genotype: Genotype) -> UXNet:
-        """A network of its own that starts with the shared weights."""
+        """A separate network that starts with a copy of the shared weights."""
         network = self._build(genotype)
         weights = {name: value.detach().clone() for name, value in self.weights(genotype).items()}
         network.load_state_dict(weights)
         return network
 
     def forward(self, genotype: Genotype, image: Tensor) -> Tensor | list[Tensor]:
-        """What the genotype's network makes of images (B, C, *S): logits (B, K, *S), with supervision a list."""
+        """The logits (B, K, *S) of a genotype's network for images (B, C, *S).
+
+        With deep supervision, it is a list as in :meth:`UXNet.forward`.
+        """
         network, _ = self._networks(genotype)
         network.train(self.training)
         return functional_call(network, self.weights(genotype), (image,), strict=True)
 
 
 def _shared_name(name: str, genotype: Genotype) -> str:
-    """The name of a network's parameter in the supernet."""
+    """The supernet's name for a parameter of a network."""
     part, _, rest = name.partition(".")
     if part != "layers":
         return name
