@@ -154,7 +154,7 @@ class GridNetwork(nn.Module):
         return [logits, *(head(maps[key]) for key, head in self.coarse_heads.items())]
 
     def features(self, image: Tensor) -> Features:
-        """The feature map (B, C_j, *S_j) of every node, for images (B, in_channels, *S); see :meth:`forward`."""
+        """The feature maps (B, C_j, *S_j) of all nodes for images as in :meth:`forward`."""
         self._check_input(image)
         features = Features()
         weights = self.node_weights() if self.node_weights else {}
@@ -241,8 +241,7 @@ class UXNet(GridNetwork):
     def initial_scale(self, edge: Edge) -> float | None:
         """1 for the U-Net's edges and 0 for the others, so that training starts from the U-Net.
 
-        If none of the U-Net's edges enters a node, all of its edges start at 1. Otherwise the node
-        would be 0.
+        If no edge of the U-Net enters a node, its edges start at 1; it would otherwise be 0.
         """
         if not self._scaled:
             return None

@@ -1,16 +1,18 @@
-"""The fixed network as nnU-Net v2 builds it from the ``architecture`` of a plans file; needs PyTorch alone.
+"""The fixed network for nnU-Net v2, built from the ``architecture`` of a plans file; needs PyTorch.
 
-Shapes: B batch, C channels, K classes, *S = H W or D H W in the order of nnU-Net's arrays (after its
-``transpose_forward``); level j of the grid has *S_j.
+Shapes: B batch, C channels, K classes, *S = H W or D H W in the order of nnU-Net's arrays (after
+its ``transpose_forward``); level j of the grid has *S_j.
 
-What nnU-Net 2.8 expects of a network:
+nnU-Net 2.8 expects this of a network:
 
-- it is built as ``cls(input_channels=, num_classes=, deep_supervision=, **arch_kwargs)``, and ``strides`` is one of
-  the ``arch_kwargs``: nnU-Net shrinks the labels of deep supervision by it;
-- ``decoder.deep_supervision`` can be switched, and decides alone whether a list is returned, in evaluation mode too;
-- that list has ``len(strides) - 1`` logits, one for each resolution but the lowest, the finest first;
-- the heads are always there and are called ``decoder.seg_layers.N``, the finest last: inference builds the network
-  without deep supervision and loads all weights, fine-tuning leaves these out.
+- It is built as ``cls(input_channels=, num_classes=, deep_supervision=, **arch_kwargs)``. One of
+  the ``arch_kwargs`` is ``strides``, by which nnU-Net shrinks the labels of deep supervision.
+- ``decoder.deep_supervision`` can be switched. It alone decides whether a list is returned, in
+  evaluation mode too.
+- This list has ``len(strides) - 1`` logits, one for each resolution except the lowest, with the
+  finest first.
+- The heads always exist and are called ``decoder.seg_layers.N``, with the finest last. Inference
+  builds the network without deep supervision and loads all weights; fine-tuning omits the heads.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ from .network import UXNet
 
 
 class ListedChannels(SearchSpaceConfig):
-    """The configuration of a fixed network whose channels are given level by level."""
+    """Configuration of a fixed network with the number of channels given for each level."""
 
     features_per_stage: tuple[int, ...] = Field(min_length=2)
-    """In place of ``base_channels`` and ``max_channels``."""
+    """Channels of each level; they replace ``base_channels`` and ``max_channels``."""
 
     def channels(self, level: int) -> int:
         return self.features_per_stage[level]
@@ -44,8 +46,9 @@ class ListedChannels(SearchSpaceConfig):
 def head_nodes(levels: int, nodes: Collection[Node]) -> list[Node]:
     """For each level 0 to L-2, the node whose feature map its head reads.
 
-    It is the last node of that level in the order of computation: N{L-1-j}.{j} where the genotype has it, else one of
-    an earlier stage. If the genotype has no node at all at a level, it is that of the next finer level.
+    It is the last node of that level in the order of computation: N{L-1-j}.{j} if the genotype has
+    it, otherwise one of an earlier stage. If the genotype has no node at a level, it is the node of
+    the next finer level.
     """
     found: list[Node] = []
     for level in range(levels - 1):
@@ -58,17 +61,17 @@ class SegmentationHeads(nn.Module):
     """One 1x1x1 convolution to the classes for each level 0 to L-2.
 
     Args:
-        channels: of the feature map that each head reads, the finest level first.
+        channels: channels of the feature map that each head reads, the finest level first.
         num_classes: K.
         spatial_dims: 2 or 3.
-        deep_supervision: whether all heads are computed, or the finest alone.
+        deep_supervision: whether all heads are computed, or the finest only.
     """
 
     def __init__(
         self, channels: Sequence[int], num_classes: int, spatial_dims: int, deep_supervision: bool
     ) -> None:
         super().__init__()
-        # nnU-Net has the finest one last.
+        # In nnU-Net, the finest head comes last.
         heads = [CONV[spatial_dims](size, num_classes, 1) for size in reversed(channels)]
         for head in heads:
             nn.init.kaiming_normal_(head.weight, a=0.01)
@@ -79,7 +82,10 @@ class SegmentationHeads(nn.Module):
 
     @property
     def deep_supervision(self) -> bool:
-        """Whether all heads are computed; those that are not take no gradient, which DDP would wait for."""
+        """Whether all heads are computed.
+
+        Heads that are not computed take no gradient, because DDP would wait for it.
+        """
         return self._deep_supervision
 
     @deep_supervision.setter
@@ -89,7 +95,10 @@ class SegmentationHeads(nn.Module):
             head.requires_grad_(enabled)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """The logits (B, K, *S) of the finest map, or with deep supervision those of all ``maps``, finest first."""
+        """The logits (B, K, *S) of the finest map; with deep supervision, those of all ``maps``.
+
+        The list begins with the finest map.
+        """
         if not self._deep_supervision:
             return self.seg_layers[-1](maps[0])
         return [head(x) for head, x in zip(reversed(list(self.seg_layers)), maps, strict=True)]
@@ -98,22 +107,24 @@ class SegmentationHeads(nn.Module):
 class UXNetForNNUNet(UXNet):
     """The fixed network of a genotype, as nnU-Net v2 builds, trains and loads it.
 
-    Weights but for the heads have the names that they have in :class:`UXNet`, whose axes the network computes in: the
-    image's axes are exchanged on the way in and the logits' on the way out. So weights and kernels such as 3x3x1 mean
-    the same in both.
+    All weights except those of the heads have the same names as in :class:`UXNet`. The network
+    computes in the axes of :class:`UXNet`: it exchanges the axes of the image at the input and
+    those of the logits at the output. Weights, and kernels such as 3x3x1, therefore mean the same
+    in both.
 
     Args:
         input_channels: C of the image.
         num_classes: K.
         genotype: the architecture, as the content of its file.
         features_per_stage: channels of every level.
-        strides: per level 0 to L-1 the stride along each of nnU-Net's axes; those of level 0 are 1.
-        axes: for each axis of :class:`UXNet` (right, anterior, superior), which of nnU-Net's axes it is.
+        strides: for each level 0 to L-1, the stride along each of nnU-Net's axes; 1 for level 0.
+        axes: for each axis of :class:`UXNet` (right, anterior, superior), the index of nnU-Net's
+            axis.
         deep_supervision: see :class:`SegmentationHeads`.
 
     Raises:
-        UserError: if the genotype has another number of levels than there are strides, or an operation that does not
-            exist in this number of dimensions.
+        UserError: if the genotype has another number of levels than there are strides, or if an
+            operation does not exist in this number of dimensions.
     """
 
     def __init__(
@@ -145,7 +156,7 @@ class UXNetForNNUNet(UXNet):
             features_per_stage=tuple(features_per_stage),
         )
         super().__init__(config, architecture)
-        del self.head  # the decoder has its own
+        del self.head  # the decoder has its own heads
         self._head_nodes = head_nodes(config.levels, self.nodes)
         self._to_grid = (0, 1, *(2 + axis for axis in axes))
         self._from_grid = (0, 1, *(2 + list(axes).index(axis) for axis in range(len(axes))))
@@ -157,9 +168,12 @@ class UXNetForNNUNet(UXNet):
         )
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
-        """The logits of images (B, C, *S): (B, K, *S), or a list (B, K, *S_j) for j = 0 to L-2 if supervised."""
+        """The logits (B, K, *S) of images (B, C, *S).
+
+        With deep supervision, it is a list of (B, K, *S_j) for j = 0 to L-2.
+        """
         image = image.permute(self._to_grid)
-        if image.device.type == "cpu":  # where convolutions of low channel counts are fastest
+        if image.device.type == "cpu":  # convolutions with few channels are fastest in this format
             image = image.contiguous(memory_format=CHANNELS_LAST[image.ndim])
         features = self.features(image)
         maps = [

@@ -1,4 +1,4 @@
-"""Reading JSON and YAML that somebody else may have written: with limits, and every fault is of one kind."""
+"""Reads untrusted JSON and YAML within limits; faults in the content are ``ValueError``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import yaml
 MAX_JSON_BYTES = 64 * 2**20
 MAX_YAML_BYTES = 2**20
 MAX_ALIASES = 20
-"""Aliases (``*name``) of a YAML file: each can double what the file stands for."""
+"""Largest number of aliases (``*name``) in a YAML file; each can double the size of its content."""
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """The value in a JSON file.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no JSON in UTF-8, too large, nested too deep, or has a number with thousands of digits.
+        OSError: if the file cannot be read.
+        ValueError: if the file is not JSON in UTF-8, is too large or too deeply nested, or has a
+            number with thousands of digits.
     """
     text = _read_text(Path(path), MAX_JSON_BYTES)
     try:
@@ -30,7 +31,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:
-    """The value in a YAML file; raises as :func:`read_json` does."""
+    """The value in a YAML file; the errors are those of :func:`read_json`."""
     return parse_yaml(_read_text(Path(path), MAX_YAML_BYTES))
 
 
@@ -38,7 +39,7 @@ def parse_yaml(text: str) -> Any:
     """The value of a YAML text.
 
     Raises:
-        ValueError: it is no YAML, nested too deep, or has many aliases.
+        ValueError: if the text is not YAML, is too deeply nested, or has too many aliases.
     """
     try:
         return yaml.load(text, _Loader)

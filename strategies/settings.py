@@ -34,9 +34,9 @@ class StrategySettings(StrictConfig):
     beta_learning_rate: float = Field(1e-1, ge=0)
     """Learning rate of beta, the gates' parameters; 0 leaves every gate at 0.5."""
     alpha_schedule: Schedule = "constant"
-    """Schedule of alpha's learning rate; ``cosine``: it falls to 0 after the warm-up."""
+    """Schedule of alpha's learning rate after the warm-up; ``cosine`` falls to 0 at the end."""
     beta_schedule: Schedule = "constant"
-    """Schedule of beta's learning rate; ``cosine``: it falls to 0 after the warm-up."""
+    """Schedule of beta's learning rate after the warm-up; ``cosine`` falls to 0 at the end."""
     sparsity_weight: float = Field(1.0, ge=0)
     """Weight of the regulariser J (equation 2), which pushes gates to 0 or 1."""
     sparsity_schedule: SparsitySchedule = "rising"
