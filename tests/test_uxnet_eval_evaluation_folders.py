@@ -94,7 +94,7 @@ def test_nothing_is_left_when_the_second_file_cannot_be_written(
     folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = evaluate_folders(*folders)
-    real = Path.write_text
+    real = Path.write_bytes
 
     def full_disk(path: Path, *args: Any, **kwargs: Any) -> int:
         if "summary" in path.name:
@@ -102,7 +102,7 @@ def test_nothing_is_left_when_the_second_file_cannot_be_written(
             raise OSError(28, "No space left on device")
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "write_text", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(UserError, match=r"out: the results cannot be written \(No space left on device\)"):
         write_evaluation(result, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

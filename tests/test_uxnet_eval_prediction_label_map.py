@@ -32,10 +32,11 @@ def stored(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj)
 
 
-def test_label_values_beyond_a_byte(tmp_path: Path, images: Path) -> None:
+def test_label_values_beyond_a_byte(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((9, 7, 6), np.float32), np.eye(4)), tmp_path / "a.nii.gz")
     label = np.zeros((9, 7, 6), dtype=np.uint8)
     label[0] = 1
-    write_label_map(tmp_path / "l.nii.gz", label, np.eye(4), (0, 1000), images / "a.nii.gz")
+    write_label_map(tmp_path / "l.nii.gz", label, np.eye(4), (0, 1000), tmp_path / "a.nii.gz")
     assert stored(tmp_path / "l.nii.gz").max() == 1000
 
 
