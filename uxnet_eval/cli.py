@@ -1,7 +1,7 @@
 """The command line ``uxnet``: which commands there are, and what becomes of errors.
 
-A command (:mod:`uxnet_eval.commands`) is thin and calls one function of its module, which it imports when it runs, so
-that ``uxnet --help`` does not wait for PyTorch.
+A command (:mod:`uxnet_eval.commands`) is thin and calls one function of its module, which it
+imports when it runs, so that ``uxnet --help`` does not wait for PyTorch.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class _Printable(logging.Formatter):
 
 
 def _report_to_stderr() -> None:
-    """Shows what the project's own modules report, with the time; of other libraries only warnings."""
+    """Shows log messages of this project with their time, and only warnings of other libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[handler])
@@ -121,7 +121,10 @@ def _report_to_stderr() -> None:
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 an error of the user's, 2 wrong usage, 130 interrupted."""
+    """Runs the command line.
+
+    Exit codes: 0 done, 1 user error, 2 wrong usage, 130 interrupted.
+    """
     _report_to_stderr()
     try:
         app(prog_name="uxnet")
@@ -139,7 +142,10 @@ def main() -> None:
 
 
 def _end_interrupted() -> None:
-    """Says so and exits with 130; a trial dies of the signal, for NNI takes every exit code but 0 for a failure."""
+    """Reports the interruption and exits with 130.
+
+    A trial ends by the signal instead, because NNI counts every exit code except 0 as a failure.
+    """
     from .nni_guards import is_nni_trial
 
     print("uxnet: interrupted", file=sys.stderr, flush=True)

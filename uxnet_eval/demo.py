@@ -1,4 +1,4 @@
-"""``uxnet demo``: the whole path of a user on generated data, from scans to an architecture and its segmentations."""
+"""``uxnet demo``: all steps on generated data, from scans to an architecture and segmentations."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ QUICK = {"epochs": 2, "steps_per_epoch": 2, "validate_every": 1}
 
 
 def run_demo(folder: Path, *, quick: bool = False) -> None:
-    """Generates data, searches it with two NNI trials, exports and draws the better architecture, and trains it.
+    """Generates data, runs two NNI trials, exports and draws the better one, and trains it.
 
-    The exported architecture and the U-Net are trained from scratch with equally many multiply-adds, side by
-    side, and scored on the held-out cases of one fold. The former then predicts one case.
+    The exported architecture and the U-Net are trained from scratch with equally many
+    multiply-adds, side by side, and scored on the held-out cases of one fold. The former then
+    predicts one case.
 
     Args:
         folder: where everything is written.
@@ -96,7 +97,7 @@ def run_demo(folder: Path, *, quick: bool = False) -> None:
 def _train(
     folder: Path, trained: Path, networks: Mapping[str, str], settings: Mapping[str, int | float]
 ) -> None:
-    """Trains all networks at a time, each in a process of its own, whose words go to ``NAME.log``."""
+    """Trains all networks in parallel processes, whose output goes to ``NAME.log``."""
     trained.mkdir(parents=True, exist_ok=True)
     overrides = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     running: dict[str, subprocess.Popen[bytes]] = {}

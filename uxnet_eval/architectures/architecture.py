@@ -1,4 +1,4 @@
-"""Which network to train: a genotype of the grid, a control of one, or a baseline by name; plain Python, no tensors."""
+"""Which network to train: a genotype, a control of one, or a baseline. Plain Python, no tensors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, values: Any, source: str) -> Architecture:
-        """What :meth:`to_dict` gave; raises :class:`UserError`, which begins with ``source``, for anything else."""
+        """The architecture that :meth:`to_dict` described.
+
+        Raises :class:`UserError`, which begins with ``source``, for anything else.
+        """
         name = values.get("name") if isinstance(values, dict) else None
         if not isinstance(name, str) or "genotype" not in values:
             raise UserError(f"{source}: describes no architecture; train it again")
@@ -52,7 +55,7 @@ class Architecture:
 
 
 def level_channels(base_channels: float, level: int, max_channels: int) -> int:
-    """Channels of a level; fractions of a base channel make widths between whole ones (9.5: 10, 19, 38, ...)."""
+    """Channels of a level, from possibly fractional base channels (9.5: 10, 19, 38, ...)."""
     return min(int(base_channels * 2**level + 0.5), max_channels)
 
 
@@ -60,7 +63,8 @@ def check_architecture(text: str) -> str:
     """``text``, if it can name an architecture; whether a file is there is not looked at.
 
     Raises:
-        UserError: if it is neither a preset, nor a baseline, nor a control, nor the path of a JSON file.
+        UserError: if it is neither a preset, nor a baseline, nor a control, nor the path of a JSON
+            file.
     """
     name = text.removeprefix(PRESET_PREFIX)
     if text.startswith(PRESET_PREFIX):
@@ -90,16 +94,17 @@ def find_architecture(
     """The architecture that ``text`` names.
 
     Args:
-        text: the path of a genotype, relative to ``beside`` or to the current folder; a preset (``unet``,
-            ``preset:unet``); one of :data:`BASELINES`; or one of :data:`uxnet_eval.architectures.controls.CONTROLS`.
+        text: the path of a genotype, relative to ``beside`` or to the current folder; a preset
+            (``unet``, ``preset:unet``); one of :data:`BASELINES`; or one of
+            :data:`uxnet_eval.architectures.controls.CONTROLS`.
         levels: of the plan's grid.
         beside: the configuration's own folder.
         searched: the path of the genotype that a control is made from.
         spatial_dims: of the data.
 
     Raises:
-        UserError: if there is no such architecture, its file is no genotype of this many levels, or a control has no
-            genotype to be made from.
+        UserError: if there is no such architecture, its file is no genotype of this many levels, or
+            a control has no genotype to be made from.
     """
     check_architecture(text)
     if text in BASELINES:

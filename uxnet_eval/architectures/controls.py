@@ -6,8 +6,8 @@ All are derived from the searched genotype alone, without tensors:
 - ``all-edges``: every edge of the grid, the searched operations.
 - ``searched-edges``: the searched edges, the U-Net's operations.
 - ``searched-operations``: the U-Net's edges, the searched operations.
-- ``random:SEED``: as many edges as the searched genotype, drawn by chance, and operations and widths
-  drawn by chance.
+- ``random:SEED``: as many edges as the searched genotype, drawn by chance, and operations and
+  widths drawn by chance.
 - ``unet-widths:SEED``: the U-Net with widths drawn by chance; seed 0: width 1 at every level.
 
 The controls stay in the space of the search: they have its anchored edges, its scale of edges, its
@@ -41,7 +41,8 @@ CONTROLS = {
     WIDTHS_PREFIX + "SEED": "the U-Net with random widths of the searched space; seed 0: without",
 }
 UNET = "unet"
-"""Under "operations" or "edges" of a genotype's provenance: these are the U-Net's, whatever was searched."""
+"""Under "operations" or "edges" of a genotype's provenance: these are the U-Net's, whatever was
+searched."""
 MAX_DRAWS = 100_000
 
 
@@ -64,8 +65,9 @@ def control_genotype(name: str, searched: Genotype, spatial_dims: int) -> Genoty
 
     Args:
         name: see :func:`is_control`.
-        searched: the genotype. Its provenance says which candidates were searched, and the weights of layers that
-            it does not use; without them the default candidates and the U-Net's operations are taken.
+        searched: the genotype. Its provenance says which candidates were searched, and the weights
+            of layers that it does not use; without them, defaults are the candidates and the
+            U-Net's operations.
         spatial_dims: of the data; the default candidates depend on it.
     """
     if name == SEARCHED:
@@ -100,7 +102,9 @@ def with_unet_operations(searched: Genotype, provenance: dict[str, Any] | None =
 
 
 def with_unet_edges(searched: Genotype, provenance: dict[str, Any] | None = None) -> Genotype:
-    """The U-Net's edges with the searched operations; nodes that in the U-Net only hand a skip on do so here.
+    """The U-Net's edges with the searched operations.
+
+    Nodes that only pass a skip on in the U-Net do so here.
 
     Args:
         searched: the genotype.
@@ -154,9 +158,9 @@ def random_genotype(searched: Genotype, seed: int, spatial_dims: int) -> Genotyp
     edges that do not lie between the input and the output are removed (rule b). This is repeated
     until as many edges are left as the searched genotype has. Anchored edges are always there.
     Operations: each layer's evenly from its candidates, ``identity`` in pass-through nodes included
-    if the search had it. Widths: each level's evenly from the choices of the search. What the search
-    had fixed (``search_edges`` or ``search_blocks`` false) is fixed here too. The same seed gives
-    the same genotype.
+    if the search had it. Widths: each level's evenly from the choices of the search. What the
+    search had fixed (``search_edges`` or ``search_blocks`` false) is fixed here too. The same seed
+    gives the same genotype.
     """
     random, sampler = Random(seed), Sampler(_space_config(searched, spatial_dims))
     config = sampler.config
@@ -179,7 +183,7 @@ def random_genotype(searched: Genotype, seed: int, spatial_dims: int) -> Genotyp
 
 
 def unet_with_widths(searched: Genotype, seed: int) -> Genotype:
-    """The U-Net, each level's width drawn evenly from the choices of the search; seed 0: none drawn.
+    """The U-Net with level widths drawn from the choices of the search; seed 0: none drawn.
 
     So the U-Net is tuned as hard as the searched network: the best of several of these.
 
@@ -225,7 +229,7 @@ def _in_the_same_space(
     operations: dict[Layer, str],
     provenance: dict[str, Any],
 ) -> Genotype:
-    """Of these edges and operations, with the widths and the scale of edges of the searched genotype."""
+    """A genotype of these edges and operations, with the searched widths and scales of edges."""
     return Genotype.from_choices(
         searched.levels,
         edges,

@@ -1,1 +1,4 @@
-"""The commands of ``uxnet``: one file for each, of its name. Each imports its modules when it runs."""
+"""The commands of ``uxnet``, one file for each.
+
+A command imports what it needs when it runs.
+"""

@@ -10,8 +10,8 @@ from .console import Data, progress_bar
 def check(data: Data) -> None:
     """Look at every case of a data set and list what is broken.
 
-    Prints one line per fault (the case, what was found, what was expected, what to do) and a summary.
-    Changes nothing. The exit code is 1 if there is a fault.
+    Prints one line per fault (the case, what was found, what was expected, what to do) and a
+    summary. Changes nothing. The exit code is 1 if there is a fault.
 
     Example: uxnet check data/Task04_Hippocampus
     """

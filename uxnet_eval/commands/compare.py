@@ -59,9 +59,9 @@ def compare(
 ) -> None:
     """Compare trained networks: one table over folds and seeds, and a picture.
 
-    A row for each label or architecture: Dice, cost, time and memory, and its difference from the first row with
-    an interval over cases and runs, and tests over cases and over runs. Trainings that are not finished are named
-    and left out.
+    A row for each label or architecture: Dice, cost, time and memory, and its difference from the
+    first row with an interval over cases and runs, and tests over cases and over runs. Trainings
+    that are not finished are named and left out.
 
     Example: uxnet compare EXPERIMENT_ID -o comparison
     """

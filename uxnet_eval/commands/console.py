@@ -28,7 +28,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 @contextlib.contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[float, int], None]]:
-    """A function of (number done, total) that moves a progress bar on stderr, shown if that is a terminal."""
+    """A function of (number done, total) that moves a progress bar on a terminal's stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)

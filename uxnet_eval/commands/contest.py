@@ -11,21 +11,24 @@ import typer
 def contest(
     config: Annotated[Path, typer.Option(help="The contest's configuration, X.contest.run.yml.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the results; an NNI trial has its own.")
+        Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Replace one setting of the configuration; repeat it for several.",
         ),
     ] = None,
 ) -> None:
-    """Let a search or one of its controls propose, choose on an inner fold, train, and be scored on an outer fold.
+    """Run one contender: propose, choose on an inner fold, train, score on an outer fold.
 
-    Each contender has the same budget of multiply-adds and as many trainings to choose by. NNI's trials run this
-    command too: an experiment varies contender, outer_fold and seed. The same command goes on where it stopped.
+    Each contender has the same budget of multiply-adds and as many trainings to choose by. NNI's
+    trials run this command too: an experiment varies contender, outer_fold and seed. The same
+    command goes on where it stopped.
 
-    Example: uxnet contest --config experiments/hippocampus.contest.run.yml --set contender=random --output runs/random
+    Example: uxnet contest --config mine.contest.run.yml --set contender=random --output runs/random
     """
     from ..config.overrides import parse_overrides
     from ..contest.run import run_contest

@@ -21,8 +21,9 @@ def demo(
 ) -> None:
     """Show the whole path on generated data: search, export, draw, train, predict.
 
-    Two NNI trials search. The better architecture is drawn and trained beside the U-Net. This takes about eight
-    minutes on two processor cores. The last lines say where everything is and what to type next.
+    Two NNI trials search. The better architecture is drawn and trained beside the U-Net. This takes
+    about eight minutes on two processor cores. The last lines say where everything is and what to
+    type next.
 
     Example: uxnet demo
     """

@@ -18,27 +18,30 @@ def derive(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the genotypes; made if absent.")],
     prune_threshold: Annotated[
         list[float] | None,
-        typer.Option(help="May be repeated; unless given, 0.5, 0.6, 0.75 and 0.9."),
+        typer.Option(
+            help="Keep edges whose gate is at least this; repeat it for several. Default: 0.5, 0.6, 0.75, 0.9."
+        ),
     ] = None,
     unet_operations: Annotated[
         bool,
         typer.Option(
             "--unet-operations",
-            help="Each genotype's edges with the U-Net's operations as well, to learn what the searched ones are worth.",
+            help="Also write each genotype's edges with the U-Net's operations, to see what the searched operations add.",
         ),
     ] = False,
     unet_edges: Annotated[
         bool,
         typer.Option(
             "--unet-edges",
-            help="The U-Net's edges with each genotype's operations as well, to learn what the searched edges are worth.",
+            help="Also write the U-Net's edges with each genotype's operations, to see what the searched edges add.",
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite genotypes that exist.")] = False,
 ) -> None:
-    """Write the different genotypes of all searches at several thresholds, to choose among them by training.
+    """Write the genotypes of searches at several thresholds, to compare them by training.
 
-    Prints the line for the search space of an experiment that trains each, such as experiments/hippocampus.select.yml.
+    Prints the line for the search space of an experiment that trains each, such as
+    experiments/hippocampus.select.yml.
 
     Example: uxnet derive EXPERIMENT_ID -o genotypes/mine
     """

@@ -13,7 +13,7 @@ from search_space.errors import UserError
 def draw(
     source: Annotated[
         Path,
-        typer.Argument(metavar="SOURCE", help="A genotype, JSON, or the output folder of uxnet search."),
+        typer.Argument(metavar="SOURCE", help="A genotype (.json) or the output folder of uxnet search."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write, .png or .svg.")],
     dims: Annotated[
@@ -21,20 +21,22 @@ def draw(
         typer.Option(
             min=2,
             max=3,
-            help="Name a genotype's operations as in 3-D or as in 2-D; 3 unless given. A search knows.",
+            help="For a genotype: name operations as in 3-D or in 2-D. Default: 3.",
         ),
     ] = None,
     epoch: Annotated[
-        int | None, typer.Option(min=1, help="Of a search: draw this epoch; unless given, the newest.")
+        int | None, typer.Option(min=1, help="For a search: the epoch to draw. Default: the newest.")
     ] = None,
     prune_threshold: Annotated[
         float | None,
-        typer.Option(help="Of a search: keep edges whose gate is at least this; unless given, its own."),
+        typer.Option(
+            help="For a search: keep edges whose gate is at least this. Default: the search's own threshold."
+        ),
     ] = None,
 ) -> None:
-    """Draw a genotype, or the state of a search: its nodes, its edges and the operation of every layer.
+    """Draw a genotype or a running search: nodes, edges and the operation of every layer.
 
-    Of a search, thickness and colour of an edge show its gate, and each operation has its weight beside it.
+    For a search, thickness and colour of an edge show its gate; each operation shows its weight.
 
     Example: uxnet draw genotype.json -o architecture.png
 

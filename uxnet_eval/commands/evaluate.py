@@ -26,7 +26,8 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help="Instead, a data set with dataset.json: its training labels are the truth."
+            metavar="DATA",
+            help="Instead of references, a data set with dataset.json, whose training labels are used.",
         ),
     ] = None,
     label: Annotated[
@@ -39,21 +40,23 @@ def evaluate(
     ] = None,
     tolerance_mm: Annotated[
         float,
-        typer.Option(help="Surfaces this close agree (NSD); choose about what two experts differ by."),
+        typer.Option(
+            help="Surfaces closer than this agree (NSD). Choose about the difference between two experts."
+        ),
     ] = 1.0,
     allow_missing: Annotated[
         bool,
         typer.Option(
             "--allow-missing",
-            help="Score the cases that have both files; the others are listed, not counted.",
+            help="Score only cases with both files; list the others.",
         ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite earlier results.")] = False,
 ) -> None:
     """Score predictions against references: Dice, HD95, surface Dice and volumes.
 
-    The predictions may come from any program that writes NIfTI (or PNG) label maps. Writes every case and
-    class to cases.csv, means with 95 % intervals to summary.json, and prints a table.
+    The predictions may come from any program that writes NIfTI (or PNG) label maps. Writes every
+    case and class to cases.csv, means with 95 % intervals to summary.json, and prints a table.
 
     Example: uxnet evaluate predicted --references data/Task04_Hippocampus/labelsTr -o scores
     """

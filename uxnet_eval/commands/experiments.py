@@ -37,8 +37,8 @@ def copy(
 ) -> None:
     """Copy an experiment (X.yml), its run configuration (X.run.yml) and the files they name.
 
-    The trials of the copy run in the current folder if the copy lies in it, otherwise in the copy's folder.
-    They use this Python.
+    The trials of the copy run in the current folder if the copy lies in it, otherwise in the copy's
+    folder. They use this Python.
 
     Example: uxnet experiments copy hippocampus -o mine
     """

@@ -30,7 +30,7 @@ def export(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="An NNI experiment's id, or the output folder of uxnet search. For other formats also a "
+            help="Id of an NNI experiment, or the output folder of uxnet search. For other formats also a "
             "genotype (.json) or a trained network (best.pt).",
         ),
     ],
@@ -45,12 +45,14 @@ def export(
     ] = Format.GENOTYPE,
     prune_threshold: Annotated[
         float | None,
-        typer.Option(help="Keep edges whose gate is at least this; unless given, the search's own."),
+        typer.Option(help="Keep edges whose gate is at least this. Default: the search's own threshold."),
     ] = None,
     trial: Annotated[
-        str | None, typer.Option(help="A trial's id; unless given, the experiment's best.")
+        str | None, typer.Option(help="Id of a trial. Default: the best trial of the experiment.")
     ] = None,
-    by: Annotated[str, typer.Option(help="The final result by which a trial is the best.")] = "default",
+    by: Annotated[
+        str, typer.Option(help="Key of the final result that decides which trial is best.")
+    ] = "default",
     max_multiply_adds: Annotated[
         float | None,
         typer.Option(help="Take the best network of at most so many multiply-adds (search: single-path)."),
@@ -79,7 +81,8 @@ def export(
 ) -> None:
     """Write the architecture that a search found as one JSON file, or a network for another tool.
 
-    Another prune threshold or another budget needs no new search. More edges stay at a lower threshold.
+    Another prune threshold or another budget needs no new search. More edges stay at a lower
+    threshold.
 
     Example: uxnet export runs/first -o genotype.json --prune-threshold 0.6
 

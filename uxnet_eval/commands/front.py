@@ -29,8 +29,8 @@ def front(
 ) -> None:
     """Show the front of a search: Dice against multiply-adds and parameters.
 
-    Each network of the table is the best of the search at its cost. Dice is the search's own measure, not that of a
-    full training; --trained sets the two side by side.
+    Each network of the table is the best of the search at its cost. Dice is the search's own
+    measure, not that of a full training; --trained sets the two side by side.
 
     Example: uxnet front runs/front -o front.png
 

@@ -15,34 +15,35 @@ def launch(
     resume: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="Instead, go on with an experiment that stopped or whose manager died."
+            metavar="ID",
+            help="Instead of a configuration: continue an experiment that stopped or whose manager died.",
         ),
     ] = None,
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="Port of NNI's web page; unless given, the first free one from 8080 on."
+            min=1, max=65535, help="Port of NNI's web page. Default: the first free port from 8080 on."
         ),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the progress and return when every trial is done.")
     ] = False,
     experiment_dir: Annotated[
-        Path | None, typer.Option(help="Where NNI keeps the experiment; unless given, ~/nni-experiments.")
+        Path | None, typer.Option(help="Folder for NNI's files. Default: ~/nni-experiments.")
     ] = None,
     open_to_network: Annotated[
         bool,
         typer.Option(
             "--open-to-network",
-            help="Let NNI listen to other machines, without a password: only in a network that you trust.",
+            help="Let other machines open NNI's web page without a password. Only for networks that you trust.",
         ),
     ] = False,
 ) -> None:
     """Start an NNI experiment safely: nnictl create, with guards.
 
-    The web page and TensorBoard listen on this machine alone and want a token (nnictl opens them to the network,
-    without a password), what would hang NNI is refused, and the trials use this Python. Prints the experiment's
-    id, the web page's address with the token, and the folder.
+    The web page and TensorBoard listen on this machine alone and want a token (nnictl opens them to
+    the network, without a password), what would hang NNI is refused, and the trials use this
+    Python. Prints the experiment's id, the web page's address with the token, and the folder.
 
     Example: uxnet launch experiments/hippocampus.yml --wait
     """

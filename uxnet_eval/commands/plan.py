@@ -17,7 +17,7 @@ def plan(
     ],
     memory_gib: Annotated[
         float | None,
-        typer.Option(help="Memory the search may use, in GiB; unless given, that of the GPU or machine."),
+        typer.Option(help="Memory that the search may use, in GiB. Default: that of the GPU or the machine."),
     ] = None,
     like: Annotated[
         Path | None,
@@ -31,8 +31,8 @@ def plan(
 ) -> None:
     """Choose spacing, patch size, strides, normalisation and batch size from the data.
 
-    Reads every training case once and writes a run configuration: YAML, with every choice spelled out, to
-    be edited by hand if you know better.
+    Reads every training case once and writes a run configuration: YAML, with every choice spelled
+    out, to be edited by hand if you know better.
 
     Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
     """

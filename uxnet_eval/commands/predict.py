@@ -54,7 +54,7 @@ def predict(
         bool,
         typer.Option(
             "--mirror",
-            help="Average over all mirror images (the plan's mirror_axes): better by a little, up to 8 x the time.",
+            help="Average over all mirror images (the plan's mirror_axes): slightly better, up to 8 times slower.",
         ),
     ] = False,
     probabilities: Annotated[
@@ -62,36 +62,37 @@ def predict(
     ] = False,
     largest_component: Annotated[
         bool,
-        typer.Option("--largest-component", help="Keep the largest connected component of each class alone."),
+        typer.Option("--largest-component", help="Keep only the largest connected component of each class."),
     ] = False,
     overlap: Annotated[
         float | None,
         typer.Option(
-            help="Of neighbouring windows, as a share of the window, from 0 to below 1; unless given, as in the "
+            help="Overlap of neighbouring windows as a fraction of the window, from 0 to below 1. Default: that of the "
             "training's validation."
         ),
     ] = None,
     device: Annotated[
-        Device, typer.Option(help="Where the network runs; auto is the GPU if there is one.")
+        Device, typer.Option(help="Where the network runs; auto: the GPU if there is one.")
     ] = Device.AUTO,
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="Of the network, auto: bfloat16 where the hardware has it; unless given, as in the training.",
+            help="Number format of the network; auto: bfloat16 if the hardware has it. Default: that of the training.",
         ),
     ] = None,
     window_batch: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Windows computed at once; unless given, what a GPU's memory holds, 1 on a CPU."
-        ),
+        typer.Option(min=1, help="Windows per batch. Default: as many as a GPU's memory holds, 1 on a CPU."),
     ] = None,
     training: Annotated[
-        bool, typer.Option("--training", help="Of a data set its training cases, not its test cases.")
+        bool,
+        typer.Option(
+            "--training", help="Predict the training cases of a data set instead of its test cases."
+        ),
     ] = False,
     case: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Predict this case alone; may be repeated."),
+        typer.Option(metavar="ID", help="Predict only this case; repeat it for several."),
     ] = None,
     dicom_seg: Annotated[
         bool,
@@ -101,15 +102,16 @@ def predict(
         str | None, typer.Option(metavar="UID", help="Of several DICOM series this one.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Predict finished cases anew, replacing what is there.")
+        bool, typer.Option("--overwrite", help="Predict finished cases again and replace their files.")
     ] = False,
 ) -> None:
     """Segment new scans with trained networks.
 
     Writes one NIfTI label map for each image, in its own grid and orientation and under its name. A
-    broken image is named and left out, and the exit code is 1 then. The same command again goes on where it stopped.
+    broken image is named and left out, and the exit code is 1 then. The same command again goes on
+    where it stopped.
 
-    Example: uxnet predict -i scans -o segmented --checkpoint fold0/best.ckpt --checkpoint fold1/best.ckpt
+    Example: uxnet predict -i scans -o segmented --checkpoint 0/best.pt --checkpoint 1/best.pt
     """
     if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")

@@ -20,13 +20,14 @@ def report(
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The page to write; an older one is replaced.")
+        Path, typer.Option("--output", "-o", help="The page to write; an existing one is replaced.")
     ] = Path("report.html"),
 ) -> None:
-    """Write one page, to keep, that shows what happened: HTML that needs no network.
+    """Write one HTML page that shows a run; it opens without a network.
 
-    It draws the architecture at every epoch and threshold, the gates, weights and learning curves, how far several
-    searches agree, scores and segmentations, as far as SOURCE holds them. Runs that are not finished are shown too.
+    It draws the architecture at every epoch and threshold, the gates, weights and learning curves,
+    how far several searches agree, scores and segmentations, as far as SOURCE holds them. Runs that
+    are not finished are shown too.
 
     Example: uxnet report runs/first -o report.html
     """

@@ -11,12 +11,14 @@ import typer
 def search(
     config: Annotated[Path, typer.Option(help="The run configuration, X.run.yml.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the results; an NNI trial has its own.")
+        Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Replace one setting of the configuration; repeat it for several.",
         ),
     ] = None,
     paper: Annotated[
@@ -24,12 +26,12 @@ def search(
         typer.Option("--paper", help="Search as the paper does, without this project's additions to it."),
     ] = False,
 ) -> None:
-    """Run one search in this process; NNI's trials run this command too.
+    """Run one search in this process, as each NNI trial does.
 
-    Writes genotypes at several thresholds, a checkpoint, the resolved configuration and TensorBoard events
-    to the output folder. Ctrl-C stops it and leaves a usable checkpoint.
+    Writes genotypes at several thresholds, a checkpoint, the resolved configuration and TensorBoard
+    events to the output folder. Ctrl-C stops it and leaves a usable checkpoint.
 
-    Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set epochs=5
+    Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set seed=1
     """
     from strategies.settings import PAPER
 

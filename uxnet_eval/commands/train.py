@@ -10,33 +10,35 @@ import typer
 
 def train(
     config: Annotated[
-        Path, typer.Option(help="The run configuration, X.train.run.yml; that of a search will do.")
+        Path, typer.Option(help="The run configuration, X.train.run.yml, or that of a search.")
     ],
     architecture: Annotated[
         str | None,
         typer.Option(
             help="A genotype (.json), a preset (preset:unet, preset:unet++, preset:full ...), a baseline (dynunet, "
             "segresnet, u-resnet, monai-unet++, dints), or a control of the configuration's genotype (searched, "
-            "all-edges, searched-edges, searched-operations, random:SEED); unless given, the configuration's."
+            "all-edges, searched-edges, searched-operations, random:SEED). Default: the configuration's."
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the results; an NNI trial has its own.")
+        Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; may be repeated."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Replace one setting of the configuration; repeat it for several.",
         ),
     ] = None,
 ) -> None:
     """Train a network from scratch and score it on the held-out fold.
 
-    Writes the best and the last weights (best.pt, last.pt: all that uxnet predict needs), cases.csv and
-    summary.json of the fold's validation cases, the folds, and TensorBoard events. Ctrl-C stops it; the same
-    command goes on from its last epoch.
+    Writes the best and the last weights (best.pt, last.pt: all that uxnet predict needs), cases.csv
+    and summary.json of the fold's validation cases, the folds, and TensorBoard events. Ctrl-C stops
+    it; the same command goes on from its last epoch.
 
-    Example: uxnet train --config experiments/hippocampus.train.run.yml --architecture genotype.json --output runs/trained
+    Example: uxnet train --config mine.run.yml --architecture genotype.json --output runs/mine
     """
     from ..config.overrides import parse_overrides
     from ..training.run import run_training

@@ -16,13 +16,14 @@ class Contrast:
     """A row against the first one.
 
     Attributes:
-        difference: mean over the common cases of the row's Dice minus the first row's; None without a
-            common case.
+        difference: mean over the common cases of the row's Dice minus the first row's; None without
+            a common case.
         interval: of the difference.
         over_cases: Wilcoxon's test with the case as the unit.
         over_runs: the sign-flip test with the run as the unit.
         is_primary: whether it is the contrast that is tested without correction.
-        holm_over_cases: the test's p, corrected by Holm; None for the primary contrast, or without a p.
+        holm_over_cases: the test's p, corrected by Holm; None for the primary contrast, or without
+            a p.
         holm_over_runs: likewise.
     """
 

@@ -24,7 +24,8 @@ VARIED = (
     "output",
     "dataset",
 )
-"""Settings that may differ between the trainings of a fair comparison (the cases themselves are compared)."""
+"""Settings that may differ between the trainings of a fair comparison (the cases themselves are
+compared)."""
 LIKE_SHARES: dict[Equality, float] = {"parameters": 0.1, "multiply-adds": 0.05}
 """Costs that differ by more than this share from the first row's are noted."""
 

@@ -1,7 +1,7 @@
 """Intervals of a mean Dice, and of a difference between two, that know of other cases and runs.
 
-A run is one training, with the search before it where each has its own. The variation between runs is
-crossed with that between cases: all runs of a fold are scored on the same cases.
+A run is one training, with the search before it where each has its own. The variation between runs
+is crossed with that between cases: all runs of a fold are scored on the same cases.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class FoldSpread(NamedTuple):
     """What varies in one fold.
 
     Attributes:
-        runs: groups of runs, each the deviations of its runs' means from the group's mean; the groups
-            are drawn from independently.
+        runs: groups of runs, each the deviations of its runs' means from the group's mean; the
+            groups are drawn from independently.
         cases: deviations of the cases' means from the fold's mean.
     """
 
@@ -91,10 +91,10 @@ def two_level_bootstrap(mean: float, folds: Sequence[FoldSpread]) -> Interval | 
     """The percentile interval of ``mean`` under resampling of runs and of cases.
 
     In every fold, runs and cases are drawn with replacement, one fewer than there are, so that the
-    variance of a mean has no bias (Rao and Wu 1988). The two levels are drawn apart and add up. A few
-    runs say little of their own spread: the runs' part of each resample is divided by
-    sqrt(chi2 / df), as in Student's t, where df sums runs - 1 over folds and groups. Without it, the
-    interval of three runs covers the truth in 4 of 5 cases only. The seed is fixed.
+    variance of a mean has no bias (Rao and Wu 1988). The two levels are drawn apart and add up. A
+    few runs say little of their own spread: the runs' part of each resample is divided by sqrt(chi2
+    / df), as in Student's t, where df sums runs - 1 over folds and groups. Without it, the interval
+    of three runs covers the truth in 4 of 5 cases only. The seed is fixed.
 
     Args:
         mean: the middle, over all cases.

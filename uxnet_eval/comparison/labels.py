@@ -34,9 +34,9 @@ def is_random(training: Training) -> bool:
 def label_trainings(trainings: Sequence[Training]) -> list[str]:
     """The label of each training's network: that of its settings, else equal if the networks are equal.
 
-    A genotype's file is called by its name. Where two files of one name, or ``searched`` of two searches,
-    hold different genotypes, a number tells them apart. A label that was set is one row, whatever
-    its genotypes are.
+    A genotype's file is called by its name. Where two files of one name, or ``searched`` of two
+    searches, hold different genotypes, a number tells them apart. A label that was set is one row,
+    whatever its genotypes are.
     """
     given = {training.label for training in trainings if training.label is not None}
     numbers: dict[str, list[str]] = {}

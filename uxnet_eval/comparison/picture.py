@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from .table import Comparison, Row
 
 POINT, FIRST, OTHER = "#999999", "#0072b2", "#d55e00"
-"""Colours of Okabe and Ito, told apart with any colour vision; the first row's mark has another shape too."""
+"""Colours of Okabe and Ito, told apart with any colour vision; the first row's mark has another
+shape too."""
 WIDTH_INCHES, ROW_INCHES, LEAST_INCHES, DPI = 14, 0.42, 3.2, 150
 LOGARITHMIC_FROM = 4
 """Multiply-adds that differ by this factor or more stand on a logarithmic axis."""

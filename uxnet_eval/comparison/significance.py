@@ -10,11 +10,13 @@ import pandas as pd
 from scipy.stats import permutation_test, wilcoxon
 
 MIN_CASES = 6
-"""With fewer cases that differ, the smallest p that the two-sided test can give is above 0.05 (5 cases: 0.0625)."""
+"""With fewer cases that differ, the smallest p that the two-sided test can give is above 0.05 (5
+cases: 0.0625)."""
 MIN_RUNS = 3
 """With fewer runs the sign-flip test gives nothing below 0.5."""
 MAX_FLIPS = 10_000
-"""Up to this many sign patterns all are counted; of more runs, this many are drawn with a fixed seed."""
+"""Up to this many sign patterns all are counted; of more runs, this many are drawn with a fixed
+seed."""
 ROUNDED = 12
 """Decimals of a difference: means of the same numbers in another order are the same."""
 
@@ -23,7 +25,8 @@ class PairedTest(NamedTuple):
     """Two networks on the units (cases or runs) that both have.
 
     Attributes:
-        difference: mean over the units of the second's Dice minus the first's; None without a common one.
+        difference: mean over the units of the second's Dice minus the first's; None without a
+            common one.
         p: two-sided; None if it tells nothing.
         num_units: common cases or runs.
         remark: why there is no p, or what it is to be taken with; empty if nothing.
@@ -63,8 +66,8 @@ def sign_flips_over_runs(first: pd.Series, second: pd.Series) -> PairedTest:
     """The sign-flip permutation test of the differences per run (Fisher 1935).
 
     Under the null hypothesis each difference is as likely with either sign; p is the share of sign
-    patterns whose mean is as far from 0. It speaks of other trainings (and searches), on these cases.
-    Trainings of several folds share cases to learn from, so they are not quite independent.
+    patterns whose mean is as far from 0. It speaks of other trainings (and searches), on these
+    cases. Trainings of several folds share cases to learn from, so they are not quite independent.
 
     Args:
         first: mean Dice of each run, by fold and seed.
@@ -95,8 +98,8 @@ def sign_flips_over_runs(first: pd.Series, second: pd.Series) -> PairedTest:
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Each p corrected by Holm's step-down method for the number of those that exist (Holm 1979).
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none is below an earlier one, none
-    above 1.
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none is below an earlier
+    one, none above 1.
     """
     order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)

@@ -41,18 +41,19 @@ class Row:
     Attributes:
         name: its label.
         trainings: its finished trainings.
-        case_dice: mean Dice over the foreground classes of each case, by case id; the picture and the
-            test over cases are made from it.
+        case_dice: mean Dice over the foreground classes of each case, by case id; the picture and
+            the test over cases are made from it.
         scores: the same for each run, see :func:`.intervals.mean_interval`.
         dice: mean over the classes of each class's mean over cases; SD of ``case_dice``.
         interval: of the mean Dice.
         classes: per class and metric of ``METRICS``.
-        sd_between_runs: SD of the mean Dice between seeds (of random genotypes: and between genotypes), each over the
-            same folds; None if there is one, or their folds differ.
+        sd_between_runs: SD of the mean Dice between seeds (of random genotypes: and between
+            genotypes), each over the same folds; None if there is one, or their folds differ.
         num_genotypes: different genotypes; 1 for a baseline.
         runs_per_case: trainings of a network that a case's scores are means over.
         parameters, multiply_adds, minutes: mean over the trainings.
-        search_minutes: mean time of search and selection over the trainings that say it; None: none does.
+        search_minutes: mean time of search and selection over the trainings that say it; None: none
+            does.
         peak_memory_gib: the largest of the trainings.
         contrast: against the first row; None for the first row itself.
     """
@@ -110,16 +111,16 @@ def compare(
 
     Args:
         found: the trainings, and the notes to keep.
-        first: label or architecture of the row that the others are tested against; None: ``searched`` if
-            it is there, else the first found.
+        first: label or architecture of the row that the others are tested against; None:
+            ``searched`` if it is there, else the first found.
         each_random: list every random genotype too, after the row of all of them.
-        primary: label or architecture of the row of the primary contrast; None: the one that the trainings
-            name (``network.primary``), else the second row.
+        primary: label or architecture of the row of the primary contrast; None: the one that the
+            trainings name (``network.primary``), else the second row.
         equal: the cost that the table claims to be equal; None: the trainings' budget.
 
     Raises:
-        UserError: if the trainings have different classes or name different primary rows, or there is no
-            row ``first`` or ``primary``.
+        UserError: if the trainings have different classes or name different primary rows, or there
+            is no row ``first`` or ``primary``.
     """
     notes = list(found.notes)
     trainings = _without_twins(found.finished, notes)

@@ -61,8 +61,8 @@ def trained_networks(record: FrontRecord, sources: Sequence[str]) -> list[Traine
 def rank_correlations(networks: Sequence[TrainedNetwork]) -> dict[str, tuple[float, float]]:
     """Kendall's tau, and its p-value, of each measure of the search with the trained Dice.
 
-    ``inherited``: Dice with shared weights; ``finetuned``: after the short training, if the search has them.
-    Empty for fewer than three networks.
+    ``inherited``: Dice with shared weights; ``finetuned``: after the short training, if the search
+    has them. Empty for fewer than three networks.
     """
     if len(networks) < MIN_NETWORKS:
         return {}

@@ -1,4 +1,4 @@
-"""Finds trainings in folders and in NNI experiments; what is not finished is named, never dropped in silence."""
+"""Finds trainings in folders and NNI experiments. Names those that have not finished."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class Training:
 
     Attributes:
         folder: its output folder.
-        result: of ``result.json``: ``architecture``, ``fold``, ``seed``, ``default`` (mean Dice of the fold), ``parameters``,
-            ``multiply_adds``, ``minutes``, ``peak_memory_gib``; perhaps ``label`` and ``search_minutes``.
+        result: of ``result.json``: ``architecture``, ``fold``, ``seed``, ``default`` (mean Dice of
+            the fold), ``parameters``, ``multiply_adds``, ``minutes``, ``peak_memory_gib``; perhaps
+            ``label`` and ``search_minutes``.
         cases: of ``cases.csv``, a row for each case and class.
         settings: of ``run.yml``, flat: ``train.epochs`` and so on.
         genotype: the genotype as text, to tell two files of one name apart; empty for a baseline.
@@ -80,8 +81,8 @@ def find_trainings(sources: Sequence[str]) -> Trainings:
     """The trainings of all sources; one that is found twice counts once.
 
     Args:
-        sources: each an NNI experiment's id or folder, the output folder of a training, or a folder that holds such
-            folders at any depth.
+        sources: each an NNI experiment's id or folder, the output folder of a training, or a folder
+            that holds such folders at any depth.
 
     Raises:
         UserError: if a source is not there, holds no training at all, or none of all is finished.
@@ -167,7 +168,10 @@ def _add_contest(found: Trainings, folder: Path, name: str, seen: set[Path]) -> 
 
 
 def _is_training(folder: Path) -> bool:
-    """Whether its ``run.yml`` has a section ``train``; a damaged one is looked into later, which names it."""
+    """Whether its ``run.yml`` has a section ``train``.
+
+    A damaged file counts too: reading it later names the fault.
+    """
     try:
         values = read_yaml(folder / CONFIG_NAME)
     except OSError:

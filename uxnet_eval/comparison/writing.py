@@ -37,7 +37,7 @@ def markdown(comparison: Comparison, output: Path) -> str:
 
 
 def to_dict(comparison: Comparison, output: Path) -> dict[str, Any]:
-    """All numbers, ready for JSON; paths relative to the folder ``output``, so that they fit on other machines."""
+    """All numbers for JSON, with paths relative to ``output``, so that they hold anywhere."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -64,7 +64,9 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def write_comparison(comparison: Comparison, output: Path) -> list[Path]:
-    """Writes ``comparison.md``, ``.csv``, ``.json`` and ``.png`` to a folder; all are complete before any takes its place.
+    """Writes ``comparison.md``, ``.csv``, ``.json`` and ``.png`` to a folder.
+
+    All files are complete before any takes its place.
 
     Raises:
         UserError: if the folder or a file cannot be written.
@@ -161,7 +163,10 @@ def _relative(path: Path, output: Path) -> str:
 
 
 def _relative_architecture(architecture: str, output: Path) -> str:
-    """The name, or the genotype's file; one that was given relative to a configuration stays as it is."""
+    """The name, or the genotype's file.
+
+    A path relative to a configuration stays as it is.
+    """
     path = Path(architecture)
     return _relative(path, output) if path.is_absolute() else architecture
 

@@ -30,7 +30,9 @@ def write_run_config(
     base_channels: int = 8,
     overwrite: bool = False,
 ) -> RunConfig:
-    """Writes ``path`` (``X.run.yml``) with every setting, its default, and what it means; returns what it says.
+    """Writes ``path`` (``X.run.yml``) with every setting and its meaning.
+
+    Returns the configuration that the file holds.
 
     Args:
         dataset: the data set's folder, written as it is given.

@@ -1,4 +1,4 @@
-"""The configuration of a contest: one YAML file (``X.contest.run.yml``) for the search and all its controls."""
+"""The configuration of a contest (``X.contest.run.yml``): the search and all its controls."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ class ContestSettings(StrictConfig):
     """Who takes part in this run, and how it chooses."""
 
     contender: Contender = "searched"
-    """searched: the search; searched-unet-edges: the same search on the U-Net's edges; random: random architectures of
-    the same space and budget; unet-widths: the U-Net with random widths; unet, all-edges, dynunet, monai-unet++: one
-    network without a choice; paper: the paper's own search method."""
+    """searched: the search; searched-unet-edges: the same search on the U-Net's edges; random:
+    random architectures of the same space and budget; unet-widths: the U-Net with random widths;
+    unet, all-edges, dynunet, monai-unet++: one network without a choice; paper: the paper's own
+    search method."""
     outer_fold: int = Field(0, ge=0, lt=NUM_FOLDS)
     """Fold that scores the final network; neither search nor choice sees it."""
     inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
-    """Fold that the search validates on and proposals are chosen on; None: the one after the outer fold."""
+    """Fold that the search validates on and proposals are chosen on; None: the one after the outer
+    fold."""
     proposals: int = Field(4, ge=1)
     """Architectures that each contender may try: one training on the inner fold for each."""
     selection_epochs: int | None = Field(None, ge=1)
@@ -60,7 +62,7 @@ class ContestSettings(StrictConfig):
 
 
 class ContestConfig(RunConfig):
-    """A search and its controls: data, plan, space, search, budget, choice, training, machine and contender."""
+    """A search and its controls, with budget, choice, training, machine and contender."""
 
     space: SpaceSettings = SpaceSettings()
     search: SearchSettings = SearchSettings()
@@ -84,7 +86,11 @@ class ContestConfig(RunConfig):
         return self
 
     def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
-        """As for every run; a setting of ``search`` and ``train`` alike is refused, for it would set one of them only."""
+        """Overrides settings by name.
+
+        A name that ``search`` and ``train`` share is refused, because it would set only one of
+        them.
+        """
         both = SearchSettings.model_fields.keys() & TrainSettings.model_fields.keys()
         for name in parameters:
             if name in both and name not in ContestSettings.model_fields:

@@ -9,10 +9,13 @@ from search_space.reading import parse_yaml
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
-    """The values of ``NAME=VALUE`` strings, each value read as YAML (``3``, ``0.5``, ``[64, 64, 32]``, ``true``).
+    """The values of ``NAME=VALUE`` strings.
+
+    Each value is read as YAML (``3``, ``0.5``, ``[64, 64, 32]``, ``true``).
 
     Raises:
-        UserError: if a string has no name or no ``=``, its value is not YAML, or a name comes twice.
+        UserError: if a string has no name or no ``=``, its value is not YAML, or a name comes
+            twice.
     """
     values: dict[str, Any] = {}
     for setting in settings:

@@ -13,13 +13,16 @@ from search_space.strict import StrictConfig
 from ..runs.memory import refuse_beyond_memory
 
 MAX_SIZE = 10_000
-"""Of a spacing in mm and of a patch in voxels along an axis."""
+"""Largest spacing in mm and largest patch size in voxels, along each axis."""
 MAX_LEVELS = 12
 INTENSITY_KEYS = ("lower", "upper", "mean", "std")
 
 
 class Plan(StrictConfig):
-    """Everything between a file and the network's input; written by ``uxnet plan``, editable by hand."""
+    """Everything between a file and the network's input.
+
+    ``uxnet plan`` writes it; it can be edited by hand.
+    """
 
     spatial_dims: Literal[2, 3] = 3
     """3 for volumes, 2 for images."""
@@ -32,13 +35,15 @@ class Plan(StrictConfig):
     batch_size: int = Field(2, ge=1, le=2**20)
     """Patches per step."""
     mirror_axes: tuple[int, ...] | None = None
-    """Axes along which patches may be mirrored, in training and prediction; None: all. Leave out an axis whose two ends
-    look different in every scan, such as front and back of a brain structure: what is there then tells the classes apart."""
+    """Axes along which patches may be mirrored, in training and prediction; None: all. Leave out an
+    axis whose two ends always look different, such as front and back of a brain structure, if this
+    difference tells classes apart."""
     normalization: Literal["zscore", "ct"] = "zscore"
-    """``zscore``: each image and channel by its own mean and SD over non-zero voxels; ``ct``: clipped to and
-    scaled by the fixed numbers of ``intensity``."""
+    """``zscore``: each image and channel by its own mean and SD over non-zero voxels; ``ct``:
+    clipped to and scaled by the fixed numbers of ``intensity``."""
     intensity: dict[str, float] | None = None
-    """For ``ct``: ``lower``, ``upper`` (clip), ``mean``, ``std`` over the foreground of the training cases."""
+    """For ``ct``: ``lower``, ``upper`` (clip), ``mean``, ``std`` over the foreground of the
+    training cases."""
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
@@ -94,7 +99,7 @@ class Plan(StrictConfig):
 
     @property
     def padding_value(self) -> float:
-        """What a normalised image is padded with: the mean (0) after z-scores, air (the lower clip value) in CT."""
+        """The padding of a normalised image: 0, or air (the lower clip value) in CT."""
         if self.intensity is None:
             return 0.0
         return (self.intensity["lower"] - self.intensity["mean"]) / self.intensity["std"]

@@ -1,4 +1,4 @@
-"""What the configurations of all runs share: the data, its plan, the machine, and overriding by name."""
+"""What the configurations of all runs share: data, plan, machine, and overrides by name."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class RuntimeSettings(StrictConfig):
 
 
 class RunFile(StrictConfig):
-    """What the configurations of all runs have in common: the data, the plan for it, sections of settings."""
+    """What the configurations of all runs share: the data, its plan, sections of settings."""
 
     dataset: str
-    """A folder in MSD layout: absolute, or relative to this file, to the current folder, to ``UXNET_DATA`` or to
-    ``data/``."""
+    """A folder in MSD layout: absolute, or relative to this file, to the current folder, to
+    ``UXNET_DATA`` or to ``data/``."""
     output: str | None = None
     """Folder of the results when run by hand; an NNI trial writes to its own."""
     plan: Plan
@@ -50,7 +50,8 @@ class RunFile(StrictConfig):
         """The configuration in a YAML file.
 
         Raises:
-            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad value.
+            UserError: if the file cannot be read, is not YAML, or has an unknown key or a bad
+                value.
         """
         path = Path(path)
         try:
@@ -63,7 +64,7 @@ class RunFile(StrictConfig):
 
     @classmethod
     def from_values(cls, values: Any, source: str) -> Self:
-        """The configuration of a file's content; :meth:`parse` unless a subclass reads other files too."""
+        """The configuration in a file's content; a subclass may accept other files too."""
         return cls.parse(values, source=source)  # type: ignore[no-any-return]
 
     def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
@@ -92,7 +93,7 @@ class RunFile(StrictConfig):
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
-        """The default of every optional setting of the sections, as in YAML, by full name (``search.epochs``)."""
+        """The defaults of all optional settings, as in YAML, by full name (``search.epochs``)."""
         return {
             f"{section}.{name}": to_jsonable_python(field.get_default(call_default_factory=True))
             for section, model in cls._sections()

@@ -18,7 +18,10 @@ from .run_file import RunFile, RuntimeSettings
 
 
 class SpaceSettings(StrictConfig):
-    """What the plan leaves open about the space; see :class:`search_space.SearchSpaceConfig` for the fields."""
+    """The settings of the space that the plan leaves open.
+
+    See :class:`search_space.SearchSpaceConfig` for the fields.
+    """
 
     base_channels: int = Field(8, ge=1, le=4096)
     max_channels: int = Field(320, ge=1, le=16384)
@@ -37,7 +40,8 @@ class SearchSettings(StrategySettings):
     """How the search runs: its length, its data, and all settings of the strategy."""
 
     strategy: Literal["sparse-darts", "single-path"] = "sparse-darts"
-    """``sparse-darts``: the paper's gates and alphas; ``single-path``: shared weights, then choice by measurement."""
+    """``sparse-darts``: the paper's gates and alphas; ``single-path``: shared weights, then choice
+    by measurement."""
     epochs: int = Field(20, ge=1, le=10**6)
     """Number of epochs; the last one ends with a validation."""
     steps_per_epoch: int = Field(25, ge=1, le=10**6)
@@ -51,15 +55,17 @@ class SearchSettings(StrategySettings):
     validate_every: int = Field(1, ge=1)
     """Epochs between validations; the last epoch always ends with one."""
     left_out_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
-    """Keep the cases of this fold (of the five of ``uxnet train``) out of the search; None: use all cases."""
+    """Keep the cases of this fold (of the five of ``uxnet train``) out of the search; None: use all
+    cases."""
     validation_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
-    """Validate on the cases of this fold, the inner fold, which the search then does not learn from; None: on
-    ``validation_cases`` drawn at random."""
+    """Validate on the cases of this fold, the inner fold, which the search then does not learn
+    from; None: on ``validation_cases`` drawn at random."""
     validation_cases: int = Field(12, ge=1)
-    """Cases to validate on, held out from what the search learns from (fewer if the data set is small)."""
+    """Cases to validate on, held out from what the search learns from (fewer if the data set is
+    small)."""
     split_seed: int | None = Field(None, ge=0, le=2**32 - 1)
-    """Seed of the split of the cases. Set it where searches of several seeds are compared: they then share their
-    validation cases. None: ``seed``."""
+    """Seed of the split of the cases. Set it where searches of several seeds are compared: they
+    then share their validation cases. None: ``seed``."""
     checkpointed_levels: int = Field(0, ge=0)
     """Levels, from the finest on, that the backward pass computes again: less memory, more time."""
 
@@ -68,7 +74,8 @@ class BudgetSettings(StrictConfig):
     """Hard limits on the cost of the networks that a single-path search chooses."""
 
     multiply_adds: float | None = Field(None, gt=0)
-    """Largest number of multiply-adds of one patch; None: those of the U-Net of ``base_channels``."""
+    """Largest number of multiply-adds of one patch; None: those of the U-Net of
+    ``base_channels``."""
     max_parameters: float | None = Field(None, gt=0)
     """Largest number of parameters; None: no limit."""
 
@@ -79,15 +86,15 @@ class ChoiceSettings(StrictConfig):
     paths_per_step: int = Field(1, ge=1, le=10**6)
     """Architectures that learn from each batch."""
     budget_shares: tuple[float, ...] = (1.0, 0.5, 0.25)
-    """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together they make the
-    front."""
+    """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together
+    they make the front."""
     num_measured: int = Field(60, ge=2, le=10**6)
     """Architectures measured for each budget."""
     population: int = Field(24, ge=2, le=10**6)
     """Architectures drawn at random for each budget, and size of the population that evolves."""
     finetune_steps: int = Field(60, ge=0, le=10**6)
-    """Steps of a short training, from the shared weights, before an architecture is measured; 0: none. The ranking by
-    shared weights alone says little about trained networks."""
+    """Steps of a short training, from the shared weights, before an architecture is measured; 0:
+    none. The ranking by shared weights alone says little about trained networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
 
@@ -122,7 +129,7 @@ class RunConfig(RunFile):
         return self
 
     def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:
-        """The space that the plan and the settings describe, for data with these channels and classes."""
+        """The search space of the plan and the settings, for these channels and classes."""
         return SearchSpaceConfig(
             spatial_dims=self.plan.spatial_dims,
             in_channels=in_channels,

@@ -21,28 +21,34 @@ DEFAULT_BASE_CHANNELS = 16
 
 
 class NetworkSettings(StrictConfig):
-    """Which network, and how wide."""
+    """The network and its width."""
 
     architecture: str = "preset:unet"
-    """The path of a genotype (.json, relative to this file or to the current folder); a preset: unet, unet++,
-    dense-unet, full; a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints; or, made from ``genotype``:
-    searched, all-edges, searched-edges, searched-operations, random:SEED, unet-widths:SEED."""
+    """The path of a genotype (.json, relative to this file or to the current folder); a preset:
+    unet, unet++, dense-unet, full; a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints;
+    or, made from ``genotype``: searched, all-edges, searched-edges, searched-operations,
+    random:SEED, unet-widths:SEED."""
     genotype: str | None = None
-    """The path of a searched genotype (.json) that ``searched``, ``all-edges`` and so on are made from."""
+    """The path of a searched genotype (.json) that ``searched``, ``all-edges`` and so on are made
+    from."""
     label: str | None = Field(None, min_length=1)
-    """Name of the row in comparisons; trainings of the same label are one row, whatever their genotypes."""
+    """Name of the row in comparisons; trainings of the same label are one row, whatever their
+    genotypes."""
     primary: str | None = Field(None, min_length=1)
-    """Name of the row that comparisons test the first row against, named before any training ends; None: none."""
+    """Name of the row that comparisons test the first row against, named before any training ends;
+    None: none."""
     base_channels: float | None = Field(None, ge=1, le=4096)
-    """Channels of the finest level, doubled at every further one (and rounded there); None and no budget: 16."""
+    """Channels of the finest level, doubled at every coarser level (and rounded). The default is 16
+    if no budget is given."""
     parameters: int | None = Field(None, ge=1)
-    """Instead, a budget of parameters: the width that comes nearest to it is taken."""
+    """Instead of channels, a budget of parameters: the nearest width is taken."""
     multiply_adds: int | None = Field(None, ge=1)
-    """Instead, a budget of multiply-adds for one patch."""
+    """Instead of channels, a budget of multiply-adds for one patch."""
     max_channels: int = Field(320, ge=1, le=16384)
     """Upper bound of the channels of a level (SegResNet and DiNTS double without bound)."""
     deep_supervision: bool | Literal["auto"] = "auto"
-    """A loss at coarser levels of the decoder too; ``auto``: where the architecture offers it."""
+    """Add losses at coarser levels of the decoder; ``auto``: if the architecture has such
+    outputs."""
 
     @field_validator("architecture")
     @classmethod
@@ -58,44 +64,50 @@ class NetworkSettings(StrictConfig):
 
 
 class TrainSettings(StrictConfig):
-    """On which cases, how long and how it is trained."""
+    """The cases, the length and the method of the training."""
 
     fold: int = Field(0, ge=0)
-    """The fold to validate on (from 0); the others are learned from."""
+    """The fold to validate on (from 0); the other folds are for training."""
     num_folds: int = Field(NUM_FOLDS, ge=2, le=10**6)
-    """Parts that the cases are divided into."""
+    """Number of folds."""
     left_out_fold: int | None = Field(None, ge=0)
     """Fold whose cases play no part in this training; None: all other folds are learned from."""
     split_seed: int = Field(SPLIT_SEED, ge=0, le=2**32 - 1)
-    """Of the division into folds; apart from ``seed``, so that trainings of several seeds share their folds."""
+    """Seed of the division into folds; separate from ``seed``, so that trainings of several seeds
+    share folds."""
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    """Of the network's start and of the patches."""
+    """Seed of the initial weights and of the patches."""
     epochs: int = Field(40, ge=1, le=10**6)
-    """Epochs at most; each ends with a checkpoint to go on from."""
+    """Largest number of epochs; each ends with a checkpoint from which the training can
+    continue."""
     steps_per_epoch: int = Field(50, ge=1, le=10**6)
     """Optimizer steps per epoch."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """``adamw`` gets further in a short training; ``sgd`` (Nesterov, momentum 0.99) is nnU-Net's."""
+    """``adamw`` is better for a short training; ``sgd`` (Nesterov, momentum 0.99) is nnU-Net's."""
     learning_rate: float = Field(3e-3, gt=0)
-    """The largest: reached after a linear warm-up over 5 % of the steps; nnU-Net's for ``sgd`` is 0.01."""
+    """Largest learning rate, after a linear warm-up over 5 % of the steps; nnU-Net's for ``sgd`` is
+    0.01."""
     schedule: Literal["cosine", "poly"] = "cosine"
-    """How the learning rate falls to 0: along a cosine, or as (1 - progress) to the power of 0.9."""
+    """How the learning rate falls to 0: along a cosine, or as (1 - progress) to the power of
+    0.9."""
     weight_decay: float = Field(1e-2, ge=0)
     """Decoupled for ``adamw`` (times the learning rate); nnU-Net's for ``sgd`` is 3e-5."""
     gradient_clip_norm: float = Field(12.0, gt=0)
-    """Largest norm of the gradient; a longer one is shortened."""
+    """Largest norm of the gradient; larger gradients are scaled down."""
     ema_decay: float = Field(0.99, ge=0, lt=1)
-    """Of the exponential moving average of the weights, which is what is validated and saved; 0: no average."""
+    """Decay of the exponential moving average of the weights. The average is validated and saved;
+    0: no average."""
     validate_every: int = Field(5, ge=1)
     """Epochs between validations; the last epoch always ends with one."""
     validation_cases: int | None = Field(None, ge=1)
-    """Cases of the fold to validate on during the training; None: all. The scores at the end are of all."""
+    """Cases of the fold to validate on during the training; None: all. The final scores use all
+    cases."""
     patience: int | None = Field(None, ge=1)
     """Stop early after this many validations without a better one; None: never."""
     overlap: float = Field(0.5, ge=0, lt=1)
-    """Of neighbouring sliding windows in whole cases, as a share of the patch."""
+    """Overlap of neighbouring sliding windows in whole cases, as a fraction of the patch."""
     tolerance_mm: float = Field(1.0, ge=0)
-    """Of the normalised surface Dice in the scores."""
+    """Tolerance of the normalised surface Dice in the scores."""
 
 
 class TrainRuntimeSettings(RuntimeSettings):
@@ -136,14 +148,17 @@ class TrainConfig(RunFile):
 
     @classmethod
     def from_values(cls, values: Any, source: str) -> Self:
-        """The configuration; of a search's, the data, the plan and the machine, with the defaults for the rest."""
+        """The configuration of a training.
+
+        From a search's file it takes data, plan and machine; the rest are defaults.
+        """
         if isinstance(values, dict) and {"search", "space"} & values.keys():
             search = RunConfig.parse(values, source)
             values = search.model_dump(include={"dataset", "plan", "runtime"})
         return super().from_values(values, source)
 
     def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
-        """As for every run; a width replaces whichever width was set before."""
+        """Overrides settings by name; a width replaces whichever width was set before."""
         given = [name for name in WIDTHS if parameters.get(name) is not None]
         if given:
             parameters = {**{name: None for name in WIDTHS}, **parameters}

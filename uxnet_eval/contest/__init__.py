@@ -1,1 +1,1 @@
-"""Nested cross-validation of a search and its controls: every contender proposes, chooses and trains alike."""
+"""Nested cross-validation of a search and its controls, in the same steps for each contender."""

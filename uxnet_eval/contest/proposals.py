@@ -1,4 +1,4 @@
-"""What each contender may try: genotypes of the same space within the same budget, or a network by name."""
+"""What each contender may try: genotypes of one space and budget, or a network by name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Proposals:
 
 
 def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
-    """The contender's proposals, the most promising first; runs or continues its search if it has one.
+    """The contender's proposals, the most promising first.
+
+    It runs or continues the contender's search, if any.
 
     Args:
         config: resolved.
@@ -92,7 +94,7 @@ def _search(config: ContestConfig, folder: Path, changes: dict[str, dict[str, An
 
 
 def _unet(config: ContestConfig, seed: int, index: int) -> Genotype:
-    """The U-Net with widths drawn from those of the space; the first has width 1 everywhere, as the U-Net."""
+    """The U-Net with widths drawn from those of the space; the first is the U-Net itself."""
     levels, choices = config.plan.levels, config.space.width_choices
     random, unet = Random(f"{seed}/{index}"), presets.get("unet", levels)
     widths = [1.0] * levels if index == 0 else [random.choice(choices) for _ in range(levels)]
@@ -100,7 +102,7 @@ def _unet(config: ContestConfig, seed: int, index: int) -> Genotype:
 
 
 def _all_edges(levels: int, *, is_scaled: bool) -> Genotype:
-    """Every edge of the grid, the U-Net's operations, and identity where the U-Net hands a skip on."""
+    """Every edge of the grid, the U-Net's operations, and identity in pass-through nodes."""
     operations = {layer: default_operation(layer) for layer in Grid(levels).layers}
     operations |= {Layer(node, "normal"): "identity" for node in unet_pass_through(levels)}
     return Genotype.from_choices(levels, Grid(levels).edges, operations, edge_scale=is_scaled)

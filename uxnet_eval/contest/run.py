@@ -1,4 +1,4 @@
-"""One contender on one outer fold with one seed: propose, choose on the inner fold, train, score on the outer fold."""
+"""One contender on one outer fold with one seed: propose, choose, train and score."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .proposals import LEAST_SHARE, propose
 logger = logging.getLogger(__name__)
 
 FINAL_KEYS = ("default", "parameters", "multiply_adds", "search_minutes", "selection_minutes", "minutes")
-"""Of the final result that NNI gets; ``default`` is the mean Dice of the outer fold."""
+"""Keys of the final result that NNI gets; ``default`` is the mean Dice of the outer fold."""
 
 
 def run_contest(
@@ -34,9 +34,10 @@ def run_contest(
 ) -> Path:
     """Runs or continues one contender and returns the output folder.
 
-    The case of the outer fold that scores the final network is seen by neither search nor choice, and the final
-    training takes its last weights, so that nothing is chosen on that fold. All trainings have the same
-    number of multiply-adds: each network's base channels are set to meet the budget.
+    The case of the outer fold that scores the final network is seen by neither search nor choice,
+    and the final training takes its last weights, so that nothing is chosen on that fold. All
+    trainings have the same number of multiply-adds: each network's base channels are set to meet
+    the budget.
 
     Args:
         config_path: the contest's configuration, YAML.
@@ -66,7 +67,7 @@ def run_contest(
 
 
 def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
-    """The budget at the search's width: by default the U-Net's multiply-adds, and no more parameters than it has."""
+    """The budget at the search's width; by default the U-Net's multiply-adds and parameters."""
     space = config.space_config(dataset.num_channels, dataset.num_classes)
     free = Limits(space, config.plan.patch_size)
     unet = free.cost(anchor_of(space))
@@ -137,7 +138,10 @@ def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
 
 
 def _named(architecture: Genotype | str, folder: Path, index: int) -> str:
-    """The name of an architecture in the result: of a genotype its file, which is written, relative to the folder."""
+    """The name of an architecture in the result.
+
+    A genotype is written to a file, and its name is the path relative to the folder.
+    """
     if isinstance(architecture, str):
         return architecture
     name = f"proposals/{index}.json"

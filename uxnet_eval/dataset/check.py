@@ -17,7 +17,8 @@ MIN_CASES = 3
 """A search needs a validation case and one training case for each of its two halves."""
 
 GRID_TOLERANCE = 1e-3
-"""Image and label share a grid if no corner voxel lies further apart than this, in units of the spacing."""
+"""Image and label share a grid if no corner voxel lies further apart than this, in units of the
+spacing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class Fault:
 
 
 def check_dataset(folder: str | Path, progress: Callable[[int, int], None] | None = None) -> list[Fault]:
-    """Every fault of the data set in ``folder``, cases in the order of ``dataset.json``; empty if it is sound.
+    """Every fault of the data set in ``folder``; empty if it is sound.
+
+    Cases are in the order of ``dataset.json``.
 
     Opens every listed file, one case at a time, and goes on after a bad one.
 
@@ -81,7 +84,7 @@ def too_few_cases(dataset: Dataset) -> Fault | None:
 
 
 def _check_case(case: Case, dataset: Dataset) -> tuple[list[str], set[int]]:
-    """The case's faults, and the classes that occur in its label (none if the label is at fault)."""
+    """The case's faults, and the classes in its label (none if the label is faulty)."""
     messages: list[str] = []
     shapes, affines = [], []
     classes: set[int] = set()
@@ -141,7 +144,7 @@ def grid_mismatch(
 
 
 def largest_shift_voxels(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
-    """The longest way between one corner voxel under both affines, in voxels of ``affine`` along each axis."""
+    """The largest distance of a corner voxel under both affines, in voxels along each axis."""
     corners = np.array(np.meshgrid(*[(0, size - 1) for size in (*shape, 1, 1)[:3]])).reshape(3, -1)
     shift_mm = (other - affine)[:3, :3] @ corners + (other - affine)[:3, 3:]
     return float(np.abs(np.linalg.solve(affine[:3, :3], shift_mm)).max())

@@ -46,18 +46,21 @@ def make_demo_data(
 ) -> Path:
     """Writes the data set, whole or not at all, and returns its folder.
 
-    Each scan holds a large, a medium and a small organ that rests on the medium one, among blobs of the same
-    intensity that are no organs; the cases differ by pose, deformation, bias field, noise and gain. The same
-    arguments give the same files. A folder that holds a set of the same settings is kept as it is.
+    Each scan holds a large, a medium and a small organ that rests on the medium one, among blobs of
+    the same intensity that are no organs; the cases differ by pose, deformation, bias field, noise
+    and gain. The same arguments give the same files. A folder that holds a set of the same settings
+    is kept as it is.
 
     Args:
         folder: to be made; may exist if it is empty.
         num_cases: labelled training cases, at least ``MIN_CASES``.
         spatial_dims: 3, or 2 (NIfTI images of two axes).
         num_channels: 1 to ``MAX_CHANNELS``, of different contrast.
-        anisotropic: the last axis has a spacing of 3 mm and a third of the voxels; otherwise all have 1 mm.
+        anisotropic: the last axis has a spacing of 3 mm and a third of the voxels; otherwise all
+            have 1 mm.
         seed: not negative.
-        size_voxels: of one image; by default 40x40x32 (anisotropic: 40x40x12), in 2-D 80x80 (80x27).
+        size_voxels: of one image; by default 40x40x32 (anisotropic: 40x40x12), in 2-D 80x80
+            (80x27).
 
     Raises:
         UserError: an argument is out of range, or ``folder`` holds something else.
@@ -102,7 +105,10 @@ def make_demo_data(
 
 
 def _is_kept(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether ``folder`` holds the set already; ``False`` if it is absent or empty, UserError otherwise."""
+    """Whether ``folder`` holds the set already.
+
+    False if it is absent or empty; raises :class:`UserError` if it holds anything else.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     advice = "expected nothing, or a demo set of the same settings; give another folder or remove this one"

@@ -1,4 +1,4 @@
-"""Folds: which cases are learned from and which are validated on; stored, so that others can use the same."""
+"""Folds of cases for training and validation, stored so that other programs can use them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_folds(case_ids: Sequence[str], num_folds: int, seed: int) -> list[list[
 def split_fold(
     dataset: Dataset, *, fold: int, num_folds: int, seed: int
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """The cases to learn from and those of the fold, to validate on, each in the order of their ids.
+    """The training cases and the validation cases of a fold, each ordered by id.
 
     Raises:
         UserError: if there are fewer cases than folds.

@@ -1,6 +1,7 @@
 """Reading one image file as it is stored: NIfTI, and in 2-D PNG and JPEG.
 
-Array legend: C channels, *S the spatial axes of the file; arrays are (*S) or channels last, (*S, C).
+Array legend: C channels, *S the spatial axes of the file; arrays are (*S) or channels last, (*S,
+C).
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ MAX_BYTES_BEHIND = 16 * 2**20
 
 
 def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """The array as the file stores it (header scaling applied, channels last) and its 4x4 float64 affine.
+    """The stored array (header scaling applied, channels last) and its 4x4 float64 affine.
 
     Raises:
-        UserError: begins with ``case_id``; the file is absent, unreadable, truncated, of a kind that is not
-            supported, or has a spacing of zero or a singular affine.
+        UserError: begins with ``case_id``; the file is absent, unreadable, truncated, of a kind
+            that is not supported, or has a spacing of zero or a singular affine.
     """
     where = f"{case_id}: {path}"
     if not path.is_file():
@@ -97,7 +98,7 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
 
 
 def _is_invertible(axes_mm: np.ndarray) -> bool:
-    """Whether the three axes (3, 3), one a column, span space: relative to their lengths, the unit is free."""
+    """Whether the three axes, the columns of a (3, 3) array, span space, whatever their unit."""
     lengths_mm = np.linalg.norm(axes_mm, axis=0)
     if not np.isfinite(lengths_mm).all() or not lengths_mm.all():
         return False
@@ -105,7 +106,10 @@ def _is_invertible(axes_mm: np.ndarray) -> bool:
 
 
 def _read_nifti(path: Path, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Array, affine and the header's own pixdim, which nibabel would mend from 0 to 1 in silence."""
+    """Array, affine and the header's own pixdim.
+
+    nibabel would silently replace a pixdim of 0 by 1.
+    """
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as stream:
         start = stream.read(540)

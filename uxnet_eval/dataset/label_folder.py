@@ -1,4 +1,4 @@
-"""Label maps in folders: found, matched by file name, and read; of any program that writes NIfTI or PNG.
+"""Label maps in folders (NIfTI or PNG of any program): found, matched by file name, and read.
 
 Legend: *S spatial axes in the order of the file.
 """
@@ -102,8 +102,8 @@ def dataset_of_labels(
         note_file: called after each file so read.
 
     Raises:
-        UserError: if the first file is no label of 2 or 3 axes, the values are no whole numbers, or there is
-            no class.
+        UserError: if the first file is no label of 2 or 3 axes, the values are no whole numbers, or
+            there is no class.
     """
     stored, _ = read_file(matched[0], files[matched[0]], 2)  # 2: any kind of file
     spatial_dims = _squeezed(stored, 3).ndim
@@ -195,7 +195,7 @@ def parse_labels(texts: Sequence[str]) -> dict[int, str]:
 def prediction_mismatch(
     shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
 ) -> str | None:
-    """What differs between the grids of a reference and its prediction, or ``None`` if they are one."""
+    """The difference between the grids of a reference and its prediction; None if equal."""
     if shape != other_shape:
         return (
             f"found a prediction of shape {times(other_shape)}, expected {times(shape)} as its reference has; "

@@ -1,7 +1,7 @@
 """Reading a data set in the layout of the Medical Segmentation Decathlon (MSD).
 
-Array legend: C channels, *S the spatial axes in the order of the file (no reorientation), so S = X Y Z for
-a NIfTI volume, X Y for a 2-D NIfTI image, and rows, columns for PNG and JPEG.
+Array legend: C channels, *S the spatial axes in the order of the file (no reorientation), so S = X
+Y Z for a NIfTI volume, X Y for a 2-D NIfTI image, and rows, columns for PNG and JPEG.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, t
 from .names import check_names
 
 WHOLE_TOLERANCE = 1e-4
-"""A stored label value this close to a whole number counts as whole (header scaling leaves rounding errors)."""
+"""A stored label value this close to a whole number counts as whole (header scaling leaves rounding
+errors)."""
 
 MAX_LABEL_VALUE = 65535
 """Label maps of more classes do not exist; a table of all values up to the largest is made."""
@@ -31,7 +32,7 @@ _SPATIAL_DIMS = {"2D": 2, "3D": 3, "4D": 3}  # MSD writes "4D" for volumes of se
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its id (the file name without suffix), its image, and its label where there is one."""
+    """One scan: its id (the file name without suffix), its image, and its label if any."""
 
     case_id: str
     image: Path
@@ -45,8 +46,9 @@ class Case:
 class Dataset:
     """What ``dataset.json`` says; no image has been opened.
 
-    ``label_values[k]`` is the value that a label file stores for class index k. Class 0 is the background
-    and its value 0; the other values ascend and need not be contiguous (a 2-D set may hold 0 and 255).
+    ``label_values[k]`` is the value that a label file stores for class index k. Class 0 is the
+    background and its value 0; the other values ascend and need not be contiguous (a 2-D set may
+    hold 0 and 255).
     """
 
     folder: Path
@@ -80,8 +82,8 @@ def read_dataset(folder: str | Path) -> Dataset:
     Warns if ``numTraining`` or ``numTest`` disagrees with the lists.
 
     Raises:
-        UserError: ``dataset.json`` is missing, unreadable or ill-formed, lists no training case, or lists
-            two cases of one id.
+        UserError: ``dataset.json`` is missing, unreadable or ill-formed, lists no training case, or
+            lists two cases of one id.
     """
     folder = Path(folder)
     path = folder / "dataset.json"
@@ -129,13 +131,14 @@ def read_dataset(folder: str | Path) -> Dataset:
 
 
 def load_image(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The image as float32 (C, *S) in the file's own orientation, and its 4x4 float64 affine (voxel to mm).
+    """The image as float32 (C, *S) and its 4x4 float64 affine (voxel to mm), oriented as stored.
 
     PNG and JPEG have no affine: it is the identity.
 
     Raises:
-        UserError: begins with the case id; the file is absent, unreadable or truncated, has a singular
-            affine, other channels than ``dataset.json`` declares, or holds NaN or infinity.
+        UserError: begins with the case id; the file is absent, unreadable or truncated, has a
+            singular affine, other channels than ``dataset.json`` declares, or holds NaN or
+            infinity.
     """
     stored, affine = read_file(case.case_id, case.image, dataset.spatial_dims)
     image, faults = image_with_faults(stored, dataset)
@@ -145,11 +148,11 @@ def load_image(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_label(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The label as int64 class indices (*S) in the file's own orientation, and its 4x4 float64 affine.
+    """The label as int64 class indices (*S) and its 4x4 float64 affine, oriented as stored.
 
     Raises:
-        UserError: begins with the case id; the case has no label, or the file is absent, unreadable or
-            truncated, has a singular affine, several channels, fractional or undeclared values.
+        UserError: begins with the case id; the case has no label, or the file is absent, unreadable
+            or truncated, has a singular affine, several channels, fractional or undeclared values.
     """
     if case.label is None:
         raise UserError(f"{case.case_id}: has no label; only the cases under 'training' have one")
@@ -161,7 +164,7 @@ def load_label(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def image_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, list[str]]:
-    """A stored image (*S) or (*S, C) as float32 (C, *S), and what is wrong with it (nothing: an empty list)."""
+    """A stored image (*S) or (*S, C) as float32 (C, *S), and its faults."""
     dims = dataset.spatial_dims
     if stored.ndim > dims + 1:  # NIfTI puts channels on the fourth or fifth axis, after axes of length 1
         while stored.ndim > dims + 1 and stored.shape[dims] == 1:
@@ -193,7 +196,7 @@ def image_with_faults(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray,
 def label_with_faults(
     stored: np.ndarray, dataset: Dataset, declared_by: str = "under labels in dataset.json"
 ) -> tuple[np.ndarray, list[str]]:
-    """A stored label (*S) as int64 class indices (*S), and what is wrong with it (nothing: an empty list).
+    """A stored label (*S) as int64 class indices (*S), and its faults.
 
     ``declared_by`` ends the advice about an undeclared value.
     """
@@ -291,7 +294,7 @@ def _listed_cases(path: Path, description: dict[str, Any], key: str, labelled: b
 
 
 def case_id_of(path: str | Path) -> str:
-    """The file name without folder and image suffix: ``./imagesTr/heart_003.nii.gz`` gives ``heart_003``."""
+    """The name without folder and suffix: ``heart_003`` for ``imagesTr/heart_003.nii.gz``."""
     name = Path(path).name
     for suffix in NIFTI_SUFFIXES + PICTURE_SUFFIXES:
         if name.lower().endswith(suffix):

@@ -1,4 +1,4 @@
-"""Names from outside: of cases, classes and channels. They go into file names, tables and the terminal."""
+"""Names of cases, classes and channels, which go into file names, tables and the terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def check_names(where: object, role: str, names: Iterable[str]) -> None:
         names: the names.
 
     Raises:
-        UserError: a name is empty or too long, or holds control characters or bytes that are no text.
+        UserError: a name is empty or too long, or holds control characters or bytes that are no
+            text.
     """
     for name in names:
         if not name or printable(name) != name or "\n" in name or "\t" in name:

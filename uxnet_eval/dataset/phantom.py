@@ -1,7 +1,7 @@
 """A random scan of three organs in a body, and its label: what the demo data set is made of.
 
-Array legend: C channels, *S the spatial axes, u the place of a voxel relative to the body (d, *S), about
--1 to 1 along each axis whatever the size in voxels.
+Array legend: C channels, *S the spatial axes, u the place of a voxel relative to the body (d, *S),
+about -1 to 1 along each axis whatever the size in voxels.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from scipy import ndimage
 CLASS_NAMES = ("background", "large organ", "medium organ", "small organ")
 MAX_CHANNELS = 4
 
-# Mean intensity of air, body, large, medium, small, fat in each channel. Noise, texture and bias field are wider
-# than the gaps between organs, and in the first channel fat is as bright as the medium organ.
+# Mean intensity of air, body, large, medium, small, fat in each channel. Noise, texture and bias
+# field are wider than the gaps between organs, and in the first channel fat is as bright as the
+# medium organ.
 _INTENSITIES = np.array(
     [
         [0.03, 0.43, 0.62, 0.78, 0.70, 0.80],
@@ -52,8 +53,8 @@ def draw_scan(
         rng: the only source of chance; every scan takes its own.
         size_voxels: (*S), two or three axes.
         num_channels: 1 to ``MAX_CHANNELS``; the channels share the anatomy and differ in contrast.
-        slices_per_voxel: odd; a voxel's last axis is this many times as long as the others, and the intensity
-            is the mean over it (partial volume) while the label is that of its centre.
+        slices_per_voxel: odd; a voxel's last axis is this many times as long as the others, and the
+            intensity is the mean over it (partial volume) while the label is that of its centre.
     """
     fine_size = (*size_voxels[:-1], size_voxels[-1] * slices_per_voxel)
     tissue, label = _draw_anatomy(rng, fine_size)
@@ -112,7 +113,7 @@ def _draw_anatomy(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[np.n
 def _add_doubles(
     rng: np.random.Generator, u: np.ndarray, body: np.ndarray, tissue: np.ndarray, label: np.ndarray
 ) -> None:
-    """Puts blobs of the organs' intensity and texture into ``tissue``, apart from organs and from each other."""
+    """Adds blobs that look like organs to ``tissue``, away from organs and from each other."""
     dims = label.ndim
     taken = ndimage.binary_dilation(label > 0, iterations=2) | (body > 0.88)
     for kind in (_LARGE, _MEDIUM, _MEDIUM, _SMALL, _SMALL, _LARGE, _MEDIUM):
@@ -126,7 +127,7 @@ def _add_doubles(
 
 
 def _places(rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
-    """u (d, *S): each voxel's place after a turn, a stretch, a shift and a smooth deformation of the body."""
+    """The place of each voxel, u (d, *S), after an affine and a smooth random deformation."""
     dims = len(size)
     axes = [(np.arange(n) + 0.5) / n * 2 - 1 for n in size]
     u = np.stack(np.meshgrid(*axes, indexing="ij"))

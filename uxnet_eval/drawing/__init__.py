@@ -1,4 +1,4 @@
-"""Draws a genotype, or the state of a supernet during its search, as figures 3 and 4 of the paper do.
+"""Draws a genotype or the state of a search, in the style of the paper's figures 3 and 4.
 
 Each module knows only those named before it.
 

@@ -1,4 +1,4 @@
-"""Composes an architecture's picture: guides, edges, cards, the image that enters and the segmentation."""
+"""Composes the picture of an architecture: guides, edges, cards, input image and segmentation."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _paint_guides(painter: Painter, picture: Picture) -> None:
 
 
 def _paint_ends(painter: Painter, picture: Picture) -> None:
-    """The image that enters and the segmentation that leaves, as small icons, and title and counts above."""
+    """Icons of the input image and the segmentation, with title and counts above."""
     layout = painter.layout
     first, last = layout.card(picture.grid.input), layout.card(picture.grid.output)
     y, side = first.y1 - 0.14, 0.4

@@ -25,7 +25,10 @@ SUFFIXES = (".png", ".svg")
 
 
 class LabelBox(NamedTuple):
-    """A drawn text and its place in pixels, y upwards; ``frame`` is the card or figure that must hold it."""
+    """A drawn text and its place in pixels, y upwards.
+
+    ``frame`` is the card or figure that must contain it.
+    """
 
     text: str
     x0: float
@@ -49,17 +52,18 @@ def draw(
 ) -> Figure:
     """The drawing of an architecture: levels down, stages across.
 
-    With a genotype alone, its edges are dark and the rest of the grid faint. With ``gates`` every edge's thickness
-    and colour show its gate, and with ``alphas`` every layer shows its leading operation and that one's weight.
-    With both, the genotype says what is kept; without a genotype it is what the derivation would keep at
-    ``prune_threshold`` (if that cuts off the output, with the path whose weakest gate is largest).
-    With a grid alone, its search space.
+    With a genotype alone, its edges are dark and the rest of the grid faint. With ``gates`` every
+    edge's thickness and colour show its gate, and with ``alphas`` every layer shows its leading
+    operation and that one's weight. With both, the genotype says what is kept; without a genotype
+    it is what the derivation would keep at ``prune_threshold`` (if that cuts off the output, with
+    the path whose weakest gate is largest). With a grid alone, its search space.
 
     Args:
         genotype: the architecture; may be left out where ``grid`` is given.
         grid: the grid of a supernet.
         gates: the gate sigma(beta), in 0..1, of every edge of the grid; empty counts as None.
-        alphas: by layer, the weights (softmax of alpha, in 0..1) of its candidates; empty counts as None.
+        alphas: by layer, the weights (softmax of alpha, in 0..1) of its candidates; empty counts as
+            None.
         prune_threshold: tau, in 0..1.
         spatial_dims: 3 (``3x3x3``) or 2 (``3x3``).
         title: one line; shortened where it is too long.
@@ -67,11 +71,13 @@ def draw(
         dpi: pixels per inch.
 
     Returns:
-        A figure of its own (no pyplot state), for :func:`save` or :func:`pixels`. In SVG, each edge and node is a
+        A figure of its own (no pyplot state), for :func:`save` or :func:`pixels`. In SVG, each edge
+            and node is a
         group whose id is its name (``N0.2-N1.0``, ``N1.0``).
 
     Raises:
-        UserError: if neither genotype nor grid is given, or they, the gates and the alphas do not fit together.
+        UserError: if neither genotype nor grid is given, or they, the gates and the alphas do not
+            fit together.
     """
     picture = compose(
         genotype,
@@ -88,7 +94,8 @@ def draw(
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a drawing as PNG or SVG, by the suffix of ``path``; whole or not at all.
 
-    The same drawing gives the same bytes. In SVG, letters are outlines, so that it looks alike everywhere.
+    The same drawing gives the same bytes. In SVG, letters are outlines, so that it looks alike
+    everywhere.
 
     Raises:
         UserError: for another suffix, or where the file cannot be written.
@@ -103,7 +110,10 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> str:
-    """The lower-case suffix of a drawing's file name; raises :class:`UserError` for one that is not offered."""
+    """The lower-case suffix of a drawing's file name.
+
+    Raises :class:`UserError` for a suffix that is not supported.
+    """
     suffix = Path(path).suffix
     if suffix.lower() not in SUFFIXES:
         raise UserError(
@@ -113,7 +123,10 @@ def check_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """A drawing as H x W x 3 values in 0..255 (uint8), for TensorBoard's ``add_image(..., dataformats="HWC")``."""
+    """A drawing as uint8 values (H, W, 3).
+
+    TensorBoard takes it by ``add_image(..., dataformats="HWC")``.
+    """
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # type: ignore[attr-defined]
 
@@ -126,7 +139,9 @@ def draw_genotype_file(
     title: str | None = None,
     dpi: float = 110,
 ) -> None:
-    """Draws the genotype of a JSON file to a PNG or SVG file; the title is the file's name unless given.
+    """Draws the genotype of a JSON file to a PNG or SVG file.
+
+    The default title is the file's name.
 
     Raises:
         UserError: if the genotype cannot be read, or the drawing not be written.
@@ -138,7 +153,10 @@ def draw_genotype_file(
 
 
 def label_boxes(figure: Figure) -> list[LabelBox]:
-    """Every text of a drawing with the pixels it takes: none may overlap another or leave its frame."""
+    """Every text of a drawing and its pixels.
+
+    No text may overlap another or leave its frame.
+    """
     cards = [artist for artist in figure.artists if isinstance(artist, FancyBboxPatch) and artist.get_label()]
     frames = {card.get_label(): _card_pixels(card) for card in cards}
     whole = figure.bbox.extents
@@ -159,7 +177,8 @@ def _card_pixels(card: FancyBboxPatch) -> np.ndarray:
 
 
 _OFFSETS: dict[tuple[Any, ...], np.ndarray] = {}
-"""How far a text's sides lie from its anchor, in pixels: measured once for all drawings, for it takes long."""
+"""How far a text's sides lie from its anchor, in pixels: measured once for all drawings, for it
+takes long."""
 
 
 def _text_pixels(text: Text, dpi: float) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Where everything of an architecture drawing lies: pure geometry, in inches at natural size, y upwards.
+"""The layout of an architecture drawing: pure geometry, in inches at natural size, y upwards.
 
-Columns are stages (the encoder at the left), rows are levels (full resolution on top). The layout depends on the
-number of levels and the width of the cards alone, so that drawings of one search can be shown as a film.
+Columns are stages (the encoder at the left), rows are levels (full resolution on top). The layout
+depends on the number of levels and the width of the cards alone, so that drawings of one search can
+be shown as a film.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Layout:
 
     @cached_property
     def _legend_depth(self) -> float:
-        """Depth below the upper side of the drawing at which nothing but the legend lies at the lower right."""
+        """Depth from the top below which the lower right holds only the legend."""
         left = self.width - 0.15 - self.legend_size[0]
         for stage in range(self.grid.levels - 1, -1, -1):
             if left < self._columns[stage] + self.card_width + 0.25:
@@ -96,7 +97,7 @@ class Layout:
 
     @property
     def legend(self) -> Box:
-        """The free triangle under the decoder's diagonal; below the grid where that is too small."""
+        """The legend's place: the free triangle under the decoder, or below the grid."""
         x1 = self.width - 0.15
         return Box(x1 - self.legend_size[0], BOTTOM, x1, BOTTOM + self.legend_size[1])
 
@@ -109,7 +110,8 @@ class Layout:
     def curve(self, edge: Edge) -> Curve:
         """Control points of an edge's cubic Bezier curve, from the source's to the target's port.
 
-        Edges of one gap never leave it, so they hide no card; the encoder's longer edges bow to its left.
+        Edges of one gap never leave it, so they hide no card; the encoder's longer edges bow to its
+        left.
         """
         source, target = self.card(edge.source), self.card(edge.target)
         if edge.target.stage > 0:
@@ -134,8 +136,8 @@ class Layout:
     def _bend(self, edge: Edge) -> float:
         """How much later than in the middle of its gap an edge turns, as a share of the gap.
 
-        Edges that rise turn the later, the deeper they begin and end; those that fall the earlier. So edges with a
-        common source or target run side by side and do not cross.
+        Edges that rise turn the later, the deeper they begin and end; those that fall the earlier.
+        So edges with a common source or target run side by side and do not cross.
         """
         if edge.source.level == edge.target.level:
             return 0.0
@@ -156,8 +158,9 @@ class Layout:
         return _port(card, edge.source.level, self.grid.levels - edge.source.stage)
 
     def _bow_start(self, edge: Edge) -> float:
-        # Nested like an onion: the longest connection leaves highest and enters lowest. Those that leave take the
-        # lower half of a card's side, those that enter the upper half, so the two never cross.
+        # Nested like an onion: the longest connection leaves highest and enters lowest. Those that
+        # leave take the lower half of a card's side, those that enter the upper half, so the two
+        # never cross.
         card, longest = self.card(edge.source), self.grid.levels - 1 - edge.source.level
         rank = longest - (edge.target.level - edge.source.level)
         return card.center[1] - 0.06 - min(0.1, 0.26 / longest) * rank

@@ -1,4 +1,4 @@
-"""The legend of an architecture drawing: the scale of gates, the roles of edges, the kinds of layers."""
+"""The legend of an architecture drawing: scale of gates, roles of edges, kinds of layers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The look of an architecture drawing: its colours, its letters and the shapes it is made of.
 
-Colours: blue edges are kept, sand ones pruned, and both darken with the gate; the pair stays apart for every common
-kind of colour blindness. Kinds of layers differ by the form of their sign as well as by colour.
+Colours: blue edges are kept, sand ones pruned, and both darken with the gate; the pair stays apart
+for every common kind of colour blindness. Kinds of layers differ by the form of their sign as well
+as by colour.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ BODY_PT, NAME_PT, SMALL_PT, TITLE_PT = 9.0, 9.0, 8.0, 14.0
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, points: float, bold: bool = False) -> float:
-    """Width of a text, in inches at natural size; 3 % are added for the hinting of small letters."""
+    """Width of a text, in inches at natural size.
+
+    3 % are added for the hinting of small letters.
+    """
     width, _, _ = text_to_path.get_text_width_height_descent(text, _font(points, bold), False)
     return 1.03 * width / 72
 

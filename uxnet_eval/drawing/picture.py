@@ -1,4 +1,4 @@
-"""What a drawing shows, free of how: the role of every edge, the layers of every node, what is alive."""
+"""The content of a drawing: the role of every edge, the layers of every node, what is alive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from search_space.operations import check_operation, describe
 class Row(NamedTuple):
     """One line of a node's card: a layer, its operation, and how sure the search is of it.
 
-    An expansion layer into which no coarser level leads is not built, nor is any layer of a dead node.
+    An expansion layer into which no coarser level leads is not built, nor is any layer of a dead
+    node.
     """
 
     kind: str  # "normal", "reduction" or "expansion"
@@ -31,8 +32,9 @@ class Picture:
 
     Attributes:
         grid: the grid of nodes.
-        edges: of every edge, its role: ``kept``, ``pruned``, ``restored`` (kept although its gate is below the
-            threshold), ``dead`` (open, but on no path from input to output) or ``candidate`` (nothing is known).
+        edges: of every edge, its role: ``kept``, ``pruned``, ``restored`` (kept although its gate
+            is below the threshold), ``dead`` (open, but on no path from input to output) or
+            ``candidate`` (nothing is known).
         gates: of every edge, its gate in 0..1; empty if the picture shows a genotype alone.
         rows: of every node, its layers; empty where nothing is known.
         live: nodes on a path from input to output.
@@ -64,7 +66,8 @@ def compose(
     """What :func:`uxnet_eval.drawing.draw` shows of these arguments, which it describes.
 
     Raises:
-        UserError: if neither genotype nor grid is given, or they, the gates and the alphas do not fit together.
+        UserError: if neither genotype nor grid is given, or they, the gates and the alphas do not
+            fit together.
     """
     grid = _grid(genotype, grid)
     if spatial_dims not in (2, 3):
@@ -121,7 +124,7 @@ def _checked_gates(grid: Grid, gates: Mapping[Edge, float]) -> dict[Edge, float]
 def _checked_alphas(
     grid: Grid, alphas: Mapping[Layer, Mapping[str, float]]
 ) -> dict[Layer, tuple[str, dict[str, float]]]:
-    """Of each layer, its leading operation and all weights."""
+    """The leading operation and all weights of each layer."""
     known, found = set(grid.layers), {}
     for layer, weights in alphas.items():
         if layer not in known:

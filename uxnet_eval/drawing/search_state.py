@@ -67,7 +67,9 @@ def draw_search_folder(
     prune_threshold: float | None = None,
     dpi: float = 110,
 ) -> None:
-    """Draws the search in an output folder, finished or not, to a PNG or SVG file; see :func:`draw_search`.
+    """Draws the search in an output folder, finished or not, to a PNG or SVG file.
+
+    See :func:`draw_search`.
 
     Raises:
         UserError: if the folder holds no search that can be read, or the drawing cannot be written.

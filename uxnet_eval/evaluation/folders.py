@@ -1,7 +1,8 @@
-"""``uxnet evaluate``: scores a folder of predicted label maps against their references, from the files alone.
+"""``uxnet evaluate``: scores a folder of predicted label maps against their references.
 
-The predictions may come from any program; what counts is their file names and that they lie on the grid of the
-references. :mod:`uxnet_eval.evaluation.metrics` says what is measured and how empty masks count.
+The predictions may come from any program; what counts is their file names and that they lie on the
+grid of the references. :mod:`uxnet_eval.evaluation.metrics` says what is measured and how empty
+masks count.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ _PACKAGES = ("uxnet-search", "monai", "torch", "numpy", "scipy", "nibabel")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The table of :func:`uxnet_eval.evaluation.scores.score_cases`, and what goes into ``summary.json``."""
+    """The result: a row per case and class, and the content of ``summary.json``.
+
+    The table is that of :func:`uxnet_eval.evaluation.scores.score_cases`.
+    """
 
     cases: pd.DataFrame
     summary: dict[str, Any]
@@ -72,18 +76,19 @@ def evaluate_folders(
     Args:
         references: a folder of label maps, or a data set, whose training labels are the references.
         predictions: a folder of label maps, each named after its case (``heart_003.nii.gz``).
-        class_names: name of each label value, for a folder of references. Unless given, the values found in
-            the references are the classes and are called ``1``, ``2``, ... Value 0 is the background.
+        class_names: name of each label value, for a folder of references. Unless given, the values
+            found in the references are the classes and are called ``1``, ``2``, ... Value 0 is the
+            background.
         tolerance_mm: of the surface Dice.
-        allow_missing: score the cases that have both files, and list the others in the summary; they do not
-            count in any mean. Otherwise they are an error.
+        allow_missing: score the cases that have both files, and list the others in the summary;
+            they do not count in any mean. Otherwise they are an error.
         seed: of the bootstrap intervals.
         progress: called with the number of files read and their total.
 
     Raises:
-        UserError: a folder is missing or holds no label maps; cases lack their prediction or reference (all
-            are named); no class; or, beginning with the case id, a file cannot be read, holds undeclared
-            values, or lies on another grid than its reference.
+        UserError: a folder is missing or holds no label maps; cases lack their prediction or
+            reference (all are named); no class; or, beginning with the case id, a file cannot be
+            read, holds undeclared values, or lies on another grid than its reference.
     """
     if not 0 <= tolerance_mm < float("inf"):
         raise UserError(f"tolerance {tolerance_mm:g} mm: expected a length of at least 0, such as 1.0")
@@ -155,7 +160,8 @@ def refuse_output(output: Path, force: bool) -> None:
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
     """Writes ``cases.csv`` and ``summary.json`` to the folder ``output``.
 
-    Both are complete under temporary names before either takes its place, so none is ever cut short.
+    Both are complete under temporary names before either takes its place, so none is ever cut
+    short.
 
     Raises:
         UserError: if the folder or a file cannot be written.

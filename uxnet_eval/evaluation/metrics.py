@@ -1,27 +1,31 @@
-"""How well one predicted label agrees with its reference: Dice, HD95, surface Dice and volumes of every class.
+"""Agreement of a predicted label with its reference: Dice, HD95, surface Dice, volumes.
 
 Legend: K classes (0 is the background and is not scored), *S spatial axes (two or three).
 
 Definitions, R the reference's voxels of a class and P the predicted ones:
 
 - Dice: 2 |R and P| / (|R| + |P|), counted in whole numbers.
-- HD95 in mm: the larger of two 95th percentiles (linear interpolation), that of the distances from each border
-  voxel of P to the nearest border voxel of R, and the other way round. A border voxel has a face neighbour
-  outside. MONAI's ``compute_hausdorff_distance(percentile=95, spacing=...)``, as in Metrics Reloaded; programs
-  that take one percentile of both directions together (medpy) give slightly smaller values.
-- NSD, normalised surface Dice at a tolerance in mm (Nikolov et al. 2018, arXiv:1809.04430; the Decathlon's
-  second metric): the share of both surfaces' area that lies within the tolerance of the other surface. The
-  surface elements are those of marching cubes and weigh by their area in mm^2 (in 2-D, of the contour by length
-  in mm), so thick slices do not distort it. MONAI's ``compute_surface_dice(use_subvoxels=True, spacing=...)``.
+- HD95 in mm: the larger of two 95th percentiles (linear interpolation), that of the distances from
+  each border voxel of P to the nearest border voxel of R, and the other way round. A border voxel
+  has a face neighbour outside. MONAI's ``compute_hausdorff_distance(percentile=95, spacing=...)``,
+  as in Metrics Reloaded; programs that take one percentile of both directions together (medpy) give
+  slightly smaller values.
+- NSD, normalised surface Dice at a tolerance in mm (Nikolov et al. 2018, arXiv:1809.04430; the
+  Decathlon's second metric): the share of both surfaces' area that lies within the tolerance of the
+  other surface. The surface elements are those of marching cubes and weigh by their area in mm^2
+  (in 2-D, of the contour by length in mm), so thick slices do not distort it. MONAI's
+  ``compute_surface_dice(use_subvoxels=True, spacing=...)``.
 - Volumes in mm^3; in 2-D these are areas in mm^2.
 
 A mask that touches the edge of the image has its surface there. Policy for empty masks:
 
-- A class in neither R nor P does not occur in this case: Dice, HD95 and NSD are NaN, and every mean leaves the
-  case out for this class and says how many it counted. (A score of 1 would let rare classes look easy.)
-- A class in only one of them is wholly wrong: Dice and NSD are 0, and HD95, which has no worst value, is the
-  diagonal of the image in mm, as in the BraTS challenges and as Metrics Reloaded advises. (NaN would reward a
-  network for predicting nothing where it is unsure; infinity would spoil every mean.)
+- A class in neither R nor P does not occur in this case: Dice, HD95 and NSD are NaN, and every mean
+  leaves the case out for this class and says how many it counted. (A score of 1 would let rare
+  classes look easy.)
+- A class in only one of them is wholly wrong: Dice and NSD are 0, and HD95, which has no worst
+  value, is the diagonal of the image in mm, as in the BraTS challenges and as Metrics Reloaded
+  advises. (NaN would reward a network for predicting nothing where it is unsure; infinity would
+  spoil every mean.)
 """
 
 from __future__ import annotations
@@ -44,15 +48,15 @@ EMPTY_POLICY = (
 DEFAULT_TOLERANCE_MM = 1.0
 
 TOLERANCE_SLACK = 1e-4
-"""Relative: a distance of one voxel still counts as within 1 mm where rounding in the affine made it 1.00001."""
+"""Relative slack of the tolerance: a rounded affine may turn a distance of 1 mm into 1.00001."""
 
 NUM_DECIMALS = 6
-"""Of HD95 and NSD, which MONAI computes in float32."""
+"""Decimals of HD95 and NSD, which MONAI computes in float32."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The scores of one class in one case; NaN where the class does not occur (see the policy above)."""
+    """The scores of one class in one case; NaN if the class is absent (policy above)."""
 
     class_index: int
     dice: float
@@ -97,7 +101,8 @@ def score_case(
     if not 0 <= tolerance_mm < math.inf:
         raise ValueError(f"tolerance_mm is {tolerance_mm}; expected a length of at least 0")
 
-    # Rows: class in the reference; columns: predicted class. Whole numbers stay exact for any volume.
+    # Rows: class in the reference; columns: predicted class. Whole numbers stay exact for any
+    # volume.
     joint = reference.ravel().astype(np.int64) * num_classes + prediction.ravel()
     num_voxels = np.bincount(joint, minlength=num_classes**2).reshape(num_classes, num_classes)
     boxes = [ndimage.find_objects(array, max_label=num_classes - 1) for array in (reference, prediction)]
@@ -125,7 +130,10 @@ def score_case(
 def _surface_scores(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: list[float], tolerance_mm: float
 ) -> tuple[float, float]:
-    """HD95 (mm) and NSD of two non-empty masks (*S); MONAI pads them, so they may fill their box."""
+    """HD95 (mm) and NSD of two non-empty masks (*S).
+
+    MONAI pads them, so they may fill their box.
+    """
     masks = [torch.from_numpy(np.ascontiguousarray(mask))[None, None] for mask in (prediction, reference)]
     with warnings.catch_warnings():
         # MONAI 1.6 warns of an argument of its own that only MONAI itself passes.

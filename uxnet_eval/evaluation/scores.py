@@ -21,7 +21,7 @@ METRICS = ("dice", "hd95_mm", "nsd", "reference_volume_mm3", "predicted_volume_m
 NAMES = ("case_id", "class")
 COLUMNS = (*NAMES, *METRICS)
 NUM_RESAMPLES = 2000
-"""Of the bootstrap: the ends of the interval then vary by a few hundredths of its width between seeds."""
+"""Bootstrap resamples: interval ends then vary between seeds by a few hundredths of its width."""
 
 
 def score_cases(
@@ -33,8 +33,9 @@ def score_cases(
 
     Args:
         cases: case id, reference (*S), prediction (*S) and spacing_mm of each case; see
-            :func:`uxnet_eval.evaluation.metrics.score_case`. Taken one at a time, so it may be a generator. To get the
-            numbers of ``uxnet evaluate``, give arrays in the grid of the case's file.
+            :func:`uxnet_eval.evaluation.metrics.score_case`. Taken one at a time, so it may be a
+            generator. To get the numbers of ``uxnet evaluate``, give arrays in the grid of the
+            case's file.
         class_names: background first.
         tolerance_mm: of the surface Dice.
 
@@ -56,16 +57,17 @@ def score_cases(
 def summarise(cases: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
     """Means over the cases of a table made by :func:`score_cases`; plain values, ready for JSON.
 
-    ``mean_dice`` is the mean over the foreground classes of each class's mean over the cases it occurs in
-    (as nnU-Net's ``foreground_mean``), so that every class weighs the same. The order of the cases does not
-    matter, to the last bit. Each metric of each class has
-    mean, sd (of the sample, n-1), median, the 95 % interval of the mean (percentile bootstrap over cases) and
-    the number of cases counted. What cannot be told is ``None``: all of it for a class that occurs in no
-    case, sd and interval with a single case.
+    ``mean_dice`` is the mean over the foreground classes of each class's mean over the cases it
+    occurs in (as nnU-Net's ``foreground_mean``), so that every class weighs the same. The order of
+    the cases does not matter, to the last bit. Each metric of each class has mean, sd (of the
+    sample, n-1), median, the 95 % interval of the mean (percentile bootstrap over cases) and the
+    number of cases counted. What cannot be told is ``None``: all of it for a class that occurs in
+    no case, sd and interval with a single case.
 
     Args:
         cases: columns ``COLUMNS``.
-        seed: of the bootstrap. Each interval starts from it anew, so it depends on its own column alone.
+        seed: of the bootstrap. Each interval starts from it anew, so it depends on its own column
+            alone.
     """
     names = list(dict.fromkeys(cases["class"]))
     cases = cases.sort_values("case_id", kind="stable")
@@ -88,7 +90,9 @@ def csv_of_cases(cases: pd.DataFrame) -> str:
 
 
 def read_cases(path: str | Path) -> pd.DataFrame:
-    """The table in a ``cases.csv``, with case ids and class names as the text they are (``001``, ``NA``).
+    """The table in a ``cases.csv``.
+
+    Case ids and class names stay text (``001``, ``NA``).
 
     Raises:
         UserError: if the file cannot be read or lacks a column.
@@ -128,7 +132,10 @@ def _statistics(column: pd.Series, seed: int) -> dict[str, Any]:
 
 
 def _interval(table: np.ndarray, seed: int) -> list[float] | None:
-    """95 % bootstrap interval of the mean over columns of the means over rows, NaN left out; None if one row."""
+    """95 % bootstrap interval of the mean over columns of the means over rows.
+
+    NaN is left out; None if there is one row.
+    """
     table = table[~np.isnan(table).all(axis=1)]
     if len(table) < 2:
         return None

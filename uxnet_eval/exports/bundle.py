@@ -26,7 +26,7 @@ from . import bundle_network, bundle_transforms
 from .bundle_texts import LICENSE, readme
 
 LEFT_OUT = ("space.py", "nni_first.py")
-"""Of ``search_space``: what needs NNI."""
+"""Modules of ``search_space`` that need NNI and are left out."""
 
 COPIES = {
     "network.py": (bundle_network, {"from search_space.": "from .search_space."}),
@@ -48,7 +48,8 @@ COPIES = {
         },
     ),
 }
-"""Modules of the bundle by name: what they are copies of, and how their imports are called there."""
+"""Modules of the bundle by name: what they are copies of, and how their imports are called
+there."""
 
 
 def write_bundle(model: LoadedModel, output: Path) -> None:

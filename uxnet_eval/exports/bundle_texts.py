@@ -26,7 +26,7 @@ LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
 OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
-"""Of the code under ``scripts/``; what the weights may be used for, their trainers say."""
+"""License of the code under ``scripts/``; the trainers decide on the use of the weights."""
 
 
 def readme(model: LoadedModel) -> str:

@@ -23,7 +23,7 @@ from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file
 from ..preprocessing.case_grid import CaseGrid, case_grid, from_network, from_ras, to_network, to_ras
 
 KEPT = ("filename_or_obj", "original_affine", "spatial_shape")
-"""Of the metadata: the file, and its grid."""
+"""Metadata that is kept: the file and its grid."""
 
 
 def list_scans(folder: str, spatial_dims: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Trained networks as files of other runtimes: ONNX and PyTorch's exported programs, each with its description.
 
-Shapes: B batch, C channels, K classes, *P the plan's patch size. The patch is fixed, the batch is not.
+Shapes: B batch, C channels, K classes, *P the plan's patch size. The patch is fixed, the batch is
+not.
 """
 
 from __future__ import annotations

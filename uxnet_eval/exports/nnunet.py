@@ -20,7 +20,7 @@ from ..networks.width import shapes_alone
 from ..planning.nnunet_plans import NNUNetPlans
 
 DIMENSION_KEY = "spatial_dims"
-"""Of a genotype's provenance: in how many dimensions it was searched."""
+"""Key of a genotype's provenance: the dimensions in which it was searched."""
 
 
 def check_fit(genotype: Genotype, plans: NNUNetPlans) -> None:

@@ -33,7 +33,8 @@ def export_source(source: str, **search: Any) -> ExportSource:
         search: its other arguments, to choose one of a search's genotypes.
 
     Raises:
-        UserError: if there is nothing of that name, or the trained network is a baseline, which has no genotype.
+        UserError: if there is nothing of that name, or the trained network is a baseline, which has
+            no genotype.
     """
     path = Path(source)
     if path.is_file() or path.suffix in (".json", ".pt"):

@@ -1,7 +1,8 @@
 """Baselines from MONAI, built on the plan of the data set.
 
-Shapes: B batch, C channels, K classes, *P the plan's patch size. In training mode with deep supervision a network
-returns a list of logits, the full resolution first; else the logits (B, K, *P).
+Shapes: B batch, C channels, K classes, *P the plan's patch size. In training mode with deep
+supervision a network returns a list of logits, the full resolution first; else the logits (B, K,
+*P).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ..architectures.architecture import level_channels
 from ..config.plan import Plan
 
 ANISOTROPY = 2.0
-"""nnU-Net's kernels do not reach along an axis whose voxels are more than this times as long as the shortest."""
+"""nnU-Net's kernels do not reach along an axis whose voxels are more than this times as long as the
+shortest."""
 
 INSTANCE_NORM = ("INSTANCE", {"affine": True})
 
@@ -37,16 +39,17 @@ def build_baseline(
 ) -> nn.Module:
     """The baseline ``name`` of :data:`uxnet_eval.architectures.architecture.BASELINES`.
 
-    ``dynunet`` and ``u-resnet`` take the plan's strides. The others halve every axis at every level:
-    ``segresnet`` and ``dints`` as often as the plan has strides, ``monai-unet++`` four times.
+    ``dynunet`` and ``u-resnet`` take the plan's strides. The others halve every axis at every
+    level: ``segresnet`` and ``dints`` as often as the plan has strides, ``monai-unet++`` four
+    times.
 
     Args:
         name: of the baseline.
         plan: gives dimensions, strides, spacing and patch size.
         in_channels: C.
         num_classes: K.
-        base_channels: channels of the finest level, doubled at each further one and rounded there; for
-            ``segresnet`` rounded first.
+        base_channels: channels of the finest level, doubled at each further one and rounded there;
+            for ``segresnet`` rounded first.
         max_channels: bound of the channels, where the network has one.
         deep_supervision: only with ``dynunet`` and ``monai-unet++``.
 
@@ -100,7 +103,10 @@ class SupervisedDynUNet(DynUNet):
 
 
 class NestedUNet(BasicUNetPlusPlus):
-    """BasicUNetPlusPlus that returns logits, and with deep supervision those of all four nodes of level 0."""
+    """BasicUNetPlusPlus that returns logits.
+
+    With deep supervision it returns those of all four nodes of level 0.
+    """
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         outputs = super().forward(x)[::-1]
@@ -128,7 +134,7 @@ def _dynunet(
 
 
 def nnunet_kernels(plan: Plan) -> list[tuple[int, ...]]:
-    """nnU-Net's kernel size of every level: 3, and 1 along axes that are still much coarser than the finest."""
+    """nnU-Net's kernel size of every level: 3, or 1 along much coarser axes."""
     spacing, kernels = np.array(plan.spacing_mm), []
     for stride in ((1,) * plan.spatial_dims, *plan.strides):
         spacing = spacing * stride

@@ -15,7 +15,7 @@ from .baselines import build_baseline
 
 
 class FineWidth(SearchSpaceConfig):
-    """The configuration of a fixed network, whose width need not be a whole number of base channels."""
+    """The configuration of a fixed network; base channels may be fractional."""
 
     width: float = Field(ge=1)
     """In place of ``base_channels``; see :func:`level_channels`."""
@@ -35,10 +35,12 @@ def build_network(
     max_channels: int,
     deep_supervision: bool = False,
 ) -> nn.Module:
-    """The network, with random weights: (B, in_channels, *patch_size) to logits (B, num_classes, *patch_size).
+    """The network, with random weights.
 
-    With deep supervision it has further heads, and in training mode returns a list of logits; its other weights have
-    the same names as without.
+    It maps (B, in_channels, *patch_size) to logits (B, num_classes, *patch_size).
+
+    With deep supervision it has further heads, and in training mode returns a list of logits; its
+    other weights have the same names as without.
 
     Raises:
         UserError: if the architecture cannot be built on this plan, or offers no deep supervision.
@@ -76,7 +78,7 @@ def build_network(
 
 
 def offers_deep_supervision(architecture: Architecture, plan: Plan) -> bool:
-    """Whether the architecture has coarser outputs that a loss can be put on (DynUNet, U-Net++, the grid)."""
+    """Whether the architecture has coarser outputs for a loss (DynUNet, U-Net++, the grid)."""
     if architecture.genotype is not None:
         return bool(supervised_nodes(plan.levels, architecture.genotype.nodes))
     return architecture.name == "monai-unet++" or (architecture.name == "dynunet" and plan.levels > 3)

@@ -1,4 +1,6 @@
-"""A trained network as one file: weights, architecture, plan and classes, enough to predict with nothing else.
+"""A trained network as one file: weights, architecture, plan and classes.
+
+It is enough to predict with nothing else.
 
 The file holds tensors and plain values alone, so it is loaded without running any code of it.
 """
@@ -41,7 +43,8 @@ class LoadedModel:
 
     Attributes:
         path: the file.
-        network: in evaluation mode, on ``device``; (B, C, *patch_size) to logits (B, K, *patch_size).
+        network: in evaluation mode, on ``device``; (B, C, *patch_size) to logits (B, K,
+            *patch_size).
         architecture: of the network.
         base_channels: its width.
         plan: spacing, normalisation and patch size.
@@ -137,8 +140,8 @@ def load_model(
         precision: ``auto``, ``float32`` or ``bfloat16``; None: as in the training.
 
     Raises:
-        UserError: begins with the file's name; it is absent, truncated, holds pickled objects, is no model or of
-            another version, or its weights do not fit its architecture.
+        UserError: begins with the file's name; it is absent, truncated, holds pickled objects, is
+            no model or of another version, or its weights do not fit its architecture.
     """
     path = Path(path)
     values = read_tensors(path)

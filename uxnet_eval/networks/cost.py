@@ -20,11 +20,14 @@ class Cost(NamedTuple):
     parameters: int
     """Trained numbers."""
     multiply_adds: int
-    """Multiplications with addition in the convolutions of one forward pass of one patch (half the FLOPs)."""
+    """Multiplications with addition in the convolutions of one forward pass of one patch (half the
+    FLOPs)."""
 
 
 def network_cost(network: nn.Module, plan: Plan, in_channels: int) -> Cost:
-    """The cost of a network on patches of the plan; nothing is computed, so it takes no time and no memory.
+    """The cost of a network on patches of the plan.
+
+    Nothing is computed, so it takes no time and no memory.
 
     Args:
         network: as it predicts, without heads of deep supervision; it is left as it is.

@@ -81,7 +81,8 @@ def open_model(path: Path, device: str = "auto", precision: str | None = None) -
 
     Args:
         path: ending in ``.onnx`` or ``.pt2`` with its description beside it, or else a checkpoint.
-        device, precision: see :func:`uxnet_eval.networks.checkpoint.load_model`; exported networks compute in float32.
+        device, precision: see :func:`uxnet_eval.networks.checkpoint.load_model`; exported networks
+            compute in float32.
 
     Raises:
         UserError: begins with the file's name.

@@ -36,7 +36,7 @@ class NetworkFile(StrictConfig):
     file: str
     """Its name, in the same folder."""
     sha256: str
-    """Of its content, hexadecimal."""
+    """SHA-256 of its content, hexadecimal."""
     input_name: str
     output_name: str
     input_shape: tuple[int | str, ...]
@@ -57,17 +57,17 @@ class Pipeline(StrictConfig):
     """In words, for whoever writes such a program."""
     network: NetworkFile
     orientation: Literal["RAS", "RA"]
-    """Of the network's axes: towards right, anterior, superior."""
+    """Orientation of the network's axes: towards right, anterior, superior."""
     plan: Plan
     padding_value: float
-    """Of a normalised scan that is smaller than the window."""
+    """Padding of a normalised scan that is smaller than the window."""
     overlap: float = Field(ge=0, lt=1)
-    """Of neighbouring windows, as a share of the window."""
+    """Overlap of neighbouring windows, as a fraction of the window."""
     dataset_name: str
     channel_names: tuple[str, ...]
     class_names: tuple[str, ...]
     label_values: tuple[int, ...]
-    """Of each class in label maps."""
+    """Value of each class in label maps."""
 
     @property
     def dataset(self) -> Dataset:
@@ -98,8 +98,8 @@ def load_pipeline(network: Path) -> Pipeline:
     """The description beside an exported network.
 
     Raises:
-        UserError: begins with the file at fault: the network or its description is absent, the description is damaged
-            or of another version, or it is of another network.
+        UserError: begins with the file at fault: the network or its description is absent, the
+            description is damaged or of another version, or it is of another network.
     """
     path = pipeline_path(network)
     if not network.is_file():

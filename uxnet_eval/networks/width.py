@@ -20,15 +20,17 @@ logger = logging.getLogger(__name__)
 
 MAX_BASE_CHANNELS = 2048
 STEPS = 4
-"""Widths per base channel: whole base channels would miss a budget of half a million parameters by up to a tenth."""
+"""Widths per base channel: whole base channels would miss a budget of half a million parameters by
+up to a tenth."""
 TOLERANCE = 0.1
-"""A width that misses the budget by more than this share is reported: whole channels come no nearer."""
+"""A width that misses the budget by more than this share is reported: whole channels come no
+nearer."""
 
 
 def choose_base_channels(
     architecture: Architecture, settings: NetworkSettings, plan: Plan, in_channels: int, num_classes: int
 ) -> float:
-    """The base channels that are set, or those whose network comes nearest to the budget that is set.
+    """The base channels of the settings, or those nearest to the budget of the settings.
 
     Raises:
         UserError: if even the narrowest network is far beyond the budget, or the widest far below.
@@ -67,7 +69,10 @@ def shapes_alone(
     base_channels: float,
     max_channels: int,
 ) -> nn.Module:
-    """The network that predicts, without values: a wide one would take gigabytes. See :func:`build_network`."""
+    """The network that predicts, without values: a wide one would take gigabytes.
+
+    See :func:`build_network`.
+    """
     with torch.device("meta"):
         return build_network(
             architecture,

@@ -67,14 +67,16 @@ def launch(
     Args:
         config: the nnictl YAML file.
         port: of the web UI; None: the first free one from 8080 on.
-        experiment_dir: folder for the experiment's own folder instead of the file's ``experimentWorkingDirectory``.
-        wait: show the progress and return when no trial is left. The web UI goes on until :func:`stop`.
-        open_to_network: let the manager listen on all interfaces, without a password. Machines of a training
-            service other than ``local`` need that; use it in a network that you trust.
+        experiment_dir: folder for the experiment's own folder instead of the file's
+            ``experimentWorkingDirectory``.
+        wait: show the progress and return when no trial is left. The web UI goes on until
+            :func:`stop`.
+        open_to_network: let the manager listen on all interfaces, without a password. Machines of a
+            training service other than ``local`` need that; use it in a network that you trust.
 
     Raises:
-        UserError: in one line, if a guard refuses the file, the port is taken, nnictl fails, or (with ``wait``)
-            the experiment ends in an error.
+        UserError: in one line, if a guard refuses the file, the port is taken, nnictl fails, or
+            (with ``wait``) the experiment ends in an error.
     """
     checked = check_experiment_config(config)
     _check_reach(checked, open_to_network, str(config))
@@ -100,10 +102,12 @@ def resume(
 ) -> Launched:
     """Goes on with an experiment that was stopped or whose manager died, under the same guards.
 
-    Unfinished trials start again in their old folders; a search continues from its checkpoint there.
+    Unfinished trials start again in their old folders; a search continues from its checkpoint
+    there.
 
     Raises:
-        UserError: if NNI does not know the experiment, it still runs, or :func:`launch` would refuse it.
+        UserError: if NNI does not know the experiment, it still runs, or :func:`launch` would
+            refuse it.
     """
     record = find_experiment(experiment_id)
     if record.pid is not None:
@@ -171,7 +175,7 @@ def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, sou
 
 @contextlib.contextmanager
 def _token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
-    """Within, nnictl started in this environment presents the token to the manager that it starts."""
+    """A context whose environment makes nnictl present the token to its manager."""
     with tempfile.TemporaryDirectory() as folder:  # for this user alone
         if "UXNET_DOOR_TOKEN" in environment:
             file = Path(folder) / "netrc"
@@ -181,7 +185,10 @@ def _token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
 
 
 def _require_healthy(experiment_id: str, port: int, source: str, settle_s: float = 1.0) -> None:
-    """nnictl reports success when the manager answers, which may be another manager, or about to fail."""
+    """Waits until the started manager itself runs.
+
+    nnictl reports success when any manager answers: another one, or one about to fail.
+    """
     time.sleep(settle_s)
     found = manager_status(port, experiment_id)
     if found is None:
@@ -205,7 +212,8 @@ def _nnictl(arguments: list[str], environment: dict[str, str]) -> str:
     program = Path(sys.executable).with_name("nnictl")
     if not program.is_file():
         raise UserError(f"{program}: not found; install nni==3.0 into this Python environment")
-    # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not know of.
+    # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not
+    # know of.
     process = subprocess.Popen(
         [str(program), *arguments],
         env=environment,

@@ -13,7 +13,7 @@ NUM_PORTS = 200
 
 
 def free_port(needs_second: bool) -> int:
-    """The first free port from ``FIRST_PORT`` on; with ``needs_second`` the one after it is free too.
+    """The first free port from ``FIRST_PORT`` on, and with ``needs_second`` a free one after it.
 
     Raises:
         UserError: if none of ``NUM_PORTS`` is free.

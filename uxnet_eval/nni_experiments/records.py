@@ -1,4 +1,4 @@
-"""NNI's experiments as they lie on the disk: readable while they run, after they end, and without NNI."""
+"""NNI's experiments on disk: readable while they run, after they end, and without NNI."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class ExperimentRecord:
         return _replay(events, finals, self.folder)
 
     def intermediates(self, trial_id: str) -> list[dict[str, float]]:
-        """The results that a trial reported on its way, oldest first: the points of the web UI's curves."""
+        """The intermediate results of a trial, oldest first: the points of the web UI's curves."""
         rows = _select(
             _database(self.folder),
             "select trialJobId, data from MetricData where type = 'PERIODICAL' order by sequence",
@@ -93,7 +93,7 @@ class ExperimentRecord:
 
 
 def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder: Path) -> list[TrialRecord]:
-    """The trials that result from NNI's log of events (its manager derives them in the same way)."""
+    """The trials that follow from NNI's log of events, as its manager derives them."""
     found: dict[str, dict[str, Any]] = {}
     for trial_id, event, data, sequence in events:
         if not trial_id:  # imported data, customised trials that wait
@@ -213,7 +213,7 @@ def _read_experiment(
 def manager_status(
     port: int, experiment_id: str, prefix: str | None = None, folder: Path | None = None
 ) -> tuple[str, str] | None:
-    """Status and error (one line) of the manager of an experiment; None if no manager of it answers there.
+    """Status and error (one line) of an experiment's manager; None if it does not answer.
 
     Args:
         port: of the manager.
@@ -236,7 +236,7 @@ def manager_status(
 def ask_manager(
     port: int, path: str, prefix: str | None = None, token: str | None = None, timeout_s: float = 5.0
 ) -> Any:
-    """The parsed answer of the manager on this machine's ``port``; None if there is none that makes sense."""
+    """The parsed answer of the manager on a port of this machine; None without a valid one."""
     between = f"/{prefix.strip('/')}" if prefix else ""
     try:
         url = f"http://127.0.0.1:{port}{between}/api/v1/nni/{path}"

@@ -1,6 +1,7 @@
 """The experiments that come with the project, and copies of them that run anywhere.
 
-In a checkout they are the folder ``experiments/``; the wheel holds the same files as ``uxnet_eval/_experiments``.
+In a checkout they are the folder ``experiments/``; the wheel holds the same files as
+``uxnet_eval/_experiments``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PLAIN_PATH = re.compile(r"[\w .+/-]*")
 
 
 def shipped_folder() -> Path:
-    """The folder of the shipped experiments: the installed package's own, else that of the checkout.
+    """The folder of the shipped experiments, in the installed package or in the checkout.
 
     Raises:
         UserError: if neither is there.
@@ -43,7 +44,7 @@ def shipped_folder() -> Path:
 
 
 def list_experiments() -> dict[str, str]:
-    """Name and description of each shipped experiment, sorted; the description is its file's first line."""
+    """Name and description (the file's first line) of each shipped experiment, sorted."""
     files = sorted(shipped_folder().glob("*.yml"), key=lambda path: path.stem)
     return {
         path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
@@ -53,7 +54,7 @@ def list_experiments() -> dict[str, str]:
 
 
 def copy_experiment(name: str, output: Path, *, force: bool = False) -> list[Path]:
-    """Copies the experiment and every file that it names, and returns the copies, the experiment first.
+    """Copies the experiment and the files that it names; returns the copies in this order.
 
     Its trials will run in the current folder if ``output`` lies in it, otherwise in ``output``.
 
@@ -63,7 +64,8 @@ def copy_experiment(name: str, output: Path, *, force: bool = False) -> list[Pat
         force: overwrite files that exist.
 
     Raises:
-        UserError: if there is no such experiment, a file exists already, or the folder cannot be written to.
+        UserError: if there is no such experiment, a file exists already, or the folder cannot be
+            written to.
     """
     known = list_experiments()
     if name not in known:
@@ -77,9 +79,10 @@ def copy_experiment(name: str, output: Path, *, force: bool = False) -> list[Pat
 
 
 def copy_files(names: Iterable[str], output: Path, trial_folder: Path, *, force: bool = False) -> list[Path]:
-    """Copies shipped files and, in turn, every shipped file that they name; returns the copies in that order.
+    """Copies shipped files and, recursively, those that they name; returns the copies.
 
-    Paths in the copies are those of the copies, relative to ``trial_folder``. Trials use this interpreter.
+    Paths in the copies are those of the copies, relative to ``trial_folder``. Trials use this
+    interpreter.
 
     Args:
         names: files in :func:`shipped_folder`.

@@ -14,12 +14,12 @@ def find_source(source: str | os.PathLike[str]) -> ExperimentRecord | Path:
     """The NNI experiment that ``source`` names, or else the existing folder.
 
     Args:
-        source: an NNI experiment's id or folder, or any other folder; whether that one holds a run is for the
-            caller to see.
+        source: an NNI experiment's id or folder, or any other folder; whether that one holds a run
+            is for the caller to see.
 
     Raises:
-        UserError: if there is no such folder and NNI knows no such experiment, or an experiment's database cannot
-            be read.
+        UserError: if there is no such folder and NNI knows no such experiment, or an experiment's
+            database cannot be read.
     """
     folder = Path(source)
     if is_experiment(folder):

@@ -1,4 +1,4 @@
-"""All guards against the defects of NNI 3.0, whose repository is archived: nobody else will mend them.
+"""Guards against defects of NNI 3.0, whose repository is archived.
 
 - ``trial``: parameters that go to the wrong trial, TensorBoard's folder, orphans, results.
 - ``metrics``: keys and values that break the tuner or the web UI.

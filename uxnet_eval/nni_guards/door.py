@@ -1,7 +1,7 @@
-"""The token of an experiment, for programs of the same user: where it lies, and how it is presented.
+"""The token of an experiment, for programs of the same user: its file and its use.
 
-The manager (``door.js``) wants it from everybody. It lies in the experiment's folder, in a file ``.netrc`` that its
-user alone can read: ``NETRC=FOLDER/.netrc nnictl trial ls ID`` presents it too.
+The manager (``door.js``) wants it from everybody. It lies in the experiment's folder, in a file
+``.netrc`` that its user alone can read: ``NETRC=FOLDER/.netrc nnictl trial ls ID`` presents it too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ USER = "uxnet"
 
 
 def read_token(folder: Path) -> str | None:
-    """The token that the manager left in the experiment's folder; None if it has none, or it is another user's."""
+    """The token that the manager left in the experiment's folder.
+
+    None if there is none, or if it is another user's.
+    """
     try:
         entry = netrc.netrc(folder / TOKEN_FILE).authenticators("127.0.0.1")
     except (OSError, ValueError, netrc.NetrcParseError):
@@ -37,7 +40,8 @@ def page_address(port: int, folder: Path | None = None, page: str = "/") -> str:
 
     Args:
         port: of the manager.
-        folder: the experiment's folder: the address then has its token, if it has one, and opens in any browser.
+        folder: the experiment's folder: the address then has its token, if it has one, and opens in
+            any browser.
         page: what stands behind the port.
     """
     token = None if folder is None else read_token(folder)
@@ -45,7 +49,7 @@ def page_address(port: int, folder: Path | None = None, page: str = "/") -> str:
 
 
 def trial_channel() -> tuple[str, str | None] | None:
-    """The manager's address and this trial's key, from the channel that NNI named; None in a run by hand."""
+    """The manager's address and this trial's key, from NNI's channel; None outside NNI."""
     base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Checks of an nnictl file before NNI sees it: what it would hang, flood the machine or die on, late and quietly."""
+"""Checks of an nnictl file: refuses what would make NNI hang, flood the machine or fail late."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
-    """NNI's configuration in a YAML file, in canonical form (absolute paths), if it is safe to start.
+    """NNI's configuration in a YAML file, checked and in canonical form (absolute paths).
 
     Raises:
-        UserError: if the file cannot be read or NNI would refuse it; if GPUs are asked for in a way that cannot be
-            met (:func:`check_gpus`); if the tuner is not known; if the search space breaks NNI's messages or
-            does not fit the run configuration (:func:`check_search_space`); if the run configuration that the
-            trial command names, or its data set, is not there.
+        UserError: if the file cannot be read or NNI would refuse it; if GPUs are asked for in a way
+            that cannot be met (:func:`check_gpus`); if the tuner is not known; if the search space
+            breaks NNI's messages or does not fit the run configuration
+            (:func:`check_search_space`); if the run configuration that the trial command names, or
+            its data set, is not there.
     """
     from nni.experiment.config import ExperimentConfig, utils  # deferred: slow to import
 
@@ -51,14 +52,15 @@ def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
 
 
 def check_stored_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
-    """The same checks for the configuration that NNI has stored with an experiment (canonical JSON)."""
+    """Applies the checks to the configuration that NNI stored with an experiment (JSON)."""
     from nni.experiment.config import ExperimentConfig
 
     return _checked(ExperimentConfig(**values), source)
 
 
 def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
-    # Before NNI validates: its message about useActiveGpu would lead the user into the endless loop.
+    # Before NNI validates: its message about useActiveGpu would lead the user into the endless
+    # loop.
     services = (
         config.training_service if isinstance(config.training_service, list) else [config.training_service]
     )
@@ -97,7 +99,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def count_gpus() -> int:
-    """GPUs of this machine as NNI's manager counts them: all of NVIDIA's driver, whatever is made visible."""
+    """GPUs as NNI's manager counts them: all that NVIDIA's driver knows, visible or not."""
     import pynvml
 
     try:
@@ -145,10 +147,10 @@ def check_gpus(
 ) -> None:
     """Refuses a request for GPUs that NNI's scheduler cannot meet at every moment.
 
-    NNI retries such a request without delay and starts a process with each retry, which exhausts the machine's
-    memory within minutes. Its scheduler gives ``per_trial / max_per_gpu`` GPUs to a trial, wants that to be less
-    than all GPUs (not at most all), and with ``useActiveGpu: false`` counts only GPUs that nobody uses at the
-    moment, NNI's own trials among the users.
+    NNI retries such a request without delay and starts a process with each retry, which exhausts
+    the machine's memory within minutes. Its scheduler gives ``per_trial / max_per_gpu`` GPUs to a
+    trial, wants that to be less than all GPUs (not at most all), and with ``useActiveGpu: false``
+    counts only GPUs that nobody uses at the moment, NNI's own trials among the users.
 
     Args:
         per_trial: ``trialGpuNumber``, at least 1.

@@ -1,8 +1,8 @@
 """TensorBoard behind the door of NNI's manager, which runs this file as a script (``loopback.js``).
 
-It answers to names of this machine alone and wants the token or the cookie of the experiment, as ``door.js`` does:
-a browser sends the cookie of NNI's page here too, for cookies do not tell ports apart. It ends with the manager,
-however that ends.
+It answers to names of this machine alone and wants the token or the cookie of the experiment, as
+``door.js`` does: a browser sends the cookie of NNI's page here too, for cookies do not tell ports
+apart. It ends with the manager, however that ends.
 """
 
 from __future__ import annotations

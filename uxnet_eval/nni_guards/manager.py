@@ -13,14 +13,15 @@ LOOPBACK_SCRIPT = Path(__file__).with_name("loopback.js")
 def manager_environment(loopback: bool = True) -> dict[str, str]:
     """Environment variables for ``nnictl create`` and ``nnictl resume``.
 
-    - The web server and TensorBoard listen on 127.0.0.1 alone (``loopback.js``) and want a token that is made here,
-      ``UXNET_DOOR_TOKEN`` (``door.js``); NNI has no option for either, and what it serves, to anybody, includes
-      every file that the user can read.
+    - The web server and TensorBoard listen on 127.0.0.1 alone (``loopback.js``) and want a token
+      that is made here, ``UXNET_DOOR_TOKEN`` (``door.js``); NNI has no option for either, and what
+      it serves, to anybody, includes every file that the user can read.
     - ``python``, ``uxnet`` and ``tensorboard`` are those beside this interpreter, activated or not.
     - A proxy is not asked for this machine's own addresses.
 
     Args:
-        loopback: False leaves NNI open to the network, without a token, which machines of another platform than ``local`` need.
+        loopback: False leaves NNI open to the network, without a token, which machines of another
+            platform than ``local`` need.
     """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def quiet_nni_import() -> None:
-    """Silences the two warnings of ``nni.nas`` about classes of torch that it does not know, and only those."""
+    """Silences only the two warnings of ``nni.nas`` about classes of torch unknown to it."""
     warnings.filterwarnings(
         "ignore",
         message=r"<class 'torch\.nn\.[\w.]*(Buffer|LinearCrossEntropyOptions)'> is found to be not a nn\.Module",
@@ -19,10 +19,10 @@ def quiet_nni_import() -> None:
 
 @contextlib.contextmanager
 def keep_urls_in_messages() -> Iterator[None]:
-    """Within, NNI's JSON reader keeps ``#`` and ``//`` instead of taking them for the start of a comment.
+    """A context in which NNI's JSON reader does not treat ``#`` and ``//`` as comments.
 
-    The multi-trial NAS strategies send base64, in which ``//`` comes up by chance; their main process needs this
-    around ``NasExperiment.run`` or the strategy's own run.
+    The multi-trial NAS strategies send base64, in which ``//`` comes up by chance; their main
+    process needs this around ``NasExperiment.run`` or the strategy's own run.
     """
     from json_tricks import nonp
 

@@ -16,17 +16,17 @@ _warned_keys: set[str] = set()
 def clean_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
     """``metrics`` as NNI can digest them: flat, plain numbers, all finite.
 
-    A nested result blanks the web UI, and ``#`` or ``//`` in a key stop the tuner, so these are errors of the
-    caller. NaN and infinity come up in a long run through no fault of the code: they must not end it, but they
-    empty the UI's graphs. Such a key is left out, with one warning; ``default``, which NNI needs, becomes 0.0,
-    the worst Dice, with a warning each time.
+    A nested result blanks the web UI, and ``#`` or ``//`` in a key stop the tuner, so these are
+    errors of the caller. NaN and infinity come up in a long run through no fault of the code: they
+    must not end it, but they empty the UI's graphs. Such a key is left out, with one warning;
+    ``default``, which NNI needs, becomes 0.0, the worst Dice, with a warning each time.
 
     Args:
         metrics: a number per key, ``default`` (higher is better) among them.
 
     Raises:
-        ValueError: for a missing ``default``, a key with ``#`` or ``/`` or that is no text, a value that is no
-            number.
+        ValueError: for a missing ``default``, a key with ``#`` or ``/`` or that is no text, a value
+            that is no number.
     """
     if "default" not in metrics:
         raise ValueError(

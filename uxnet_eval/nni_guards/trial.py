@@ -1,6 +1,7 @@
 """Guards inside a trial: its parameters, its results, its output folder.
 
-Without a manager (a run by hand) the functions that talk to one do nothing, so a search calls them always.
+Without a manager (a run by hand) the functions that talk to one do nothing, so a search calls them
+always.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from .metrics import clean_metrics
 
 logger = logging.getLogger(__name__)
 
-# The channel to the manager and the parameters it recorded, kept because NNI's SequentialExecutionEngine and its
-# evaluators put their own in their place while a model runs.
+# The channel to the manager and the parameters it recorded, kept because NNI's
+# SequentialExecutionEngine and its evaluators put their own in their place while a model runs.
 _manager_channel: Any = None
 _manager_record: Any = None
 
@@ -38,7 +39,7 @@ def is_nni_trial() -> bool:
 
 @contextlib.contextmanager
 def as_by_hand() -> Iterator[None]:
-    """Within it, this process is no trial: what runs inside one trial reports nothing and takes no parameters."""
+    """A context in which this process is no trial: it reports nothing and takes no parameters."""
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("NNI_")}
     try:
         yield
@@ -49,8 +50,9 @@ def as_by_hand() -> Iterator[None]:
 def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
     """The parameters that NNI recorded for this trial; empty in a run by hand.
 
-    NNI 3.0 hands parameters to whichever trial asks first, not to the trial it recorded them for. The trial's
-    own record is therefore read back from the manager, and NNI is told to report under its ``parameter_id``.
+    NNI 3.0 hands parameters to whichever trial asks first, not to the trial it recorded them for.
+    The trial's own record is therefore read back from the manager, and NNI is told to report under
+    its ``parameter_id``.
 
     Args:
         timeout_s: how long to wait for the manager to write the record.
@@ -91,7 +93,7 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
 
 
 def _record_url() -> str | None:
-    """Address of this trial's record; None unless the channel leads to a manager on this machine."""
+    """Address of this trial's record; None if the manager is not on this machine."""
     channel = trial_channel()
     if channel is None or os.environ["NNI_PLATFORM"] != "local":
         return None
@@ -124,8 +126,8 @@ def _own_record(url: str, timeout_s: float) -> dict[str, Any]:
 def report_intermediate(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Sends one point of every curve to the web UI and returns what was sent.
 
-    Report every key from the first report on: the UI offers only those. See :func:`clean_metrics` for what
-    becomes of NaN and for the errors.
+    Report every key from the first report on: the UI offers only those. See :func:`clean_metrics`
+    for what becomes of NaN and for the errors.
     """
     cleaned = clean_metrics(metrics)
     if is_nni_trial():
@@ -137,7 +139,10 @@ def report_intermediate(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def report_final(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Sends the final result, flat and short: each key is an axis of the web UI. Returns what was sent."""
+    """Sends the final result and returns what was sent.
+
+    It is flat and short, because each key is an axis of the web UI.
+    """
     cleaned = clean_metrics(metrics)
     if is_nni_trial():
         import nni
@@ -149,7 +154,7 @@ def report_final(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def _channel_to_manager() -> Iterator[None]:
-    """Results go to the experiment's manager, under this trial's parameters, even from within a NAS engine of NNI."""
+    """Makes results go to the manager under this trial's parameters, even within an NNI engine."""
     import nni.trial
     from nni.runtime import trial_command_channel as channels
 
@@ -164,7 +169,7 @@ def _channel_to_manager() -> Iterator[None]:
 
 
 def resume_intermediate_sequence(num_reported: int) -> None:
-    """A resumed trial that has reported ``num_reported`` points goes on after them; NNI would start at 0."""
+    """Makes a resumed trial number its points after ``num_reported``; NNI would start at 0."""
     if is_nni_trial():
         import nni.trial
 
@@ -174,9 +179,10 @@ def resume_intermediate_sequence(num_reported: int) -> None:
 def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
     """The folder to write TensorBoard events to, made such that the web UI's button finds them.
 
-    The UI looks into ``<experiment>/trials/<id>/output/tensorboard``, while a local trial's output folder is
-    ``<experiment>/environments/local-env/trials/<id>``: the former becomes a link to the latter. If the UI has
-    made its folder already, events go there, and ``tensorboard`` in the output folder is the link.
+    The UI looks into ``<experiment>/trials/<id>/output/tensorboard``, while a local trial's output
+    folder is ``<experiment>/environments/local-env/trials/<id>``: the former becomes a link to the
+    latter. If the UI has made its folder already, events go there, and ``tensorboard`` in the
+    output folder is the link.
 
     Args:
         output_dir: the trial's output folder; any folder in a run by hand.
@@ -205,9 +211,10 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
 class TrialLock:
     """Keeps two processes from writing into one output folder.
 
-    ``nnictl resume`` starts a trial again in its old folder, while the process of before may still run. The lock
-    is the operating system's, bound to the process: it goes when the process ends, however it ends, and worker
-    processes do not inherit it. The file ``.lock`` stays and tells who held it last.
+    ``nnictl resume`` starts a trial again in its old folder, while the process of before may still
+    run. The lock is the operating system's, bound to the process: it goes when the process ends,
+    however it ends, and worker processes do not inherit it. The file ``.lock`` stays and tells who
+    held it last.
 
     Use it as a context manager, or :meth:`acquire` it for the life of the process.
     """
@@ -228,7 +235,8 @@ class TrialLock:
         deadline = time.monotonic() + self.wait_s
         while True:
             try:
-                # POSIX locks, unlike flock, are not shared with forked workers that outlive a killed trial.
+                # POSIX locks, unlike flock, are not shared with forked workers that outlive a
+                # killed trial.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:

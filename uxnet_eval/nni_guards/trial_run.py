@@ -34,8 +34,8 @@ def check_search_space(space: Any, run: RunFile | None, source: str, tuner: str 
         tuner: its name; that of ``Batch`` is a list of parameter sets.
 
     Raises:
-        UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry, a name
-            that is no setting, a value that the setting does not allow.
+        UserError: for ``#`` or ``//`` anywhere (NNI takes the rest for a comment), a faulty entry,
+            a name that is no setting, a value that the setting does not allow.
     """
     from nni.common.hpo_utils import validate_search_space
 
@@ -94,7 +94,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
-    """Values that a distribution of NNI's can give: all of a choice, the ends of a range, the median."""
+    """Example values of an NNI distribution: all of a choice, or ends and median of a range."""
     if kind == "choice":
         return arguments
     if kind == "randint":
@@ -113,7 +113,7 @@ class TrialRun(NamedTuple):
 
 
 def check_named_files(space: Any, run: TrialRun, source: str, tuner: str = "") -> None:
-    """Refuses choices of the search space that name a file (a genotype) which is not there or is not sound."""
+    """Refuses choices of the search space that name a missing or damaged genotype file."""
     if tuner.lower() == BATCH:
         parameters = _batch(space, source)
     else:
@@ -132,7 +132,7 @@ def check_named_files(space: Any, run: TrialRun, source: str, tuner: str = "") -
 
 
 def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
-    """The run configuration that ``uxnet search`` or ``train --config X`` names; None for another trial command."""
+    """The run configuration that a trial command names; None if it is not one of ``uxnet``."""
     service = (
         config.training_service[0] if isinstance(config.training_service, list) else config.training_service
     )

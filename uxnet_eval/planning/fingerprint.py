@@ -1,4 +1,7 @@
-"""The fingerprint: what a data set looks like in numbers, from which :mod:`uxnet_eval.planning.rules` makes the plan."""
+"""The fingerprint: a data set in numbers.
+
+:mod:`uxnet_eval.planning.rules` makes the plan from it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from ..preprocessing.case_grid import case_grid, ras_spacing_mm
 from ..preprocessing.transforms import load_arrays
 
 SAMPLED_VOXELS = 10_000
-"""Foreground voxels of each case that enter the intensity statistics, evenly spread; every case counts alike."""
+"""Foreground voxels of each case that enter the intensity statistics, evenly spread; every case
+counts alike."""
 
 
 class AxisStatistics(StrictConfig):
@@ -126,7 +130,7 @@ def measure(dataset: Dataset, progress: Callable[[int, int], None] | None = None
 
 
 def _axis_statistics(values: np.ndarray) -> AxisStatistics:
-    """Of values (cases, axes)."""
+    """Statistics of values (cases, axes), along the cases."""
     rows = np.round(
         np.percentile(values, (0, 10, 50, 90, 100), axis=0), 6
     )  # headers are float32: 0.8000000119
@@ -146,7 +150,7 @@ def _channel_intensity(name: str, values: np.ndarray) -> ChannelIntensity:
 
 
 def _class_size(name: str, voxels: np.ndarray, voxel_mm3: np.ndarray, total_voxels: float) -> ClassSize:
-    """Of one class, from its voxels in each case and the cases' voxel volumes."""
+    """Size of one class, from its voxels in each case and the cases' voxel volumes."""
     present = voxels > 0
     return ClassSize(
         name=name,

@@ -1,8 +1,9 @@
 """nnU-Net's plans: read, checked, and turned into ours.
 
-nnU-Net's arrays are z, y, x of the file, exchanged by ``transpose_forward`` so that the thickest axis comes first; ours
-are R, A, S. Both are joined through the order of the axes in the file, which is x, y, z = R, A, S for scans that are
-stored axially; which way an axis points makes no difference to plans.
+nnU-Net's arrays are z, y, x of the file, exchanged by ``transpose_forward`` so that the thickest
+axis comes first; ours are R, A, S. Both are joined through the order of the axes in the file, which
+is x, y, z = R, A, S for scans that are stored axially; which way an axis points makes no difference
+to plans.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class NNUNetPlans:
         name: of the configuration.
         configuration: its values, with what it inherits.
         axes: for each of our axes (R, A, S), which of nnU-Net's it is.
-        plan: patch, spacing, strides and batch size along our axes; normalisation is not taken from nnU-Net.
+        plan: patch, spacing, strides and batch size along our axes; normalisation is not taken from
+            nnU-Net.
     """
 
     path: Path
@@ -43,7 +45,7 @@ class NNUNetPlans:
 
     @property
     def strides(self) -> list[list[int]]:
-        """Of every level, those of the first being 1, along nnU-Net's axes."""
+        """Strides of every level along nnU-Net's axes; those of the first level are 1."""
         return [list(stride) for stride in _arch_kwargs(self.configuration)["strides"]]
 
     def taken_over(self, plan: Plan) -> Plan:
@@ -65,8 +67,9 @@ def read_nnunet_plans(path: Path, configuration: str) -> NNUNetPlans:
     """One configuration of the plans that ``nnUNetv2_plan_experiment`` wrote.
 
     Raises:
-        UserError: begins with the file's name: it is absent or no plans file, has no such configuration, or one
-            that is part of a cascade, or of a data set with regions, or has other strides than 1 and 2.
+        UserError: begins with the file's name: it is absent or no plans file, has no such
+            configuration, or one that is part of a cascade, or of a data set with regions, or has
+            other strides than 1 and 2.
     """
     values = _read(path)
     found = _resolved(path, values["configurations"], configuration)
@@ -160,7 +163,7 @@ def _axes(values: Mapping[str, Any], dims: int) -> tuple[int, ...]:
     """For each of our axes, which of nnU-Net's it is; see this module."""
     if values.get("image_reader_writer") == PICTURE_READER:
         return tuple(range(dims))
-    # nnU-Net's axis k is axis transpose[k] of z, y, x, which is axis 2 - transpose[k] of the file; a 2-D
-    # configuration cuts slices along its first axis.
+    # nnU-Net's axis k is axis transpose[k] of z, y, x, which is axis 2 - transpose[k] of the file;
+    # a 2-D configuration cuts slices along its first axis.
     file_axes = [2 - int(axis) for axis in values["transpose_forward"]][3 - dims :]
     return tuple(file_axes.index(axis) for axis in sorted(file_axes))

@@ -1,6 +1,7 @@
-"""Making the plan: target spacing, patch, strides, normalisation and batch from a fingerprint and the memory.
+"""Makes the plan (spacing, patch, strides, normalisation, batch) from fingerprint and memory.
 
-The rules are nnU-Net's (Isensee et al., Nature Methods 2021), adapted to a supernet; :func:`make_plan` lists them.
+The rules are nnU-Net's (Isensee et al., Nature Methods 2021), adapted to a supernet;
+:func:`make_plan` lists them.
 """
 
 from __future__ import annotations
@@ -36,29 +37,33 @@ MAX_LEVELS = 5
 """The paper's."""
 
 ANISOTROPY = 3.0
-"""Ratio of spacings (and, the other way round, of voxel counts) from which a data set counts as anisotropic."""
+"""Ratio of spacings (and, the other way round, of voxel counts) from which a data set counts as
+anisotropic."""
 
 MIN_BATCH_SIZE = 2
-"""Of the patch that must fit the memory."""
+"""Smallest batch: patches that must fit the memory together."""
 
 MAX_BATCH_SHARE = 0.05
-"""A batch holds at most this share of the data set's voxels (nnU-Net's rule), unless that is less than two."""
+"""A batch holds at most this share of the data set's voxels (nnU-Net's rule), unless that is less
+than two."""
 
 MAX_PATCH_VOXELS = 160**3
 """A larger patch slows the search down more than it helps, however much memory there is."""
 
-# Memory of one training step of the folded supernet. Measured in float32 with 3, 4 and 5 levels, 8 and 16
-# channels, 2-D and 3-D: peak memory grows by 69 to 85 bytes for each value of each node's feature map (35 to 48
-# of them are activations kept for the backward pass); with bfloat16 by 47. The plan counts on float32.
+# Memory of one training step of the folded supernet. Measured in float32 with 3, 4 and 5 levels, 8
+# and 16 channels, 2-D and 3-D: peak memory grows by 69 to 85 bytes for each value of each node's
+# feature map (35 to 48 of them are activations kept for the backward pass); with bfloat16 by 47.
+# The plan counts on float32.
 BYTES_PER_FEATURE = 88
 BYTES_PER_CLASS = 24
-"""For each voxel and class: logits, probabilities, one-hot label and their gradients, in float32."""
+"""For each voxel and class: logits, probabilities, one-hot label and their gradients, in
+float32."""
 BYTES_PER_CHANNEL = 8
 FIXED_BYTES = 1.5 * 2**30
 """Libraries, weights, their gradients and the optimizer's moments."""
 
 USABLE_SHARE = 0.8
-"""Of the memory that is free; the rest is for prepared cases and for other programs."""
+"""Share of the free memory that a search may use; the rest is for prepared cases and others."""
 
 
 def make_plan(
@@ -70,22 +75,25 @@ def make_plan(
 ) -> Plan:
     """The plan for a data set and a memory.
 
-    - Target spacing: the median of each axis. In an anisotropic set (the largest median spacing more than three
-      times the smallest, and that axis with fewer than a third of the voxels of any other) the thick axis
-      takes the 10th percentile, but stays the thickest.
-    - Patch: starts from the median shape at target spacing (nnU-Net: from a cube), and the axis with most
-      voxels shrinks until two patches fit the memory, see :func:`supernet_bytes`. It is padded up to a multiple of
-      the product of the strides.
+    - Target spacing: the median of each axis. In an anisotropic set (the largest median spacing
+      more than three times the smallest, and that axis with fewer than a third of the voxels of any
+      other) the thick axis takes the 10th percentile, but stays the thickest.
+    - Patch: starts from the median shape at target spacing (nnU-Net: from a cube), and the axis
+      with most voxels shrinks until two patches fit the memory, see :func:`supernet_bytes`. It is
+      padded up to a multiple of the product of the strides.
     - Strides: see :func:`pooling_strides`. Anisotropic volumes pool late along their thick axis.
-    - Normalisation: ``ct`` if every channel's name says CT: clipped to the 0.5 and 99.5 percentiles of the
-      foreground, then scaled by its mean and SD, averaged over the channels. Otherwise ``zscore``.
-    - Batch: as many patches as the memory holds, at least 2, at most ``max_batch_size`` and 5 % of all voxels.
+    - Normalisation: ``ct`` if every channel's name says CT: clipped to the 0.5 and 99.5 percentiles
+      of the foreground, then scaled by its mean and SD, averaged over the channels. Otherwise
+      ``zscore``.
+    - Batch: as many patches as the memory holds, at least 2, at most ``max_batch_size`` and 5 % of
+      all voxels.
 
     Not taken over: cropping to the non-zero region, and the cascade of two resolutions.
 
     Args:
         fingerprint: of the data set.
-        memory_gib: what the search may use; None: most of what is free on the GPU, or on the machine without one.
+        memory_gib: what the search may use; None: most of what is free on the GPU, or on the
+            machine without one.
         base_channels: channels of level 0 that the patch must fit with.
         max_batch_size: upper bound of the batch.
 
@@ -153,9 +161,9 @@ def pooling_strides(
 ) -> tuple[tuple[int, ...], ...]:
     """The stride of each axis from one level to the next: 2 where an axis is pooled, else 1.
 
-    An axis can be pooled while 4 voxels of the patch remain of it; of these axes, the finest and those with less
-    than twice its spacing are. A single one is pooled alone only while 6 voxels remain. There is at least one
-    level below the first.
+    An axis can be pooled while 4 voxels of the patch remain of it; of these axes, the finest and
+    those with less than twice its spacing are. A single one is pooled alone only while 6 voxels
+    remain. There is at least one level below the first.
 
     Args:
         patch: voxels along each axis.
@@ -182,11 +190,11 @@ def supernet_bytes(
     num_channels: int,
     num_classes: int,
 ) -> float:
-    """Memory that one patch takes in a training step of the folded supernet, without the fixed part.
+    """Memory of one patch in a training step of the folded supernet, without the fixed part.
 
-    Level j of L has L - j nodes with C_j channels, so there are F = sum_j (L - j) C_j / prod(strides up to j) values of
-    feature maps for each voxel of the patch; a voxel takes F * BYTES_PER_FEATURE + classes * BYTES_PER_CLASS +
-    channels * BYTES_PER_CHANNEL.
+    Level j of L has L - j nodes with C_j channels, so there are F = sum_j (L - j) C_j /
+    prod(strides up to j) values of feature maps for each voxel of the patch; a voxel takes F *
+    BYTES_PER_FEATURE + classes * BYTES_PER_CLASS + channels * BYTES_PER_CHANNEL.
     """
     config = SearchSpaceConfig(base_channels=base_channels)  # for its rule of channels per level
     num_levels = len(strides) + 1

@@ -1,4 +1,4 @@
-"""Label maps of new scans: windows over an image, several networks, and the way back to each file's own grid."""
+"""Label maps of new scans: sliding windows, several networks, and back to each file's grid."""
 
 from .case_prediction import CasePrediction, predict_case, predict_prepared
 from .windows import Model, WindowSettings

@@ -2,9 +2,10 @@
 
 Legend: C channels, K classes, *S the file's grid, *N the network's grid (of the plan's spacing).
 
-Each network's logits become probabilities (softmax) on its own grid; networks whose plans prepare an image alike are
-averaged there, the others on the file's grid. The average of each class is interpolated onto the file's grid and the
-most probable class taken. Classes pass one at a time, so that K of them are in memory only once, on the network's grid.
+Each network's logits become probabilities (softmax) on its own grid; networks whose plans prepare
+an image alike are averaged there, the others on the file's grid. The average of each class is
+interpolated onto the file's grid and the most probable class taken. Classes pass one at a time, so
+that K of them are in memory only once, on the network's grid.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from .windows import Model, WindowSettings, num_windows, window_logits
 class CasePrediction:
     """A case's label in the grid of its file.
 
-    ``label`` (*S) uint8 class indices (int16 beyond 256 classes), ``affine`` 4x4, and, if asked for,
-    ``probabilities`` (K, *S) float16.
+    ``label`` (*S) uint8 class indices (int16 beyond 256 classes), ``affine`` 4x4, and, if asked
+    for, ``probabilities`` (K, *S) float16.
     """
 
     label: np.ndarray
@@ -41,7 +42,7 @@ class CasePrediction:
 
 
 class GridProbabilities(NamedTuple):
-    """Mean probabilities (K, *N) of some networks, the grid they lie on, and those networks' share of all."""
+    """Mean probabilities (K, *N) of some networks, their grid, and those networks' share."""
 
     values: Tensor
     grid: CaseGrid
@@ -62,13 +63,15 @@ def predict_case(
     """The label of an image as its file stores it.
 
     Args:
-        models: whose probabilities are averaged; their classes are the same (:func:`check_ensemble`).
+        models: whose probabilities are averaged; their classes are the same
+            (:func:`check_ensemble`).
         image: (C, *S) in any orientation; not changed.
         affine: 4x4, voxel to mm.
         case_id: for error messages.
         settings: of the windows; unless given, :class:`WindowSettings` as it is.
         probabilities: return them too.
-        largest_component: of each class keep its largest component alone; probabilities are not touched by it.
+        largest_component: of each class keep its largest component alone; probabilities are not
+            touched by it.
         progress: called with the share done, in (0, 1].
 
     Raises:
@@ -99,7 +102,7 @@ def predict_prepared(
     settings: WindowSettings | None = None,
     largest_component: bool = False,
 ) -> CasePrediction:
-    """As :func:`predict_case`, of an image (C, *N) that is prepared by the plan that all models share."""
+    """Like :func:`predict_case`, for a prepared image (C, *N) of the plan that all models share."""
     values = mean_probabilities(models, image, grid, settings or WindowSettings())
     return _prediction([GridProbabilities(values, grid, 1.0)], False, largest_component)
 
@@ -182,7 +185,7 @@ def _prediction(
 
 
 def _own_grid_classes(parts: Sequence[GridProbabilities]) -> Iterator[np.ndarray]:
-    """Class by class, the mean over all networks on the file's grid: (*S) float32, each its own array."""
+    """Yields for each class the mean over all networks on the file's grid, (*S) float32."""
     for k in range(len(parts[0].values)):
         total: np.ndarray | None = None
         for values, grid, share in parts:

@@ -8,10 +8,10 @@ from skimage.measure import regionprops
 
 
 def largest_components(label: np.ndarray) -> np.ndarray:
-    """A copy of a label in which each foreground class keeps its largest component; the rest becomes background.
+    """A copy of a label in which each foreground class keeps only its largest component.
 
-    Voxels that share a face, an edge or a corner are connected. Of components of one size the first in the order
-    of the array stays.
+    Voxels that share a face, an edge or a corner are connected. Of components of one size the first
+    in the order of the array stays.
 
     Args:
         label: class indices (*S), 0 is the background.

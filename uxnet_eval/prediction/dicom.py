@@ -1,7 +1,7 @@
 """A DICOM series in, a DICOM segmentation out, in the geometry of the series.
 
-Legend: X Y Z the voxels along columns, rows and slices of the series. DICOM's millimetres point left, posterior and
-superior; this project's right, anterior and superior.
+Legend: X Y Z the voxels along columns, rows and slices of the series. DICOM's millimetres point
+left, posterior and superior; this project's right, anterior and superior.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def read_series(folder: Path, series_uid: str | None = None) -> DicomSeries:
         series_uid: which one, if there are several.
 
     Raises:
-        UserError: a package is missing; the folder holds no series, several of which none is named, or not the one
-            named; a file holds several slices; the slices are not evenly spaced.
+        UserError: a package is missing; the folder holds no series, several of which none is named,
+            or not the one named; a file holds several slices; the slices are not evenly spaced.
     """
     sitk, pydicom = (extra(name, "dicom", str(folder)) for name in ("SimpleITK", "pydicom"))
     if not folder.is_dir():

@@ -34,7 +34,8 @@ def predict_series(
         overwrite: replace a file that is there.
 
     Raises:
-        UserError: the models do not fit together, are not for volumes of one channel, or the series is at fault.
+        UserError: the models do not fit together, are not for volumes of one channel, or the series
+            is at fault.
     """
     check_ensemble({str(path): model for path, model in models.items()})
     dataset = next(iter(models.values())).dataset

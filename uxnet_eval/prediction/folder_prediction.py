@@ -1,4 +1,4 @@
-"""Predicting many scans into a folder: what is finished is kept, what is broken is named, the rest is done."""
+"""Predicts scans into a folder. Keeps finished ones, names broken ones, does the rest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class PredictionOutcome:
 def refuse_output(output: Path, source: Path) -> None:
     """Raises :class:`UserError` if label maps cannot or should not go to the folder ``output``.
 
-    They would be taken for images on the next run, or replace them, if it were the folder of ``source`` or within it.
+    They would be taken for images on the next run, or replace them, if it were the folder of
+    ``source`` or within it.
     """
     if (output.exists() and not output.is_dir()) or output.name.endswith((SUFFIX, ".nii")):
         raise UserError(
@@ -70,8 +71,8 @@ def predict_folder(
 ) -> PredictionOutcome:
     """Writes ``CASE_ID.nii.gz`` for each scan, with the checkpoint's label values, into ``output``.
 
-    A scan that cannot be read or predicted is noted, and the others are done. Cases that an earlier run finished with
-    the same checkpoints and settings are kept.
+    A scan that cannot be read or predicted is noted, and the others are done. Cases that an earlier
+    run finished with the same checkpoints and settings are kept.
 
     Args:
         scans: of different case ids.

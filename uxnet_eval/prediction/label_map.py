@@ -21,7 +21,8 @@ from ..runs.files import leftovers, replacing
 
 SUFFIX = ".nii.gz"
 
-# What places the voxels in space, beside pixdim: copied as stored, so that no affine is computed anew.
+# What places the voxels in space, beside pixdim: copied as stored, so that no affine is computed
+# anew.
 _GEOMETRY = (
     *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
@@ -52,7 +53,7 @@ def write_label_map(
 
 
 def write_probabilities(path: Path, probabilities: np.ndarray, affine: np.ndarray, image: Path) -> None:
-    """Writes probabilities (K, *S) as NIfTI (*S, K) float32, with the geometry of the image's header.
+    """Writes probabilities (K, *S) as NIfTI (*S, K) float32 with the image's geometry.
 
     Raises:
         OutputError: the disk is full, or the file cannot be written.
@@ -65,7 +66,7 @@ def write_probabilities(path: Path, probabilities: np.ndarray, affine: np.ndarra
 
 @contextmanager
 def replacing_output(path: Path) -> Iterator[Path]:
-    """As :func:`~uxnet_eval.runs.files.replacing`; what a killed run left of ``path`` is deleted first.
+    """Like :func:`replacing`; first deletes what a killed run left of ``path``.
 
     Raises:
         OutputError: the disk is full, or the file cannot be written.

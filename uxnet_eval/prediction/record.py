@@ -1,6 +1,7 @@
 """``prediction.json`` in the output folder: what predicted, how, and which cases are finished.
 
-By it a second run knows which label maps it may keep, and that they are of the same networks and settings.
+By it a second run knows which label maps it may keep, and that they are of the same networks and
+settings.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class PredictionRecord(StrictConfig):
     """Case ids in the order in which they were written."""
 
     def save(self, folder: Path) -> None:
-        """Writes it, whole or not at all; raises :class:`~uxnet_eval.prediction.label_map.OutputError` if it cannot."""
+        """Writes it, whole or not at all.
+
+        Raises :class:`~uxnet_eval.prediction.label_map.OutputError` if it cannot.
+        """
         path = folder / PREDICTION_NAME
         with replacing_output(path) as temporary:
             temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n", encoding="utf-8")
@@ -52,8 +56,8 @@ class PredictionRecord(StrictConfig):
             overwrite: these cases are to be predicted anew, whatever the folder holds.
 
         Raises:
-            UserError: the earlier run had other checkpoints or settings, or the folder has label maps of another
-                origin.
+            UserError: the earlier run had other checkpoints or settings, or the folder has label
+                maps of another origin.
         """
         try:
             earlier = self._earlier(folder, outputs)

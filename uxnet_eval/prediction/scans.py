@@ -25,7 +25,7 @@ _CHANNEL_NUMBER = re.compile(r"(.+)_(\d{4})")
 
 @dataclass(frozen=True)
 class Scan:
-    """One image to predict: its id, by which the label map will be called, and its file, or one for each channel."""
+    """One image to predict: its id, which names the label map, and its file or one per channel."""
 
     case_id: str
     files: tuple[Path, ...]
@@ -44,9 +44,9 @@ def find_scans(
 ) -> list[Scan]:
     """The scans of ``source``, none of which is opened.
 
-    A folder with ``dataset.json`` gives its test cases. Any other folder gives its image files (not those of its
-    subfolders), a case each; or, if they are called ``NAME_0000``, ``NAME_0001``, ... as for nnU-Net and the number
-    of channels fits, a case for each NAME.
+    A folder with ``dataset.json`` gives its test cases. Any other folder gives its image files (not
+    those of its subfolders), a case each; or, if they are called ``NAME_0000``, ``NAME_0001``, ...
+    as for nnU-Net and the number of channels fits, a case for each NAME.
 
     Args:
         source: a file or a folder.
@@ -56,8 +56,8 @@ def find_scans(
         case_ids: of these alone, if any are given.
 
     Raises:
-        UserError: there is nothing to predict; two files of one case; a data set of other channels or axes; a case
-            id that does not exist.
+        UserError: there is nothing to predict; two files of one case; a data set of other channels
+            or axes; a case id that does not exist.
     """
     if not source.exists():
         raise UserError(f"{source}: no such file or folder, expected images to predict; mend the path")
@@ -83,11 +83,12 @@ def find_scans(
 
 
 def load_scan(scan: Scan, channel_names: Sequence[str], spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """The image as float32 (C, *S) in the file's own orientation, and its 4x4 float64 affine (voxel to mm).
+    """The image as float32 (C, *S) and its 4x4 float64 affine (voxel to mm), oriented as stored.
 
     Raises:
-        UserError: begins with the case id; a file is unreadable or truncated, has other axes or channels than the
-            networks, or holds NaN or infinity; or a channel's file is missing or on another grid than the first.
+        UserError: begins with the case id; a file is unreadable or truncated, has other axes or
+            channels than the networks, or holds NaN or infinity; or a channel's file is missing or
+            on another grid than the first.
     """
     num_channels = len(channel_names)
     if len(scan.files) > 1 and len(scan.files) != num_channels:
@@ -208,7 +209,8 @@ def _grouped(files: Sequence[Path], num_channels: int) -> list[Scan]:
     for path, match in zip(files, numbered, strict=True):
         if match:
             groups.setdefault(match[1], {}).setdefault(int(match[2]), path)
-    # patient_0001, patient_0002 are cases, not channels: these count from 0 and at least one case has them all.
+    # patient_0001, patient_0002 are cases, not channels: these count from 0 and at least one case
+    # has them all.
     by_channel = (
         all(numbered)
         and all(max(group) < num_channels for group in groups.values())

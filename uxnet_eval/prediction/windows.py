@@ -1,6 +1,7 @@
 """The logits of a whole image from a network that sees one window at a time.
 
-Legend: B windows, C channels, K classes, *P the window (the plan's patch size), *N the image in the network's grid.
+Legend: B windows, C channels, K classes, *P the window (the plan's patch size), *N the image in the
+network's grid.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from ..recipe.precision import autocast
 Network = Callable[[Tensor], Tensor]
 
 MAX_BATCH_SIZE = 8
-"""Of windows: larger batches keep no GPU busier."""
+"""Windows per batch; more do not make a GPU faster."""
 
 MEMORY_SHARE = 0.7
-"""Of the free memory of a GPU that a batch of windows may take."""
+"""Share of a GPU's free memory that a batch of windows may take."""
 
 
 class Model(Protocol):
-    """What prediction needs of a trained network; :class:`uxnet_eval.networks.checkpoint.LoadedModel` has it."""
+    """What prediction needs of a trained network.
+
+    :class:`uxnet_eval.networks.checkpoint.LoadedModel` provides it.
+    """
 
     @property
     def network(self) -> Any:
@@ -51,7 +55,7 @@ class Model(Protocol):
 
     @property
     def overlap(self) -> float:
-        """Of neighbouring windows in the training's validation."""
+        """Overlap of neighbouring windows in the training's validation."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,11 @@ class WindowSettings:
     """How windows are laid."""
 
     overlap: float | None = None
-    """Of neighbouring windows, as a share of the window, in [0, 1); None: as in the training's validation."""
+    """Overlap of neighbouring windows as a fraction of the window, in [0, 1); None: that of the
+    training's validation."""
     mirror: bool = False
-    """Whether logits are the mean over all mirror images of a window along the plan's ``mirror_axes`` (8 in 3-D)."""
+    """Whether logits are the mean over all mirror images of a window along the plan's
+    ``mirror_axes`` (8 in 3-D)."""
     batch_size: int = 1
     """Windows computed at once."""
 
@@ -84,8 +90,9 @@ def window_logits(
 ) -> Tensor:
     """The logits (K, *N), float32 in main memory, of one preprocessed image.
 
-    Windows of the plan's patch size are weighted by a Gaussian (Isensee 2021, nnU-Net); an image smaller than the
-    window is padded with the plan's ``padding_value``, as in training. The network's device holds no more than a batch of windows.
+    Windows of the plan's patch size are weighted by a Gaussian (Isensee 2021, nnU-Net); an image
+    smaller than the window is padded with the plan's ``padding_value``, as in training. The
+    network's device holds no more than a batch of windows.
 
     Args:
         model: the trained network.

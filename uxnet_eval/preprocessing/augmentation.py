@@ -34,11 +34,12 @@ MAX_VOXELS_PER_CLASS = 10_000
 """As many candidates for a patch's centre are kept of each class."""
 
 ANISOTROPY = 3.0
-"""With a larger ratio of spacings, patches are turned and zoomed within the thin axes only (as in nnU-Net)."""
+"""With a larger ratio of spacings, patches are turned and zoomed within the thin axes only (as in
+nnU-Net)."""
 
 
 class ForegroundVoxels(Transform):
-    """Adds ``foreground``: for each class 1..K-1, flat int32 indices of (evenly chosen) voxels of that class."""
+    """Adds ``foreground``: flat int32 indices of voxels of each class 1..K-1, evenly chosen."""
 
     def __init__(self, num_classes: int):
         self.num_classes = num_classes
@@ -59,7 +60,9 @@ class ForegroundVoxels(Transform):
 
 
 class PlainTensors(MapTransform):
-    """MetaTensors as the plain tensors inside, without copies: metadata slows every further step down.
+    """MetaTensors as plain tensors, without copies.
+
+    Metadata would slow every further step down.
 
     MONAI's own trace of what was done (``image_transforms``) goes too.
     """
@@ -73,11 +76,14 @@ class PlainTensors(MapTransform):
 
 
 class RandomPatch(Randomizable, Transform):
-    """Cuts one patch, half of the time around a voxel of a class drawn with equal chances from those present.
+    """Cuts one patch.
 
-    Takes ``image`` (C, *S), ``label`` (1, *S) and ``foreground`` of :class:`ForegroundVoxels`; gives ``image``
-    (C, *P) and ``label`` (1, *P) float32. An axis shorter than the patch lies at random within it, padded
-    with ``padding_value`` and background.
+    In half of the draws its centre is a voxel of a class, which is chosen evenly from those
+    present.
+
+    Takes ``image`` (C, *S), ``label`` (1, *S) and ``foreground`` of :class:`ForegroundVoxels`;
+    gives ``image`` (C, *P) and ``label`` (1, *P) float32. An axis shorter than the patch lies at
+    random within it, padded with ``padding_value`` and background.
     """
 
     def __init__(self, patch_size: tuple[int, ...], padding_value: float = 0.0):
@@ -114,11 +120,12 @@ class RandomPatch(Randomizable, Transform):
 def augmentation(plan: Plan) -> Compose:
     """The random part: a patch of a preprocessed case, seeded through ``set_random_state``.
 
-    Takes the item of :func:`~uxnet_eval.preprocessing.transforms.preprocessing` after :class:`ForegroundVoxels`, gives
-    ``image`` (C, *P) and ``label`` (1, *P), float32 and whole. The kinds and ranges are nnU-Net's, the
-    probabilities lower where a transform is slow: turning by up to 30 degrees and zooming to 0.7..1.4 (with
-    probability 0.2, on the patch itself), mirroring along each of the plan's ``mirror_axes`` (0.5), noise (0.1), blur (0.1),
-    brightness, contrast and gamma (0.15 each).
+    Takes the item of :func:`~uxnet_eval.preprocessing.transforms.preprocessing` after
+    :class:`ForegroundVoxels`, gives ``image`` (C, *P) and ``label`` (1, *P), float32 and whole. The
+    kinds and ranges are nnU-Net's, the probabilities lower where a transform is slow: turning by up
+    to 30 degrees and zooming to 0.7..1.4 (with probability 0.2, on the patch itself), mirroring
+    along each of the plan's ``mirror_axes`` (0.5), noise (0.1), blur (0.1), brightness, contrast
+    and gamma (0.15 each).
     """
     both = ("image", "label")
     turn = _turn_and_zoom(plan)

@@ -1,7 +1,8 @@
-"""Where a case's voxels lie: in its file, in RAS orientation, and in the grid that the network sees.
+"""The grids of a case: in its file, in RAS orientation, and as the network sees it.
 
-Legend: d spatial axes, *S their sizes; affines are (d+1)x(d+1), voxel index to mm. The three grids are the
-file's own; the same voxels reordered to RAS; and the RAS box cut into voxels of the plan's spacing.
+Legend: d spatial axes, *S their sizes; affines are (d+1)x(d+1), voxel index to mm. The three grids
+are the file's own; the same voxels reordered to RAS; and the RAS box cut into voxels of the plan's
+spacing.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 class CaseGrid(NamedTuple):
-    """All that is needed to bring a prediction back onto the file's grid; plain numbers, so it travels in batches."""
+    """All that brings a prediction back onto the file's grid.
+
+    It holds plain numbers, so a batch can carry it.
+    """
 
     case_id: str
     shape: tuple[int, ...]
-    """Of the file, without channels."""
+    """Shape of the file's image, without channels."""
     affine: Rows
-    """Of the file, 4x4, in 2-D too."""
+    """Affine of the file, 4x4 in 2-D too."""
     oriented_affine: Rows
-    """Of the file's voxels in their d axes; in 2-D the in-plane part (see :func:`planar_affine`)."""
+    """Affine of the file's voxels in their d axes; in 2-D the in-plane part
+    (:func:`planar_affine`)."""
     ras_shape: tuple[int, ...]
     ras_affine: Rows
     network_shape: tuple[int, ...]
@@ -58,8 +63,9 @@ def case_grid(
 ) -> CaseGrid:
     """The grids of a case.
 
-    The network's grid has the same centre and, to within half a voxel, the same extent (voxel edge to voxel
-    edge) as the file's. An axis that has the plan's spacing already keeps its voxels exactly.
+    The network's grid has the same centre and, to within half a voxel, the same extent (voxel edge
+    to voxel edge) as the file's. An axis that has the plan's spacing already keeps its voxels
+    exactly.
 
     Args:
         case_id: for error messages.
@@ -104,8 +110,8 @@ def case_grid(
 def planar_affine(affine: np.ndarray) -> np.ndarray:
     """The 3x3 affine of a 2-D image from the 4x4 one of its file.
 
-    Keeps the spacing, and the orientation where both axes lie nearest to left-right and front-back; a slice
-    of another plane (sagittal, coronal) keeps the order of its file.
+    Keeps the spacing, and the orientation where both axes lie nearest to left-right and front-back;
+    a slice of another plane (sagittal, coronal) keeps the order of its file.
     """
     spacing_mm = np.linalg.norm(affine[:3, :2], axis=0)
     nearest_axes = nib.orientations.io_orientation(affine)[:2]
@@ -166,7 +172,7 @@ def _resample(array: torch.Tensor, source: Rows, target: Rows, shape: tuple[int,
 def _resampled(
     shape: Sequence[int], affine: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of the box of this grid in voxels of ``spacing_mm``, centred on the same point."""
+    """Shape and affine of this grid's box at ``spacing_mm``, with the same centre."""
     dims = len(shape)
     scale, new_shape = np.ones(dims), list(shape)
     for axis, given_mm in enumerate(np.linalg.norm(affine[:-1, :-1], axis=0)):

@@ -31,11 +31,12 @@ class PreparedItems(Protocol):
 
 
 class PatchStream:
-    """Iterating gives the batches of one epoch: ``image`` (B, C, *P) float32, ``label`` (B, 1, *P) int64.
+    """The batches of one epoch: ``image`` (B, C, *P) float32, ``label`` (B, 1, *P) int64.
 
-    Every sample has its own seed, made of the stream's seed, the epoch, the step and its place in the batch:
-    epoch e holds the same batches whatever the number of threads and whatever came before, so a resumed run
-    goes on as if it had not stopped. Cases come in a new random order each time all have been seen.
+    Every sample has its own seed, made of the stream's seed, the epoch, the step and its place in
+    the batch: epoch e holds the same batches whatever the number of threads and whatever came
+    before, so a resumed run goes on as if it had not stopped. Cases come in a new random order each
+    time all have been seen.
 
     Each iteration is one epoch, counted from 0; :meth:`set_epoch` says which comes next.
     """
@@ -60,7 +61,8 @@ class PatchStream:
             steps_per_epoch: batches per epoch.
             seed: one or several numbers; streams of different seeds are independent.
             num_workers: background threads; 0 prepares a batch when it is asked for.
-            transform: from a prepared case to ``image`` and ``label``; None: :func:`augmentation` of the plan.
+            transform: from a prepared case to ``image`` and ``label``; None: :func:`augmentation`
+                of the plan.
             rank: of this process among ``num_ranks`` that share the work; each gets other samples.
             num_ranks: processes that train together.
         """
@@ -88,17 +90,20 @@ class PatchStream:
 
     @property
     def sampler(self) -> PatchStream:
-        """Itself: Lightning calls ``sampler.set_epoch`` of its loaders before each epoch, in a resumed run too."""
+        """Itself.
+
+        Lightning calls ``sampler.set_epoch`` before each epoch, in a resumed run too.
+        """
         return self
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator, so the epoch is taken when the first batch is asked for: Lightning makes the iterator of the
-        # first epoch before it says which epoch that is.
+        # A generator, so the epoch is taken when the first batch is asked for: Lightning makes the
+        # iterator of the first epoch before it says which epoch that is.
         epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
         yield from self._in_background(epoch) if self.num_workers else self._in_foreground(epoch)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Batch number ``step`` of an epoch: a function of the seed and of these two numbers alone."""
+        """Batch ``step`` of an epoch; depends only on the seed and these two numbers."""
         samples = [self._sample(epoch, step, place) for place in range(self.batch_size)]
         return {
             "image": torch.stack([sample["image"] for sample in samples]).float(),
@@ -122,7 +127,8 @@ class PatchStream:
 
     def _in_foreground(self, epoch: int) -> Iterator[Batch]:
         for step in range(self.steps_per_epoch):
-            # one thread, as in the background: sums over a patch depend on the number of threads in the last bit
+            # one thread, as in the background: sums over a patch depend on the number of threads in
+            # the last bit
             num_threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
@@ -150,10 +156,10 @@ class PatchStream:
 
 
 def _single_threaded_pool(num_workers: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch computes with one core each, so that they do not compete with the training.
+    """Threads in which PyTorch uses one core each, so that they leave the rest to the training.
 
-    ``torch.set_num_threads`` holds for the calling thread and for those that start later; the count of the
-    caller is set again once all workers have theirs.
+    ``torch.set_num_threads`` holds for the calling thread and for those that start later; the count
+    of the caller is set again once all workers have theirs.
     """
     num_threads = torch.get_num_threads()
     started = threading.Barrier(num_workers + 1)

@@ -34,9 +34,9 @@ NUM_SAMPLED_CASES = 3
 class PreparedCases(torch.utils.data.Dataset):
     """The deterministic part of the pipeline for a list of cases.
 
-    Item i is a dict: ``image`` (C, *S) float32, ``label`` (1, *S) integer class indices, ``foreground`` (see
-    :class:`~uxnet_eval.preprocessing.augmentation.ForegroundVoxels`), ``case_id`` and ``grid``. Items are shared, not copied:
-    do not change them in place.
+    Item i is a dict: ``image`` (C, *S) float32, ``label`` (1, *S) integer class indices,
+    ``foreground`` (see :class:`~uxnet_eval.preprocessing.augmentation.ForegroundVoxels`),
+    ``case_id`` and ``grid``. Items are shared, not copied: do not change them in place.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class PreparedCases(torch.utils.data.Dataset):
             dataset: the data set.
             plan: spacing and normalisation.
             cache: False prepares a case anew each time it is asked for.
-            cache_dir: a folder to keep prepared cases in instead of memory; may be shared between runs.
+            cache_dir: a folder to keep prepared cases in instead of memory; may be shared between
+                runs.
             num_threads: that fill the memory.
 
         Raises:
@@ -99,8 +100,8 @@ class PreparedCases(torch.utils.data.Dataset):
 class _FolderCache(torch.utils.data.Dataset):
     """One file for each prepared case.
 
-    Not MONAI's PersistentDataset, which moves its files in from another file system, so that a kill can
-    leave half a file, and does not notice when an image changes.
+    Not MONAI's PersistentDataset, which moves its files in from another file system, so that a kill
+    can leave half a file, and does not notice when an image changes.
     """
 
     def __init__(self, cases: Sequence[Case], steps: Compose, folder: Path, preprocessing_key: str):
@@ -128,7 +129,7 @@ class _FolderCache(torch.utils.data.Dataset):
 
 
 def fits_memory(dataset: Dataset, plan: Plan, memory_share: float) -> bool:
-    """Whether all training cases, prepared, take less than this share of the memory that is free now.
+    """Whether all prepared training cases take less than this share of the free memory.
 
     Prepares a few cases evenly spread over the list and takes the largest for all.
 

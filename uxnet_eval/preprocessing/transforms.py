@@ -1,6 +1,7 @@
 """From a case's files to the network's input, and from its output back to the file's own grid.
 
-Legend: C channels, K classes, *S spatial axes. See :mod:`uxnet_eval.preprocessing.case_grid` for the three grids.
+Legend: C channels, K classes, *S spatial axes. See :mod:`uxnet_eval.preprocessing.case_grid` for
+the three grids.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ __all__ = [
 
 
 def preprocessing(plan: Plan, dataset: Dataset, keys: Sequence[str] = ("image", "label")) -> Compose:
-    """The deterministic part: loads a :class:`Case`, orients it to RAS, normalises and resamples it.
+    """The deterministic steps: loads a :class:`Case`, orients it to RAS, normalises, resamples.
 
-    The result of ``preprocessing(plan, dataset)(case)`` is a dict: ``image`` (C, *S) float32 and ``label``
-    (1, *S) uint8 class indices (int16 beyond 256 classes), both MetaTensors with the affine of the network's
-    grid; ``case_id``; and ``grid``, the :class:`CaseGrid` that :func:`restore_label` wants. Intensities are
-    normalised before resampling, as nnU-Net does, so that interpolation at the rim of the body does not
-    change the statistics. Where spacing fits the plan, labels stay voxelwise what the file says.
+    The result of ``preprocessing(plan, dataset)(case)`` is a dict: ``image`` (C, *S) float32 and
+    ``label`` (1, *S) uint8 class indices (int16 beyond 256 classes), both MetaTensors with the
+    affine of the network's grid; ``case_id``; and ``grid``, the :class:`CaseGrid` that
+    :func:`restore_label` wants. Intensities are normalised before resampling, as nnU-Net does, so
+    that interpolation at the rim of the body does not change the statistics. Where spacing fits the
+    plan, labels stay voxelwise what the file says.
 
     Args:
         plan: spacing and normalisation.
@@ -84,8 +86,8 @@ class LoadCase(Transform):
     """Reads a :class:`Case` through :mod:`uxnet_eval.dataset.msd` and orients it to RAS.
 
     Raises:
-        UserError: begins with the case id, if a file is at fault or image and label have different grids.
-            ``Compose`` wraps it; :func:`plain_errors` takes it out again.
+        UserError: begins with the case id, if a file is at fault or image and label have different
+            grids. ``Compose`` wraps it; :func:`plain_errors` takes it out again.
     """
 
     def __init__(self, keys: Sequence[str], dataset: Dataset, plan: Plan):
@@ -104,10 +106,13 @@ class LoadCase(Transform):
 def load_arrays(
     case: Case, dataset: Dataset, keys: Sequence[str] = ("image", "label")
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A case's ``image`` (C, *S) float32 and ``label`` (1, *S) uint8 (int16 beyond 256 classes), and their 4x4 affine.
+    """A case's ``image`` (C, *S) float32, ``label`` (1, *S) and their 4x4 affine.
+
+    The label is uint8, or int16 beyond 256 classes.
 
     Raises:
-        UserError: begins with the case id, if a file is at fault or image and label have different grids.
+        UserError: begins with the case id, if a file is at fault or image and label have different
+            grids.
     """
     arrays, affines = {}, []
     for key in keys:
@@ -127,7 +132,7 @@ def load_arrays(
 
 
 class ToNetworkGrid(MapTransform):
-    """Resamples image (linear) and label (linear interpolation of each class, then the largest), if due."""
+    """Resamples image (linear) and label (argmax of each class's linear mask), if needed."""
 
     def __init__(self, keys: Sequence[str], num_classes: int):
         super().__init__(keys)
@@ -167,8 +172,10 @@ def restore_label(label: torch.Tensor | np.ndarray, grid: CaseGrid) -> tuple[np.
         grid: the case's.
 
     Returns:
-        Class indices (*S) of the dtype that was given, in the file's shape and orientation (voxelwise the
-        same voxels where no resampling was due, else each class interpolated linearly and the largest
+        Class indices (*S) of the dtype that was given, in the file's shape and orientation
+            (voxelwise the
+        same voxels where no resampling was due, else each class interpolated linearly and the
+            largest
         taken), and the file's 4x4 affine.
 
     Raises:
@@ -187,8 +194,8 @@ def restore_label(label: torch.Tensor | np.ndarray, grid: CaseGrid) -> tuple[np.
 def restore_logits(logits: torch.Tensor | np.ndarray, grid: CaseGrid) -> tuple[np.ndarray, np.ndarray]:
     """Logits or probabilities of the network's grid as a label in the grid of the case's file.
 
-    Interpolates each class linearly and then takes the largest, which follows boundaries more closely than
-    restoring the argmax.
+    Interpolates each class linearly and then takes the largest, which follows boundaries more
+    closely than restoring the argmax.
 
     Args:
         logits: (K, *S), of shape ``grid.network_shape``.
@@ -208,7 +215,7 @@ def restore_logits(logits: torch.Tensor | np.ndarray, grid: CaseGrid) -> tuple[n
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within it, a :class:`UserError` that MONAI's ``Compose`` wrapped into a RuntimeError is raised as it was."""
+    """A context that raises a :class:`UserError` that MONAI's ``Compose`` wrapped."""
     try:
         yield
     except RuntimeError as error:
@@ -221,7 +228,10 @@ def plain_errors() -> Iterator[None]:
 
 
 def _largest_class(channels: Iterable[torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
-    """Argmax (1, *S) over channels (1, *S) that are made one at a time, so that K classes need not fit memory."""
+    """Argmax (1, *S) over channels (1, *S).
+
+    The channels are made one at a time, so K of them need not fit the memory.
+    """
     best: torch.Tensor | None = None
     winner: torch.Tensor | None = None
     for k, channel in enumerate(channels):

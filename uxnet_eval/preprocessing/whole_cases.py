@@ -16,8 +16,9 @@ from .prepared_cases import PreparedCases
 def whole_case_loader(cases: PreparedCases) -> DataLoader:
     """Whole preprocessed cases in their given order, one at a time.
 
-    A batch is ``image`` (1, C, *S) float32, ``label`` (1, 1, *S) int64, ``case_id`` (a string) and ``grid``, the
-    :class:`~uxnet_eval.preprocessing.case_grid.CaseGrid` that brings a prediction back onto the file's own grid.
+    A batch is ``image`` (1, C, *S) float32, ``label`` (1, 1, *S) int64, ``case_id`` (a string) and
+    ``grid``, the :class:`~uxnet_eval.preprocessing.case_grid.CaseGrid` that brings a prediction
+    back onto the file's own grid.
     """
     return DataLoader(cases, batch_size=1, shuffle=False, collate_fn=_whole_case)
 

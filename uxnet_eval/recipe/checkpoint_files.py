@@ -16,11 +16,15 @@ from ..runs.names import previous_checkpoint
 class SafeCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, waits for the disk, renames; Lightning would copy over the only checkpoint.
 
-    The checkpoint before stays as ``checkpoint.previous.ckpt``: a run goes on from it if the newest is damaged.
+    The checkpoint before stays as ``checkpoint.previous.ckpt``: a run goes on from it if the newest
+    is damaged.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes ``checkpoint`` to ``path``; raises :class:`OSError` if that fails, and then ``path`` is unchanged."""
+        """Writes ``checkpoint`` to ``path``.
+
+        Raises :class:`OSError` if that fails, and then ``path`` is unchanged.
+        """
         target = Path(path)
         for old in leftovers(target):  # of a process that was killed: the folder is locked by this one
             old.unlink(missing_ok=True)

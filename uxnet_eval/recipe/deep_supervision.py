@@ -14,7 +14,7 @@ from search_space.grid import Node
 
 
 def supervised_nodes(levels: int, nodes: Collection[Node]) -> list[Node]:
-    """Those of ``nodes`` that get a head: N{L-1-j}.{j} at the levels j = 1 to L-3, the finest first.
+    """The ``nodes`` that get a head: N{L-1-j}.{j} at the levels j = 1 to L-3, finest first.
 
     They are the last diagonal of a grid of ``levels``, at the levels at which nnU-Net supervises.
     """
@@ -26,11 +26,14 @@ def supervised_nodes(levels: int, nodes: Collection[Node]) -> list[Node]:
 def supervised_loss(
     outputs: Tensor | Sequence[Tensor], label: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The mean of the losses of all outputs; the weight is halved with every coarser resolution, as in nnU-Net.
+    """The weighted mean of the losses of all outputs.
+
+    The weight halves with each coarser resolution, as in nnU-Net.
 
     Args:
         outputs: logits (B, K, *S), or a list of them with the full resolution first.
-        label: class indices (B, 1, *S) at full resolution; for a coarser output every n-th voxel is taken.
+        label: class indices (B, 1, *S) at full resolution; for a coarser output every n-th voxel is
+            taken.
         loss: of logits and label.
     """
     if isinstance(outputs, Tensor):

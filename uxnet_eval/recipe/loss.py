@@ -14,7 +14,8 @@ from torch import Tensor
 from .deep_supervision import supervised_loss
 
 dice_and_cross_entropy = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-"""Soft Dice over the batch's foreground, plus cross entropy; of logits (B, K, *S) and class indices (B, 1, *S)."""
+"""Soft Dice over the batch's foreground, plus cross entropy; of logits (B, K, *S) and class indices
+(B, 1, *S)."""
 
 
 class Diverged(RuntimeError):

@@ -8,7 +8,10 @@ from search_space.errors import UserError
 
 
 def resolve_device(setting: str) -> torch.device:
-    """The device of ``auto``, ``cpu`` or ``cuda``; raises :class:`UserError` if there is no CUDA GPU."""
+    """The device of ``auto``, ``cpu`` or ``cuda``.
+
+    Raises :class:`UserError` if there is no CUDA GPU.
+    """
     if setting == "cuda" and not torch.cuda.is_available():
         raise UserError("device: cuda was asked for, but PyTorch sees no GPU; use device: auto or cpu")
     if setting == "auto":
@@ -19,7 +22,8 @@ def resolve_device(setting: str) -> torch.device:
 def resolve_precision(setting: str, device: torch.device) -> str:
     """Lightning's name of ``auto``, ``float32`` or ``bfloat16``.
 
-    ``auto`` is bfloat16 only where the processor or GPU has instructions for it; emulated, it would be slower.
+    ``auto`` is bfloat16 only where the processor or GPU has instructions for it; emulated, it would
+    be slower.
     """
     if setting == "auto":
         setting = "bfloat16" if has_bfloat16(device) else "float32"

@@ -1,4 +1,4 @@
-"""Progress of a search or a training on the terminal: a bar with the time left, or a line per epoch in a log file."""
+"""Progress of a run: a bar with the time left on a terminal, or a line per epoch in a log."""
 
 from __future__ import annotations
 

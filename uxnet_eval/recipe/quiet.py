@@ -20,7 +20,10 @@ QUIET_WARNINGS = (
 
 
 def quieten() -> None:
-    """Silences messages of NNI and Lightning that are no news to a user; errors still come as exceptions."""
+    """Silences messages of NNI and Lightning that do not help a user.
+
+    Errors still come as exceptions.
+    """
     for name, level in QUIET_LOGGERS.items():
         logging.getLogger(name).setLevel(level)
     for message in QUIET_WARNINGS:

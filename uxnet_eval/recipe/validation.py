@@ -1,4 +1,4 @@
-"""Segmenting a whole image with a network that was trained on patches, and the Dice of the validation cases.
+"""Segments whole images by sliding windows, and computes the Dice of the validation cases.
 
 Shapes: B batch (1), C channels, K classes, *S = H W or D H W of the preprocessed image.
 """
@@ -19,8 +19,8 @@ from ..config.plan import Plan
 def segment(network: Callable[[Tensor], Tensor], image: Tensor, plan: Plan, overlap: float = 0.25) -> Tensor:
     """The logits (1, K, *S), float32, of one preprocessed image (1, C, *S).
 
-    Windows of the plan's patch size are weighted by a Gaussian. An image smaller than the patch is padded with the
-    plan's ``padding_value``, as in training.
+    Windows of the plan's patch size are weighted by a Gaussian. An image smaller than the patch is
+    padded with the plan's ``padding_value``, as in training.
 
     Args:
         network: maps (B, C, *patch_size) to (B, K, *patch_size).
@@ -65,7 +65,8 @@ class DiceTally:
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
         self.sums = torch.zeros(2, num_classes - 1, device=device, dtype=torch.float64)
-        """Per foreground class the sum of Dice, and the number of cases; (2, K - 1). Processes may add theirs."""
+        """Per foreground class the sum of Dice, and the number of cases; (2, K - 1). Processes may
+        add theirs."""
 
     def add(self, dice: Tensor) -> None:
         """Adds one case: Dice (K - 1,), NaN for a class that does not occur."""

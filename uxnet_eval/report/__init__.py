@@ -1,6 +1,7 @@
-"""``uxnet report``: one HTML page to keep, from a search, a training, an evaluation or an NNI experiment.
+"""``uxnet report``: one HTML page of a search, a training, an evaluation or an experiment.
 
-- ``sources``: finds the runs; ``search_run`` and ``scored_cases`` read them, whatever state they are in.
+- ``sources``: finds the runs; ``search_run`` and ``scored_cases`` read them, whatever state they
+  are in.
 - ``overlays``: segmentations over their images.
 - ``geometry``: places and colours of the architecture drawing.
 - ``page``: puts data, style and scripts (``assets/``) into one file.
@@ -22,11 +23,12 @@ def write_report(source: str | os.PathLike[str], output: str | os.PathLike[str])
     """Writes the report of ``source`` to the HTML file ``output`` and returns its path.
 
     Args:
-        source: the output folder of a search, a training or an evaluation, a folder that holds several of
-            them, or an NNI experiment's folder or id.
+        source: the output folder of a search, a training or an evaluation, a folder that holds
+            several of them, or an NNI experiment's folder or id.
         output: the file to write; an older one is replaced.
 
     Raises:
-        UserError: in one line, if ``source`` holds nothing that can be shown, or the file cannot be written.
+        UserError: in one line, if ``source`` holds nothing that can be shown, or the file cannot be
+            written.
     """
     return save_page(read_source(source), output)

@@ -1,7 +1,7 @@
-"""The places and colours of the architecture drawing, as the report's page draws it again for every slider.
+"""Places and colours of the architecture drawing, which the report's page redraws by itself.
 
-Coordinates are hundredths of an inch at natural size, y downwards as in SVG. Places and colours are those of
-:mod:`uxnet_eval.drawing`, so that the page and ``uxnet draw`` show the same picture.
+Coordinates are hundredths of an inch at natural size, y downwards as in SVG. Places and colours are
+those of :mod:`uxnet_eval.drawing`, so that the page and ``uxnet draw`` show the same picture.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a search that runs adds for the eye at every validation: overlays, the drawing, and its report.
+"""Pictures and report that a search writes at each validation.
 
-An NNI experiment's server hands out the files of ``<experiment>/log`` under ``/logs``. A trial therefore writes its
-report there too, and one of all trials so far.
+An NNI experiment's server hands out the files of ``<experiment>/log`` under ``/logs``. A trial
+therefore writes its report there too, and one of all trials so far.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 NUM_FILM_CASES = 3
 MIN_PAUSE_S = 15.0
-"""The report of all trials is written again after this time, or after 20 times as long as it took."""
+"""The report of all trials is written again after this time, or after 20 times as long as it
+took."""
 
 
 def architecture_picture(record: SearchRecord) -> np.ndarray:
@@ -37,7 +38,8 @@ def architecture_picture(record: SearchRecord) -> np.ndarray:
 class LiveReport:
     """Writes the report of a running search into its folder, and to where NNI's server finds it.
 
-    A report that fails must not end a search of hours: it is logged with its traceback, and the search goes on.
+    A report that fails must not end a search of hours: it is logged with its traceback, and the
+    search goes on.
 
     Args:
         folder: the output folder of the search.
@@ -50,7 +52,7 @@ class LiveReport:
         self._announced = False
 
     def update(self, *, last: bool = False) -> None:
-        """Writes the reports anew; that of all trials only if it is due, or if this is the ``last`` time."""
+        """Writes the reports; that of all trials only if it is due or this is the ``last`` time."""
         try:
             self._write(last)
         except Exception:
@@ -88,13 +90,13 @@ class LiveReport:
 
 
 def served_from() -> str | None:
-    """The address under which this trial's manager serves the experiment's log folder; None in a run by hand."""
+    """The address of the experiment's log folder at this trial's manager; None outside NNI."""
     channel = trial_channel()
     return None if channel is None else f"{channel[0]}/logs"
 
 
 def _experiment_log(folder: Path) -> Path | None:
-    """The log folder of the NNI experiment on this machine whose trial writes to ``folder``; None for any other."""
+    """The log folder of the NNI experiment whose trial writes to ``folder``; None for any other."""
     if folder.parent.name != "trials" or len(folder.parents) < 4:
         return None
     experiment = folder.parents[3]

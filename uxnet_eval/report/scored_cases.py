@@ -1,4 +1,4 @@
-"""The scores of cases, from what ``uxnet evaluate`` and training write: ``cases.csv`` and ``summary.json``."""
+"""The scores of cases, read from ``cases.csv`` and ``summary.json``."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _read_summary(file: Path, notes: list[str]) -> dict[str, Any] | None:
 
 
 def _metrics(values: Any) -> dict[str, Any]:
-    """Of every metric of a class its mean, standard deviation and interval; None for what is no number."""
+    """Mean, standard deviation and interval of every metric of a class; None if no number."""
     found = {}
     for metric, entry in values.items() if isinstance(values, dict) else ():
         if isinstance(entry, dict):

@@ -19,7 +19,8 @@ from ..runs.overlays import read_overlays
 from ..runs.search_record import SearchRecord
 
 MAX_DRAWN_EPOCHS = 60
-"""Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show all."""
+"""Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show
+all."""
 
 DONE, NOT_FINISHED = "done", "not finished"
 NO_RESULT = "no final result yet"

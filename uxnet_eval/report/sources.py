@@ -41,10 +41,12 @@ class Source:
         title: of the page.
         origin: the folder or the experiment.
         searches: one for each search.
-        fronts: one for each search by measurement, see :func:`uxnet_eval.report.front_run.read_front`.
+        fronts: one for each search by measurement, see
+            :func:`uxnet_eval.report.front_run.read_front`.
         trainings: one for each training, see :func:`uxnet_eval.report.training_run.read_training`.
         scores: tables of cases, see :func:`uxnet_eval.report.scored_cases.read_scores`.
-        overlays: of a training or an evaluation, see :func:`uxnet_eval.runs.overlays.read_overlays`.
+        overlays: of a training or an evaluation, see
+            :func:`uxnet_eval.runs.overlays.read_overlays`.
         configuration: the run's resolved configuration, as text.
         notes: what is missing or damaged, a line each.
     """
@@ -69,11 +71,12 @@ def read_source(source: str | os.PathLike[str]) -> Source:
     """The runs that ``source`` names.
 
     Args:
-        source: the output folder of a search, a training or an evaluation, a folder that holds several of
-            them, or an NNI experiment's folder or id.
+        source: the output folder of a search, a training or an evaluation, a folder that holds
+            several of them, or an NNI experiment's folder or id.
 
     Raises:
-        UserError: if there is no such folder and NNI knows no such experiment, or it holds nothing to show.
+        UserError: if there is no such folder and NNI knows no such experiment, or it holds nothing
+            to show.
     """
     try:
         found = find_source(source)
@@ -107,7 +110,10 @@ def experiment_source(experiment: ExperimentRecord) -> Source:
 
 
 def _trials_alone(experiment: Path, error: UserError) -> Source:
-    """The output folders of an experiment whose database cannot be read; raises ``error`` if they show nothing."""
+    """The output folders of an experiment whose database cannot be read.
+
+    Raises ``error`` if they hold no run.
+    """
     trials = experiment.joinpath(*LOCAL_TRIALS)
     try:
         found = folder_source(trials)
@@ -168,7 +174,10 @@ def last_words(file: Path, max_bytes: int = 4096, max_letters: int = 200) -> str
 
 
 def folder_source(folder: Path) -> Source:
-    """The run in a folder, or the runs in its folders; raises :class:`UserError` if there is none."""
+    """The run in a folder, or the runs in its subfolders.
+
+    Raises :class:`UserError` if there is none.
+    """
     found = Source(title=folder.resolve().name, origin=str(folder.resolve()))
     if _is_run(folder):
         _add_folder(found, folder, folder.resolve().name)

@@ -1,4 +1,4 @@
-"""A training as the report shows it: its learning curves and its result, from the files in its folder."""
+"""A training as the report shows it: learning curves and result, from its folder."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _drawing(genotype: Genotype, settings: Mapping[str, Any]) -> str:
 
 
 def _origin(genotype: Genotype) -> dict[str, Any]:
-    """Where the genotype comes from, without the search's gates and weights, which its own report shows."""
+    """The genotype's provenance without gates and alphas, which the search's report shows."""
     return {key: value for key, value in genotype.provenance.items() if key not in ("gates", "alphas")}
 
 

@@ -1,6 +1,7 @@
 """Text in CSV files that no spreadsheet takes for a formula.
 
-A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@``, and a name in a data set may begin so.
+A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@``, and a name in a data set
+may begin so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ _RISKY = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def cell(text: str) -> str:
-    """The text for a CSV file: with ``'`` before it, which spreadsheets hide, if it could be taken for a formula."""
+    """The text for a CSV file.
+
+    Text that a spreadsheet could take for a formula gets a ``'`` before it, which spreadsheets
+    hide.
+    """
     return f"'{text}" if text.startswith(_RISKY) else text
 
 

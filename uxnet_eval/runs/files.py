@@ -1,7 +1,7 @@
 """Writing the files of a run, whole or not at all.
 
-:func:`replacing` is the one way: a temporary name beside the target, the content on the disk, a rename. The
-writers of text, bytes and JSON are built on it.
+:func:`replacing` is the one way: a temporary name beside the target, the content on the disk, a
+rename. The writers of text, bytes and JSON are built on it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ __all__ = ["leftovers", "replacing", "write_bytes", "write_files", "write_json",
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file of bytes; raises :class:`OSError` if that fails, and then ``path`` is unchanged."""
+    """Writes a file of bytes.
+
+    Raises :class:`OSError` if that fails, and then ``path`` is unchanged.
+    """
     with replacing(path) as part:
         part.write_bytes(content)
 

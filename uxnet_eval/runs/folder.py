@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_output_folder(configured: str | None, given: Path | None, *, is_trial: bool) -> Path:
-    """The folder that a run writes to: an NNI trial's own, else the one given, else the configuration's.
+    """The output folder of a run: an NNI trial's own, the one given, or the configuration's.
 
     Raises:
         UserError: if there is none.
@@ -32,7 +32,10 @@ def choose_output_folder(configured: str | None, given: Path | None, *, is_trial
 
 
 def make_output_folder(folder: Path) -> None:
-    """Makes the folder if it is missing; raises :class:`UserError` if that cannot be, or it cannot be written to."""
+    """Makes the folder if it is missing.
+
+    Raises :class:`UserError` if that cannot be, or it cannot be written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -110,7 +113,7 @@ def _newest_sound(newest: Path) -> Path | None:
 
 
 def _differences(kept: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The names of the settings in which two resolved configurations differ, machine settings left out."""
+    """The settings in which two resolved configurations differ, without those of the machine."""
     first, second = {**defaults, **_flat(kept)}, _flat(new)
     names = sorted(first.keys() | second.keys())
     return [

@@ -1,4 +1,4 @@
-"""The record of a search by measurement, ``front.json``: every architecture that was measured, with its cost."""
+"""The record of a search by measurement, ``front.json``: measured architectures and their cost."""
 
 from __future__ import annotations
 
@@ -102,5 +102,8 @@ class FrontRecord(StrictConfig):
         return front(self.candidates())
 
     def best(self, *, multiply_adds: float | None = None, parameters: float | None = None) -> Candidate:
-        """The best network within limits; raises :class:`UserError` that names the smallest cost if there is none."""
+        """The best network within limits.
+
+        Raises :class:`UserError` that names the smallest cost if there is none.
+        """
         return best_within(self.candidates(), multiply_adds=multiply_adds, parameters=parameters)

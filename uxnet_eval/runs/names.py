@@ -1,4 +1,4 @@
-"""The names of all files that a search, a training, an evaluation or a prediction writes to its folder."""
+"""The file names in the folder of a search, a training, an evaluation or a prediction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 CONFIG_NAME = "run.yml"
 """The resolved configuration."""
 CHECKPOINT_NAME = "checkpoint.ckpt"
-"""State of the run after its last epoch, to continue from; the one before is :func:`previous_checkpoint`."""
+"""State of the run after its last epoch, to continue from; the one before is
+:func:`previous_checkpoint`."""
 RESULT_NAME = "result.json"
 """The final numbers; a run that has it is done."""
 GENOTYPE_NAME = "genotype.json"

@@ -1,7 +1,8 @@
 """A segmentation over its image in three planes: the prediction filled, the reference outlined.
 
-Array legend: *S = H W or D H W of a case in RAS orientation; a view is (H, W) with the top row first. Colours are
-those of Okabe and Ito, which stay apart for every common kind of colour blindness.
+Array legend: *S = H W or D H W of a case in RAS orientation; a view is (H, W) with the top row
+first. Colours are those of Okabe and Ito, which stay apart for every common kind of colour
+blindness.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WIDTH_PIXELS, MAX_HEIGHT_PIXELS, GAP_PIXELS = 780, 420, 6
 
 
 class Plane(NamedTuple):
-    """One plane of a case: grey values in 0..1 and class indices, each (H, W), and a pixel's height and width in mm."""
+    """One plane of a case: grey values in 0..1 and class indices, both (H, W), and pixel sizes."""
 
     gray: np.ndarray
     reference: np.ndarray
@@ -31,10 +32,11 @@ class Plane(NamedTuple):
 def cut_planes(
     image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]
 ) -> list[Plane]:
-    """The planes of one case that :func:`paint_planes` shows; small copies, so that the case can go.
+    """The planes of one case for :func:`paint_planes`, as small copies.
 
-    In 3-D these are the axial, coronal and sagittal planes through the largest cross-sections of the reference
-    (of the prediction, if the reference is empty), in radiological convention: the patient's right is on the left.
+    In 3-D these are the axial, coronal and sagittal planes through the largest cross-sections of
+    the reference (of the prediction, if the reference is empty), in radiological convention: the
+    patient's right is on the left.
 
     Args:
         image: (*S), one channel; scaled to its 1st and 99th percentile.
@@ -54,7 +56,7 @@ def cut_planes(
 
 
 def paint_planes(planes: Sequence[Plane]) -> np.ndarray:
-    """The planes side by side, H x W x 3, uint8: one scale for all, voxels in their true proportions."""
+    """The planes side by side, uint8 (H, W, 3), at one scale and in true proportions."""
     sizes_mm = [np.multiply(plane.gray.shape, plane.pixel_mm) for plane in planes]
     room = WIDTH_PIXELS - GAP_PIXELS * (len(planes) - 1)
     pixels_per_mm = min(
@@ -80,7 +82,7 @@ def _position(reference: np.ndarray, prediction: np.ndarray, axis: int | None) -
 
 
 def _view(volume: np.ndarray, axis: int | None, position: int) -> np.ndarray:
-    """A plane with the patient's front or head on top; in 2-D the picture as it is stored, rows first."""
+    """A plane with the patient's front or head on top; in 2-D the picture as stored."""
     if axis is None:
         return volume.copy()
     return volume.take(position, axis=axis).T[

@@ -1,4 +1,4 @@
-"""The overlays of a run, ``overlays/`` in its output folder: which cases, how they are stored and read."""
+"""The overlays of a run, in ``overlays/`` of its folder: choice of cases, writing, reading."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Overlay:
 
 
 def write_overlays(folder: Path, overlays: Sequence[Overlay], class_names: Sequence[str], what: str) -> None:
-    """Writes ``overlays/`` into an output folder: a PNG for each case and ``overlays.json``, which comes last.
+    """Writes ``overlays/`` into an output folder: a PNG per case, then ``overlays.json``.
 
     Args:
         folder: of the run.
@@ -69,7 +69,10 @@ def write_overlays(folder: Path, overlays: Sequence[Overlay], class_names: Seque
 
 
 def read_overlays(folder: Path, notes: list[str]) -> dict[str, Any] | None:
-    """What :func:`write_overlays` wrote, pictures as data URLs; None if there is nothing, faults as notes."""
+    """What :func:`write_overlays` wrote, with pictures as data URLs; None if there is nothing.
+
+    Faults are added to the notes.
+    """
     index = folder / OVERLAYS_FOLDER / OVERLAYS_INDEX
     if not index.exists():
         return None
@@ -103,7 +106,7 @@ def read_overlays(folder: Path, notes: list[str]) -> dict[str, Any] | None:
 
 
 def best_median_worst(dices: Sequence[float | None]) -> dict[str, int]:
-    """The positions of the best, the median (the lower one of two) and the worst case, None left out.
+    """The positions of the best, the (lower) median and the worst case, without None.
 
     With fewer than three cases the best and, if there are two, the worst.
     """

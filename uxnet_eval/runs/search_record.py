@@ -1,4 +1,4 @@
-"""The record of a search, ``search.json``: all that later commands need, readable without PyTorch."""
+"""The record of a search, ``search.json``: all that later commands need, without PyTorch."""
 
 from __future__ import annotations
 
@@ -68,7 +68,10 @@ class SearchRecord(StrictConfig):
     def genotype(
         self, prune_threshold: float | None = None, provenance: Mapping[str, Any] | None = None
     ) -> Genotype:
-        """The genotype at a threshold (None: the run's own), with gates, alphas and scores as its provenance."""
+        """The genotype at a threshold (None: the run's own).
+
+        Its provenance holds gates, alphas and scores.
+        """
         threshold = self.prune_threshold if prune_threshold is None else prune_threshold
         if not 0 < threshold < 1:
             raise UserError(f"prune threshold {threshold:g}: expected a number between 0 and 1, such as 0.75")
@@ -99,7 +102,8 @@ class SearchRecord(StrictConfig):
         """The record in a file, or in the output folder of a run.
 
         Raises:
-            UserError: if there is none, it is half-written or of another version, or its content cannot be.
+            UserError: if there is none, it is half-written or of another version, or its content
+                cannot be.
         """
         path = Path(path)
         if path.is_dir():
@@ -131,7 +135,7 @@ class SearchRecord(StrictConfig):
         return record
 
     def _check_layers(self, source: str) -> None:
-        """Raises if a layer has no operation to choose; so it is before the first validation of a search."""
+        """Raises if a layer has no operation to choose, as before the first validation."""
         edges = [Edge.parse(name) for name in (*self.gates, *self.fixed_edges)]
         expanded = {edge.target for edge in edges if edge.is_coarse}
         for layer in Grid(self.levels).layers:

@@ -75,7 +75,7 @@ class ValidationCases:
         ]
 
     def save(self, folder: Path, class_names: Sequence[str], what: str) -> None:
-        """Writes the best, the median and the worst case into ``overlays/`` of an output folder, for the report."""
+        """Writes the best, the median and the worst case to ``overlays/`` of an output folder."""
         ranks = best_median_worst([dice for _, dice, _ in self._cases])
         overlays = [
             Overlay(self._cases[at][0], rank, self._cases[at][1], paint_planes(self._cases[at][2]))
@@ -84,5 +84,5 @@ class ValidationCases:
         write_overlays(folder, overlays, class_names, what)
 
     def film(self) -> dict[str, np.ndarray]:
-        """Pictures (H x W x 3, uint8) of the first cases by case id; the same cases at every validation."""
+        """Pictures, uint8 (H, W, 3), of the first cases by case id: always the same cases."""
         return {case_id: paint_planes(planes) for case_id, _, planes in self._cases[:NUM_FILM_CASES]}

@@ -38,7 +38,7 @@ LOGGED_EVERY = 5
 
 
 class Chooser:
-    """Measures architectures for one budget after the other; what has been measured is not measured again.
+    """Measures architectures for one budget after the other, each architecture once.
 
     Args:
         config: resolved.
@@ -70,7 +70,10 @@ class Chooser:
         self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
 
     def choose(self, share: float, limits: Limits) -> None:
-        """Evolves architectures within the limits; each is measured after a short training from shared weights."""
+        """Evolves architectures within the limits.
+
+        Each is measured after a short training from shared weights.
+        """
         choice, seed = self._config.choice, self._config.search.seed
         seen: list[str] = []
 
@@ -149,7 +152,7 @@ class Chooser:
         return tally.mean()
 
     def _finetuned_dice(self, genotype: Genotype) -> float:
-        """Dice of a network of its own after a short training; every architecture sees the same patches."""
+        """Dice of a separate network after a short training on the same patches for all."""
         choice, config = self._config.choice, self._config
         network = self._module.shared.network(genotype).to(self._module.device)
         layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None

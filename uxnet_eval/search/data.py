@@ -31,7 +31,7 @@ MAX_VALIDATION_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint groups of cases: held out; for the architecture's steps; for the weights' steps."""
+    """Three disjoint groups of cases: for validation, architecture steps, and weight steps."""
 
     validation: tuple[Case, ...]
     architecture: tuple[Case, ...]
@@ -41,7 +41,8 @@ class Split:
 def split_for(config: RunConfig, dataset: Dataset) -> tuple[Dataset, Split]:
     """The cases that a search may see, and its split of them.
 
-    ``left_out_fold`` (the outer fold) leaves the data set; ``validation_fold`` (the inner one) is validated on.
+    ``left_out_fold`` (the outer fold) leaves the data set; ``validation_fold`` (the inner one) is
+    validated on.
 
     Raises:
         UserError: if there are too few cases.
@@ -63,13 +64,15 @@ def split_for(config: RunConfig, dataset: Dataset) -> tuple[Dataset, Split]:
 def split_cases(
     dataset: Dataset, seed: int, num_validation: int, validation: Collection[str] | None = None
 ) -> Split:
-    """A random split of the training cases; the same for the same seed and case ids, whatever their order.
+    """A random split of the training cases.
+
+    It depends on the seed and the case ids, not on their order.
 
     Args:
         dataset: the data set.
         seed: of the draw.
-        num_validation: cases to hold out; at most a third of all, at least one. The rest is halved; if one
-            case is left over, it goes to the weights.
+        num_validation: cases to hold out; at most a third of all, at least one. The rest is halved;
+            if one case is left over, it goes to the weights.
         validation: ids of the cases to hold out; None: drawn at random.
 
     Raises:
@@ -93,10 +96,11 @@ def split_cases(
 class SearchData(pl.LightningDataModule):
     """The loaders of a search.
 
-    :meth:`weights_dataloader` and :meth:`architecture_dataloader` give exactly ``steps_per_epoch`` batches per
-    epoch: ``image`` (B, C, *P) float32 and ``label`` (B, 1, *P) int64. :meth:`val_dataloader` gives whole
-    cases (see :func:`whole_case_loader`). ``train_dataloader`` is the weights' loader. Both streams are
-    made once, so :meth:`set_epoch` reaches the loaders that were handed out.
+    :meth:`weights_dataloader` and :meth:`architecture_dataloader` give exactly ``steps_per_epoch``
+    batches per epoch: ``image`` (B, C, *P) float32 and ``label`` (B, 1, *P) int64.
+    :meth:`val_dataloader` gives whole cases (see :func:`whole_case_loader`). ``train_dataloader``
+    is the weights' loader. Both streams are made once, so :meth:`set_epoch` reaches the loaders
+    that were handed out.
     """
 
     def __init__(
@@ -119,10 +123,12 @@ class SearchData(pl.LightningDataModule):
             plan: its plan.
             split: its cases, see :func:`split_cases`.
             steps_per_epoch: batches per epoch of each stream.
-            num_workers: background threads of each stream; 0 prepares batches in the training thread.
+            num_workers: background threads of each stream; 0 prepares batches in the training
+                thread.
             seed: of case order and augmentation.
             cache: keep prepared cases.
-            cache_dir: folder for prepared cases if they take more than ``memory_share`` of the free memory.
+            cache_dir: folder for prepared cases if they take more than ``memory_share`` of the free
+                memory.
             memory_share: from 0 (always the folder) to 1.
         """
         super().__init__()
@@ -134,8 +140,8 @@ class SearchData(pl.LightningDataModule):
         """Reads and prepares the cases; called by Lightning.
 
         Raises:
-            UserError: begins with the case id, if a file is at fault; or if the cases fit neither memory nor
-                have a cache folder.
+            UserError: begins with the case id, if a file is at fault; or if the cases fit neither
+                memory nor have a cache folder.
         """
         _ = self._weights, self._architecture, self._validation
 
@@ -192,7 +198,7 @@ class SearchData(pl.LightningDataModule):
         )
 
     def patches(self, num_steps: int, stream: int) -> PatchStream:
-        """Another stream of ``num_steps`` batches of the weights' cases, the same for the same ``stream``."""
+        """Another stream of ``num_steps`` batches of the weights' cases, fixed by ``stream``."""
         return self._stream(self.split.weights, stream, num_steps)
 
     def _stream(self, cases: tuple[Case, ...], stream: int, num_steps: int | None = None) -> PatchStream:

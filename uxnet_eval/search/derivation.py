@@ -1,4 +1,4 @@
-"""The different genotypes that searches give at several prune thresholds, for a choice by training."""
+"""The different genotypes of searches at several prune thresholds, to compare by training."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def derive_genotypes(
     Args:
         sources: each an NNI experiment's id or folder, or the output folder of a search.
         thresholds: tau, each in (0, 1).
-        unet_operations: add each genotype's edges with the U-Net's operations, to see whether searching
-            the operations was worth it.
-        unet_edges: add the U-Net's edges with each genotype's operations, to see whether searching the
-            edges was worth it.
+        unet_operations: add each genotype's edges with the U-Net's operations, to see whether
+            searching the operations was worth it.
+        unet_edges: add the U-Net's edges with each genotype's operations, to see whether searching
+            the edges was worth it.
 
     Returns:
-        The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record and each genotype that
+        The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record
+            and each genotype that
         is another's equal.
 
     Raises:

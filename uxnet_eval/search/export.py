@@ -36,7 +36,8 @@ def export_genotype(
     """The genotype of a search, or the best that an experiment of trainings was given.
 
     Args:
-        source: an NNI experiment's id or folder, or the output folder of a search (a trial's, or one by hand).
+        source: an NNI experiment's id or folder, or the output folder of a search (a trial's, or
+            one by hand).
         prune_threshold: tau; None: that of the search. Another one needs no new search.
         trial: id of the trial; None: the best one.
         by: key of the final results that decides which trial is best (the highest wins).
@@ -44,11 +45,12 @@ def export_genotype(
         max_parameters: likewise.
 
     Returns:
-        The genotype, and NNI's record of the trial; None in its place if ``source`` is an output folder.
+        The genotype, and NNI's record of the trial; None in its place if ``source`` is an output
+            folder.
 
     Raises:
-        UserError: if ``source`` or ``trial`` is not known, no trial has a final result, or its record of the
-            search cannot be read.
+        UserError: if ``source`` or ``trial`` is not known, no trial has a final result, or its
+            record of the search cannot be read.
     """
     folder, limits = Path(source), {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
     if (folder / SEARCH_NAME).is_file() or (folder / FRONT_NAME).is_file():
@@ -76,7 +78,7 @@ def _genotype_of(
     limits: Mapping[str, float | None],
     provenance: dict[str, Any],
 ) -> Genotype:
-    """The genotype in the output folder of a search: at a threshold, or the best within limits of cost."""
+    """The genotype of a search's output folder, at a threshold or the best within limits."""
     if not (folder / FRONT_NAME).is_file():
         if any(limit is not None for limit in limits.values()):
             raise UserError(
@@ -110,7 +112,7 @@ def find_search_experiment(source: str | os.PathLike[str]) -> ExperimentRecord:
 
 
 def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Genotype:
-    """The genotype that a trial of an experiment of trainings was given, such as the best of a selection."""
+    """The genotype that a trial of an experiment of trainings trained."""
     if prune_threshold is not None:
         raise UserError(
             f"trial {trial.id}: is a training of a fixed genotype; leave the prune threshold out, or export from the "
@@ -125,7 +127,9 @@ def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Geno
 
 
 def best_trial(experiment: ExperimentRecord, by: str = "default") -> TrialRecord:
-    """The trial with the highest final ``by`` (of equal ones the first); warns of trials without a final result.
+    """The trial with the highest final ``by`` (the first of equal ones).
+
+    Warns of trials without a final result.
 
     Raises:
         UserError: if no trial has a final result, or none has the key ``by``.

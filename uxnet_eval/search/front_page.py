@@ -35,7 +35,10 @@ def front_table(record: FrontRecord) -> Table:
 
 
 class Trained(Protocol):
-    """A network of the search that was trained too (:class:`uxnet_eval.comparison.trained_front.TrainedNetwork`)."""
+    """A network of the search that was trained too.
+
+    See :class:`uxnet_eval.comparison.trained_front.TrainedNetwork`.
+    """
 
     @property
     def measured(self) -> Measured: ...

@@ -1,4 +1,4 @@
-"""The training recipe of a segmentation network as a Lightning module, for NNI's strategies and ours."""
+"""A segmentation network's training as a Lightning module, for NNI's strategies and ours."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class SegmentationModule(LightningModule):
         return segmentation_loss(self(batch["image"]), batch["label"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Logs ``val_dice`` with the last case: the mean over classes of the mean over the cases with that class."""
+        """Logs ``val_dice`` with the last case.
+
+        It is the mean over classes of the mean over the cases with that class.
+        """
         if batch_idx == 0:  # NNI's wrapper forwards no hooks around the validation
             self._tally = DiceTally(self.num_classes)
         prediction = segment(self, batch["image"], self.plan).argmax(1, keepdim=True)

@@ -119,7 +119,7 @@ class SearchReporter(pl.Callback):
         )
 
     def finish(self) -> dict[str, float]:
-        """Reports the final result, few and flat, and writes ``result.json``; after the last validation."""
+        """Reports the final result and writes ``result.json``, after the last validation."""
         genotype = self.strategy.export()
         network = UXNet(self.space, genotype)
         final = {
@@ -141,9 +141,10 @@ class SearchReporter(pl.Callback):
             self._writer = None
 
     def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> tuple[float, ValidationCases]:
-        """Dice of the pruned network with the supernet's weights, and the validation cases to look at.
+        """Dice of the pruned network with the supernet's weights, and validation cases to look at.
 
-        The Dice is aggregated as ``val_dice`` is, see :class:`~uxnet_eval.recipe.validation.DiceTally`.
+        The Dice is aggregated as ``val_dice`` is, see
+        :class:`~uxnet_eval.recipe.validation.DiceTally`.
         """
         device = self.strategy.module.device
         network = UXNet(self.space, genotype)

@@ -1,4 +1,4 @@
-"""One search: from a run configuration to genotypes; by hand, or as a trial of an NNI experiment."""
+"""One search, from a run configuration to genotypes; alone or as a trial of NNI."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ def run_search(
 ) -> Path:
     """Runs or continues one search and returns its output folder.
 
-    In an NNI trial the folder is the trial's and NNI's parameters override the configuration; ``overrides`` come
-    last. A run that was stopped goes on from its last epoch; one that is done is left alone.
+    In an NNI trial the folder is the trial's and NNI's parameters override the configuration;
+    ``overrides`` come last. A run that was stopped goes on from its last epoch; one that is done is
+    left alone.
 
     Args:
         config_path: the run configuration, YAML.
@@ -81,7 +82,7 @@ def run_search(
 
 
 class _CheckpointFromTheStart(ModelCheckpoint):
-    """Saves before the first epoch too, so that a run stopped in it leaves something to go on from."""
+    """Saves before the first epoch too, so that a run stopped in it can be continued."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

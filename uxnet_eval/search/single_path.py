@@ -1,4 +1,4 @@
-"""A search by measurement: shared weights trained by single paths, then evolution, then short trainings."""
+"""A search by measurement: training of shared weights, evolution, and short trainings."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ from .single_path_reporting import SinglePathReporter
 logger = logging.getLogger(__name__)
 
 TRAINED_SHARE = 1.25
-"""Architectures of up to this share of the budget's multiply-adds learn, so that the budget is no edge of what is known."""
+"""Architectures of up to this share of the budget's multiply-adds learn, so that the budget is no
+edge of what is known."""
 LEAST_SHARE = 0.85
-"""Architectures below this share of a budget are not measured for it: smaller budgets have their own."""
+"""Architectures below this share of a budget are not measured for it: smaller budgets have their
+own."""
 
 
 def search_by_measurement(

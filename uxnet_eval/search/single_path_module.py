@@ -27,7 +27,8 @@ from .module import SegmentationModule
 class SinglePathModule(SegmentationModule):
     """Trains shared weights: every step draws its architectures anew.
 
-    What is drawn is a function of seed, epoch, step and path, so that a run that goes on draws the same.
+    What is drawn is a function of seed, epoch, step and path, so that a run that goes on draws the
+    same.
 
     Args:
         shared: the weights.
@@ -72,7 +73,7 @@ class SinglePathModule(SegmentationModule):
 
 
 def anchor_of(config: SearchSpaceConfig) -> Genotype:
-    """The U-Net as an architecture of the space: width 1 at every level (or the nearest that is offered)."""
+    """The U-Net as an architecture of the space, with the width nearest to 1 at every level."""
     unet = presets.get("unet", config.levels)
     width = min(config.width_choices, key=lambda factor: abs(factor - 1))
     return Genotype.from_choices(
@@ -101,7 +102,7 @@ def shared_weights(space: SearchSpaceConfig, *, supervised: bool) -> SharedWeigh
 
 
 def check_space(sampler: Sampler, anchor: Genotype) -> None:
-    """Raises :class:`UserError` unless the U-Net is in the space: it is validated while the weights learn."""
+    """Raises :class:`UserError` unless the space holds the U-Net, which is validated."""
     for layer, name in anchor.operations.items():
         if name not in sampler.choices[str(layer)]:
             raise UserError(

@@ -16,7 +16,8 @@ from ..preprocessing.prepared_cases import PreparedCases, fits_memory
 from ..preprocessing.whole_cases import whole_case_loader
 
 MEMORY_SHARE = 0.4
-"""Prepared cases are kept in memory if they take less than this share of what is free, else in the cache folder."""
+"""Prepared cases are kept in memory if they take less than this share of what is free, else in the
+cache folder."""
 
 
 class TrainData(pl.LightningDataModule):
@@ -43,15 +44,18 @@ class TrainData(pl.LightningDataModule):
         self.learned, self.held_out, self.cache_dir = learned, held_out, cache_dir
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads and prepares the cases; raises :class:`UserError` that begins with the case id if a file is at fault."""
+        """Reads and prepares the cases.
+
+        Raises :class:`UserError`, which begins with the case id, if a file is faulty.
+        """
         _ = self.patches, self.validation_cases
 
     def train_dataloader(self) -> PatchStream:
-        """Augmented patches, ``steps_per_epoch`` batches per epoch; the same for the same seed and epoch."""
+        """Augmented patches, ``steps_per_epoch`` batches per epoch, fixed by seed and epoch."""
         return self.patches
 
     def val_dataloader(self) -> DataLoader:
-        """The cases to validate on during the training, whole; evenly spread over the fold if not all of them."""
+        """The whole cases to validate on during the training, spread evenly over the fold."""
         wanted = self.config.train.validation_cases or len(self.held_out)
         chosen = np.linspace(0, len(self.held_out) - 1, min(wanted, len(self.held_out))).round().astype(int)
         return whole_case_loader(Subset(self.validation_cases, chosen.tolist()))  # type: ignore[arg-type]

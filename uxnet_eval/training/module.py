@@ -28,7 +28,8 @@ class TrainModule(pl.LightningModule):
     """Dice + cross entropy at all outputs; validation of whole cases with the averaged weights.
 
     Args:
-        network: to train; may return several outputs in training mode, see :mod:`uxnet_eval.recipe.deep_supervision`.
+        network: to train; may return several outputs in training mode, see
+            :mod:`uxnet_eval.recipe.deep_supervision`.
         plan: gives the patch size.
         class_names: background first.
         settings: of the training.
@@ -78,7 +79,10 @@ class TrainModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Shortens the gradient to ``gradient_clip_norm``; raises :class:`~uxnet_eval.recipe.loss.Diverged` if it is not finite."""
+        """Shortens the gradient to ``gradient_clip_norm``.
+
+        Raises :class:`~uxnet_eval.recipe.loss.Diverged` if it is not finite.
+        """
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip_norm)
         check_finite(norm, "the gradient has norm", self.current_epoch)
 
@@ -96,7 +100,7 @@ class TrainModule(pl.LightningModule):
         self._tally.add(foreground_dice(prediction, batch["label"], len(self.class_names)))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val_dice``: the mean over classes of the mean over the cases that a class occurs in."""
+        """Logs ``val_dice``: the mean over classes of their mean over the cases with that class."""
         self._tally.sums = self.trainer.strategy.reduce(self._tally.sums, reduce_op="sum")
         means = zip(self.class_names[1:], self._tally.class_means(), strict=True)
         self.class_dice = {name: mean for name, mean in means if mean is not None}
@@ -122,7 +126,7 @@ class TrainModule(pl.LightningModule):
 
 
 def learning_rate_factor(step: int, settings: TrainSettings) -> float:
-    """What the learning rate is multiplied by at a step, in [0, 1]: up along a line, then down to 0."""
+    """The factor of the learning rate at a step, in [0, 1]: a linear warm-up, then down to 0."""
     num_steps = settings.epochs * settings.steps_per_epoch
     num_warmup = max(1, round(WARMUP_SHARE * num_steps))
     if step < num_warmup:

@@ -79,7 +79,8 @@ def prepare(config: TrainConfig, folder: Path, beside: Path) -> Training:
         beside: the configuration's own folder.
 
     Raises:
-        UserError: if the run cannot work: data, genotype, width and plan do not exist or do not fit together.
+        UserError: if the run cannot work: data, genotype, width and plan do not exist or do not fit
+            together.
     """
     dataset = read_dataset(find_dataset(config.dataset, beside=beside))
     plan, network, split = config.plan, config.network, config.train

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainReporter(pl.Callback):
-    """Reports at every epoch and validation, keeps the best weights, and stops a training that no longer improves.
+    """Reports each epoch and validation, keeps the best weights, and stops early.
 
     Args:
         output: the output folder.
@@ -41,7 +41,8 @@ class TrainReporter(pl.Callback):
     ) -> None:
         self.output, self.patience, self.save_best = output, patience, save_best
         self.history: list[dict[str, Any]] = []
-        """One entry per validation: ``epoch`` (from 1), ``loss``, ``val_dice``, ``class_dice``, ``minutes``."""
+        """One entry per validation: ``epoch`` (from 1), ``loss``, ``val_dice``, ``class_dice``,
+        ``minutes``."""
         self.stopped_early = False
         self._peak_gib = 0.0
         self._events = events
@@ -63,7 +64,7 @@ class TrainReporter(pl.Callback):
 
     @property
     def spent_s(self) -> float:
-        """Time of the training so far, that of earlier processes included, up to their last checkpoints."""
+        """Time of the training so far, with earlier processes up to their last checkpoints."""
         return time.monotonic() - self._started
 
     @property

@@ -1,4 +1,4 @@
-"""One training: from a run configuration to a trained network; by hand, or as a trial of an NNI experiment."""
+"""One training, from a run configuration to a trained network; alone or as a trial of NNI."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def run_training(
 ) -> Path:
     """Trains one network, or continues to, and returns the output folder.
 
-    In an NNI trial the folder is the trial's and NNI's parameters override the configuration; ``architecture``
-    and ``overrides`` come last. A run that was stopped goes on from its last epoch; one that is done is left
-    alone.
+    In an NNI trial the folder is the trial's and NNI's parameters override the configuration;
+    ``architecture`` and ``overrides`` come last. A run that was stopped goes on from its last
+    epoch; one that is done is left alone.
 
     Args:
         config_path: the run configuration, YAML; that of a search will do.
@@ -259,7 +259,10 @@ def _check_devices(wanted: str | int, device: torch.device) -> None:
 
 
 def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
-    """Epochs to train in all: those that are done already if the run was stopping early when it was killed."""
+    """Epochs to train in all.
+
+    These are the epochs done if the run was stopping early when it was killed.
+    """
     if checkpoint is None:
         return epochs
     state = read_tensors(checkpoint)

@@ -25,7 +25,7 @@ def score_model(
     tolerance_mm: float,
     seen: ValidationCases | None = None,
 ) -> Evaluation:
-    """The scores of a model on prepared cases: what predicting their files and evaluating the files gives.
+    """The scores of a model on prepared cases, equal to those of predicted and evaluated files.
 
     Args:
         model: the trained network.

@@ -8,10 +8,11 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class WeightAverage(AveragedModel):
-    """A copy of a network whose weights follow the network's: w <- d w + (1 - d) w_new after each step.
+    """A copy of a network with averaged weights: w <- d w + (1 - d) w_new after each step.
 
-    d grows with the number of steps n, min(decay, (1 + n) / (10 + n)), so that the start is soon forgotten.
-    The average and n are part of the state dict, so a training that goes on from a checkpoint keeps them.
+    d grows with the number of steps n, min(decay, (1 + n) / (10 + n)), so that the start is soon
+    forgotten. The average and n are part of the state dict, so a training that goes on from a
+    checkpoint keeps them.
 
     Args:
         network: the network; left as it is.
