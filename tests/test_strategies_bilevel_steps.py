@@ -96,7 +96,7 @@ def test_reach_by_hand() -> None:
     with torch.no_grad():
         for edge, gate in (("N0.0-N0.1", 0.75), ("N0.1-N1.1", 0.25), ("N0.0-N1.1", 0.5)):
             strategy.module.gates[edge].beta.fill_(math.log(gate / (1 - gate)))
-    reach = {str(node): float(value) for node, value in strategy.supernet.node_weights.of_nodes().items()}
+        reach = {str(node): float(value) for node, value in strategy.supernet.node_weights.of_nodes().items()}
     expected = {"N0.1": 0.75, "N0.2": 0, "N1.0": 0, "N1.1": 1 - (1 - 0.75 / 4) * 0.5}
     assert reach == pytest.approx({"N0.0": 1, **expected, "N2.0": 1})  # input and output are always there
 
