@@ -145,7 +145,7 @@ def test_version_2_round_trip_and_version_1_for_older_programs(tmp_path: Path) -
     [
         ({"widths": [1, 1, 1]}, "widths are \\[1.0, 1.0, 1.0\\]; expected 4 factors from 0.1 to 10"),
         ({"widths": [1, 1, 1, 20]}, "expected 4 factors from 0.1 to 10"),
-        ({"widths": [1, 1, 1, float("nan")]}, "expected 4 factors from 0.1 to 10"),
+        ({"widths": [1, 1, 1, float("nan")]}, "widths.3: Input should be a finite number, found nan"),
         ({"edge_scale": 1}, "edge_scale"),
     ],
 )

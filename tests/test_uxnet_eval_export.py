@@ -125,13 +125,16 @@ def test_what_was_not_searched_stays_as_it_was(tmp_path: Path) -> None:
         ({"format": "uxnet-genotype"}, "not the record of a search"),
         ({"gates": {**GATES, "N0.0-N3.0": 0.5}}, "N0.0-N3.0 is not an edge of a grid with 3 levels"),
         ({"gates": {**GATES, "N0.0-N0.1": 1.5}}, "gate of N0.0-N0.1 is 1.5"),
-        ({"gates": {**GATES, "N0.0-N0.1": float("nan")}}, "gate of N0.0-N0.1 is nan"),
+        (
+            {"gates": {**GATES, "N0.0-N0.1": float("nan")}},
+            "gates.N0.0-N0.1: Input should be a finite number, found nan",
+        ),
         (
             {
                 "alphas": {"N0.0/normal": {"conv3": float("nan")}},
                 "fixed_operations": dict.fromkeys(LAYERS, "conv3"),
             },
-            "not finite",
+            "alphas.N0.0/normal.conv3: Input should be a finite number, found nan",
         ),
         ({"alphas": {}}, "layer N0.0/normal has neither alphas nor a fixed operation"),
         ({"fixed_operations": {"N9.0/normal": "x"}}, "N9.0/normal is not a layer"),

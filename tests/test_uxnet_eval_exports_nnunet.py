@@ -138,7 +138,7 @@ def test_faults(tmp_path: Path) -> None:
         ({"configurations": {"3d_fullres": cascade}}, (), "part of a cascade (previous_stage: 3d_lowres)"),
         ({"labels": {"background": 0, "whole": [1, 2]}}, (), "trains on regions (whole)"),
         ({"configurations": {"3d_fullres": {}}}, (), "configuration 3d_fullres lacks 'architecture'"),
-        ({"configurations": {"3d_fullres": configuration(strides=[[1] * 3, [3] * 3])}}, (), "patch_size"),
+        ({"configurations": {"3d_fullres": configuration(strides=[[1] * 3, [3] * 3])}}, (), "expected 1 or 2 along each axis"),
         ({}, ("-o", tmp_path / "plans.txt"), "end in .json"),
         ({}, ("--prune-threshold", "0.5"), "belongs to a search"),
     ):  # fmt: skip
