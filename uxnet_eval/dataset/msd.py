@@ -1,7 +1,6 @@
 """Reading a data set in the layout of the Medical Segmentation Decathlon (MSD).
 
-Array legend: C channels, *S the spatial axes in the order of the file (no reorientation), so S = X
-Y Z for a NIfTI volume, X Y for a 2-D NIfTI image, and rows, columns for PNG and JPEG.
+Array legend: C channels, *S the spatial axes in the file's order: X Y Z, X Y, or rows and columns.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ from .image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, first_of, read_file, t
 from .names import check_names
 
 WHOLE_TOLERANCE = 1e-4
-"""A stored label value this close to a whole number counts as whole (header scaling leaves rounding
-errors)."""
+"""A stored label this close to a whole number counts as whole: header scaling leaves errors."""
 
 MAX_LABEL_VALUE = 65535
 """Label maps of more classes do not exist; a table of all values up to the largest is made."""
