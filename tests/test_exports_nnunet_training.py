@@ -192,9 +192,16 @@ def test_trains_without_deep_supervision(nnunet: NNUNet, tmp_path: Path) -> None
 def test_weights_of_a_training_here_start_nnunet(nnunet: NNUNet, hippocampus: Path, tmp_path: Path) -> None:
     plans = nnunet.folder / "preprocessed" / "Dataset004_Hippocampus" / "nnUNetPlans.json"
     run_file, trained = tmp_path / "hippo.run.yml", tmp_path / "trained"
+    few = tmp_path / "few"  # a training here scores its whole fold
+    few.mkdir()
+    for part in ("imagesTr", "labelsTr"):
+        (few / part).symlink_to(hippocampus / part)
+    described = json.loads((hippocampus / "dataset.json").read_text())
+    described |= {"training": described["training"][:5], "numTraining": 5}
+    (few / "dataset.json").write_text(json.dumps(described))
     invoke = CliRunner().invoke
     result = invoke(
-        cli.app, ["plan", str(hippocampus), "--like", str(plans), "-o", str(run_file), "--memory-gib", "4"]
+        cli.app, ["plan", str(few), "--like", str(plans), "-o", str(run_file), "--memory-gib", "4"]
     )
     assert result.exit_code == 0, result.output
     overrides = [
