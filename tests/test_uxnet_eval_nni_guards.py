@@ -319,6 +319,7 @@ def test_tensorboard_is_started_for_this_machine_alone(
 
 
 def test_trials_get_the_users_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UXNET_DATA", raising=False)  # the tests' own
     monkeypatch.setenv("NODE_OPTIONS", "--max-http-header-size=9000")
     monkeypatch.setenv("NO_PROXY", "intern.example")
     monkeypatch.setenv("NETRC", "/mine")
