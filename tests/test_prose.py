@@ -13,7 +13,7 @@ MODULES = sorted(
     for package in ("search_space", "strategies", "uxnet_eval")
     for path in (ROOT / package).rglob("*.py")
 )
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 MAX_WIDTH = 100
 
 
@@ -29,12 +29,14 @@ def docstrings(source: str) -> list[str]:
 
 
 def wide_lines(text: str) -> list[str]:
-    """Lines of Markdown wider than 100 characters; tables, code and links alone cannot be wrapped."""
+    """Lines of Markdown wider than 100 characters; tables, code, images and links alone cannot be wrapped."""
     found, in_code = [], False
     for line in text.splitlines():
         if line.lstrip().startswith("```"):
             in_code = not in_code
-        elif len(line) > MAX_WIDTH and not in_code and not line.startswith("|") and " " in line.strip():
+        elif (
+            len(line) > MAX_WIDTH and not in_code and not line.startswith(("|", "!")) and " " in line.strip()
+        ):
             found.append(line)
     return found
 
@@ -46,7 +48,7 @@ def test_docstrings_sees_every_form() -> None:
 
 def test_wide_lines_leaves_out_what_cannot_be_wrapped() -> None:
     wide = "word " * 21
-    assert wide_lines(f"{wide}\n| {wide} |\n```\n{wide}\n```\n{'x' * 101}\nshort") == [wide]
+    assert wide_lines(f"{wide}\n| {wide} |\n![{wide}](a.png)\n```\n{wide}\n```\n{'x' * 101}\nshort") == [wide]
 
 
 @pytest.mark.parametrize("module", MODULES)

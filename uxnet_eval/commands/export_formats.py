@@ -30,7 +30,10 @@ def write_nnunet(
     max_channels: int | None,
     search: Mapping[str, Any],
 ) -> None:
-    """Plans for nnU-Net; of a trained network also weights to start from. ``search`` chooses among genotypes."""
+    """Plans for nnU-Net, and initial weights if the network is trained.
+
+    ``search`` chooses among genotypes.
+    """
     if plans is None:
         raise UserError("--format nnunet: needs --plans, nnUNetPlans.json in nnU-Net's preprocessed folder")
     if output.suffix != ".json":

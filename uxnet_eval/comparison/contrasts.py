@@ -1,4 +1,4 @@
-"""Each row against the first: the difference, its interval, two tests, and which contrast is the primary one."""
+"""Each row against the first: difference, interval, two tests, and the primary contrast."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def contrast(
 
 
 def corrected(contrasts: Sequence[Contrast], primary: int | None) -> list[Contrast]:
-    """The contrasts, all but the primary one corrected by Holm for their number, each test for itself.
+    """The contrasts.
+
+    All but the primary one are corrected by Holm for their number, each test for itself.
 
     Args:
         contrasts: as :func:`contrast` gives them.

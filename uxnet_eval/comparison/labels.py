@@ -27,12 +27,14 @@ TITLES = {
 
 
 def is_random(training: Training) -> bool:
-    """Whether it trained a random genotype for the row of all of them, without a label of its own."""
+    """Whether it trained a random genotype for the common row, without its own label."""
     return training.label is None and training.architecture.startswith(RANDOM_PREFIX)
 
 
 def label_trainings(trainings: Sequence[Training]) -> list[str]:
-    """The label of each training's network: that of its settings, else equal if the networks are equal.
+    """The label of each training's network.
+
+    It is that of its settings, or else equal if and only if the networks are equal.
 
     A genotype's file is called by its name. Where two files of one name, or ``searched`` of two
     searches, hold different genotypes, a number tells them apart. A label that was set is one row,

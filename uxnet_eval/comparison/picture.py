@@ -1,4 +1,4 @@
-"""A comparison as a picture: Dice of every case, its mean, differences from the first row, and cost."""
+"""A comparison as a picture: Dice of every case, mean, differences from the first row, cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGARITHMIC_FROM = 4
 
 
 def comparison_picture(comparison: Comparison) -> bytes:
-    """A PNG: each case's Dice with the mean, the difference from the first row, and Dice against multiply-adds.
+    """A PNG: Dice of each case, difference from the first row, Dice against multiply-adds.
 
     The intervals are those of the table. In the panel of the cost, a number stands for a row.
     """

@@ -153,7 +153,7 @@ def compare(
 
 
 def _without_twins(trainings: Sequence[Training], notes: list[str]) -> list[Training]:
-    """Without trainings of the same network, label, fold and seed as an earlier one; these are noted."""
+    """The trainings without repeats of network, label, fold and seed; repeats are noted."""
     kept: dict[tuple[object, ...], Training] = {}
     for training in trainings:
         fold, seed = training.result["fold"], training.result["seed"]

@@ -157,7 +157,7 @@ def _is_contest(folder: Path) -> bool:
 
 
 def _add_contest(found: Trainings, folder: Path, name: str, seen: set[Path]) -> None:
-    """Adds the training that a contest scores; those that it chose by are no part of a comparison."""
+    """Adds the training that a contest scores, but not those by which it chose."""
     if (folder / FINAL_FOLDER / CONFIG_NAME).is_file():
         _add_folder(found, folder / FINAL_FOLDER, name, seen)
     else:

@@ -146,7 +146,7 @@ class _Readable(Protocol):
 
 
 def _read_to_the_end(stream: _Readable) -> None:
-    """gzip compares length and checksum only at the end of the stream; what lies there is not kept."""
+    """Reads to the end of a gzip stream, where gzip checks length and checksum."""
     num_bytes = 0
     while chunk := stream.read(2**20):
         num_bytes += len(chunk)

@@ -190,7 +190,10 @@ def inference_config(model: LoadedModel) -> dict[str, Any]:
 
 
 def _normalization(model: LoadedModel) -> dict[str, Any]:
-    """The plan's normalisation as MONAI's transform; see :mod:`uxnet_eval.preprocessing.transforms`."""
+    """The plan's normalisation as MONAI's transform.
+
+    See :mod:`uxnet_eval.preprocessing.transforms`.
+    """
     given = model.plan.intensity
     if given is None:
         return {"_target_": "NormalizeIntensityd", "keys": ["image"], "nonzero": True, "channel_wise": True}

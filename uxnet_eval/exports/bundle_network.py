@@ -1,4 +1,7 @@
-"""The network of a MONAI bundle. Exported bundles hold a copy of this module and of ``search_space``."""
+"""The network of a MONAI bundle.
+
+Exported bundles hold a copy of this module and of ``search_space``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a scan's file to a network's input and from its logits to a label map, as transforms of a MONAI bundle.
+"""Transforms of a MONAI bundle: from a scan's file to the input, from logits to a label map.
 
 They do what ``uxnet predict`` does, voxel for voxel. Exported bundles hold a copy of this module.
 
@@ -162,7 +162,9 @@ class RestoreLabeld(MapTransform):
 
 
 class SaveLabeld(MapTransform):
-    """Writes label maps (1, *S) of pictures as NIfTI, called as the picture; MONAI's SaveImaged refuses their affine.
+    """Writes label maps (1, *S) of pictures as NIfTI, under the picture's name.
+
+    MONAI's SaveImaged refuses their affine.
 
     Args:
         keys: of label maps that :class:`RestoreLabeld` made.

@@ -1,4 +1,4 @@
-"""Trained networks as files of other runtimes: ONNX and PyTorch's exported programs, each with its description.
+"""Trained networks for other runtimes: ONNX and exported programs, each with a description.
 
 Shapes: B batch, C channels, K classes, *P the plan's patch size. The patch is fixed, the batch is
 not.
@@ -30,7 +30,9 @@ TOLERANCE = 1e-4
 
 
 def export_onnx(model: LoadedModel, output: Path) -> float:
-    """Writes ``output`` (``.onnx``, opset 18) and its description, and gives the largest difference of a logit.
+    """Writes ``output`` (``.onnx``, opset 18) and its description.
+
+    Returns the largest difference of a logit.
 
     Raises:
         UserError: a package is missing, or onnxruntime computes something else than PyTorch.
@@ -56,7 +58,9 @@ def export_onnx(model: LoadedModel, output: Path) -> float:
 
 
 def export_torch(model: LoadedModel, output: Path) -> float:
-    """Writes ``output`` (``.pt2``) and its description, and gives the largest difference of a logit.
+    """Writes ``output`` (``.pt2``) and its description.
+
+    Returns the largest difference of a logit.
 
     Raises:
         UserError: the written program computes something else than the network.
@@ -99,7 +103,7 @@ def _plain_export() -> Iterator[None]:
 
 
 def _describe(model: LoadedModel, part: Path, output: Path) -> float:
-    """Writes the description of the network in ``part``, which will be ``output``, once both agree."""
+    """Writes the description of ``part``, which becomes ``output``, once both networks agree."""
     dims, patch = model.plan.spatial_dims, model.plan.patch_size
     pipeline = Pipeline(
         network=NetworkFile(

@@ -24,7 +24,7 @@ DIMENSION_KEY = "spatial_dims"
 
 
 def check_fit(genotype: Genotype, plans: NNUNetPlans) -> None:
-    """Raises :class:`UserError` unless a genotype has the levels and dimensions of nnU-Net's plans."""
+    """Raises :class:`UserError` unless a genotype fits the levels and dimensions of the plans."""
     where = f"{plans.path}: configuration {plans.name}"
     again = f"search on these plans: uxnet plan DATA --like {plans.path} --configuration {plans.name} -o X.run.yml"
     searched_dims = genotype.provenance.get(DIMENSION_KEY, plans.plan.spatial_dims)
@@ -44,7 +44,7 @@ def nnunet_plans(
     base_channels: float,
     max_channels: int,
 ) -> dict[str, Any]:
-    """The content of a plans file by which nnU-Net trains a genotype on data that it has preprocessed already.
+    """The content of a plans file by which nnU-Net trains a genotype on preprocessed data.
 
     Args:
         genotype: the architecture.
@@ -84,7 +84,7 @@ def write_nnunet_plans(path: Path, values: Mapping[str, Any]) -> None:
 def nnunet_weights(
     weights: Mapping[str, Tensor], values: Mapping[str, Any], configuration: str, num_channels: int
 ) -> dict[str, Any]:
-    """What ``nnUNetv2_train -pretrained_weights`` reads: the weights of a training here, but for the heads.
+    """The weights of a training without the heads, for ``nnUNetv2_train -pretrained_weights``.
 
     Args:
         weights: the network's state dict.

@@ -1,4 +1,4 @@
-"""What is exported: a genotype, with the weights and the plan of its training where there are some."""
+"""What is exported: a genotype, with weights and plan if it has been trained."""
 
 from __future__ import annotations
 

@@ -28,7 +28,10 @@ ONNX_SUFFIX, TORCH_EXPORT_SUFFIX = ".onnx", ".pt2"
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A network of another runtime, ready to predict; see :class:`uxnet_eval.prediction.windows.Model`."""
+    """A network of another runtime, ready to predict.
+
+    See :class:`uxnet_eval.prediction.windows.Model`.
+    """
 
     path: Path
     network: Callable[[Tensor], Tensor]
@@ -40,7 +43,7 @@ class ExportedModel:
 
 
 class OnnxNetwork:
-    """A network that onnxruntime computes: (B, C, *P) to logits (B, K, *P), float32, in main memory.
+    """A network that onnxruntime computes: (B, C, *P) to logits (B, K, *P), float32, on the CPU.
 
     Args:
         path: the ONNX file.

@@ -1,4 +1,4 @@
-"""All but the network of a prediction, as JSON beside an exported network: from the scan to the label map."""
+"""The JSON beside an exported network: all other steps from a scan to its label map."""
 
 from __future__ import annotations
 

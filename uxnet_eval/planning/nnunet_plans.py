@@ -147,7 +147,7 @@ def _resolved(path: Path, configurations: Mapping[str, Any], name: str) -> dict[
 
 
 def _refuse_regions(path: Path) -> None:
-    """Raises if ``dataset.json`` beside the plans, where nnU-Net has it, says that classes overlap."""
+    """Raises if ``dataset.json`` beside the plans of nnU-Net says that classes overlap."""
     beside = path.with_name("dataset.json")
     if not beside.is_file():
         return

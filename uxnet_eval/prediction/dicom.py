@@ -94,7 +94,7 @@ def read_series(folder: Path, series_uid: str | None = None) -> DicomSeries:
 
 
 def _check_spacing(folder: Path, headers: Sequence[Any]) -> None:
-    """Raises if a slice is missing: the space between neighbours differs by more than a twentieth."""
+    """Raises if a slice is missing: gaps between neighbours differ by more than a twentieth."""
     if len(headers) < 2:
         return
     positions = np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])

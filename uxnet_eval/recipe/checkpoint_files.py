@@ -14,7 +14,9 @@ from ..runs.names import previous_checkpoint
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, waits for the disk, renames; Lightning would copy over the only checkpoint.
+    """Writes a checkpoint under another name, waits for the disk, renames.
+
+    Lightning would overwrite the only checkpoint.
 
     The checkpoint before stays as ``checkpoint.previous.ckpt``: a run goes on from it if the newest
     is damaged.

@@ -11,7 +11,9 @@ from ..runs.front_record import FrontRecord
 
 
 def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:
-    """The measured networks of a search in plain values; None, with a note, if its record cannot be read.
+    """The measured networks of a search in plain values; None if its record is unreadable.
+
+    A note then says why.
 
     Args:
         folder: output folder of the search; it holds ``front.json``.

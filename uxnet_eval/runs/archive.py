@@ -1,4 +1,4 @@
-"""Whether a file of ``torch.save`` is as it was written: it is a zip archive, with a CRC-32 for each of its entries."""
+"""Checks a file of ``torch.save``, a zip archive, by the CRC-32 of each of its entries."""
 
 from __future__ import annotations
 
