@@ -323,7 +323,6 @@ def test_trials_get_the_users_own_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NODE_OPTIONS", "--max-http-header-size=9000")
     monkeypatch.setenv("NO_PROXY", "intern.example")
     monkeypatch.setenv("NETRC", "/mine")
-    monkeypatch.delenv("UXNET_DATA", raising=False)
     environment = nni_guards.manager_environment()
     assert environment["NODE_OPTIONS"] == f'--require "{LOOPBACK_SCRIPT}" --max-http-header-size=9000'
     assert environment["NO_PROXY"] == "intern.example,localhost,127.0.0.1"
