@@ -37,6 +37,9 @@ RUNNING = "experiment"
 QUICK = {"epochs": 2, "steps_per_epoch": 2, "validate_every": 1}
 """Settings of searches and trainings that show only that everything works."""
 
+TABLE_WIDTH = 110
+"""Columns of the table where the output is no terminal."""
+
 
 def run_demo(folder: Path, *, quick: bool = False) -> None:
     """Generates data, runs two NNI trials, exports and draws the better one, and trains it.
@@ -73,7 +76,10 @@ def run_demo(folder: Path, *, quick: bool = False) -> None:
     networks = {"searched": "genotype.json", "U-Net": "preset:unet"}
     _train(folder, trained, networks, QUICK if quick else {})
     _predict_one(folder / DATA, folder / "predicted", trained / "searched" / "best.pt")
-    Console().print(_comparison(trained, networks))
+    console = Console()
+    if not console.is_terminal:  # 80 columns would cut off the headings
+        console = Console(width=TABLE_WIDTH)
+    console.print(_comparison(trained, networks))
     print(
         f"\nBetter of two searches: trial {trial.id}, Dice {trial.final['default']:.3f} with all candidates; "
         f"it keeps {len(genotype.edges)} of {len(genotype.grid.edges)} edges.\n"

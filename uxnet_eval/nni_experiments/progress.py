@@ -82,7 +82,7 @@ class ExperimentProgress:
     def update(self, trials: Sequence[TrialRecord]) -> None:
         """Shows the state of these trials."""
         if self._report is not None and self._report.exists():  # written at the first validation
-            self._progress.console.print(f"report of its searches: {self._page(REPORT_PAGE)}")
+            self._show(f"report of its searches: {self._page(REPORT_PAGE)}")
             self._report = None
         ended = _num_ended(trials)
         self._progress.update(
@@ -95,8 +95,12 @@ class ExperimentProgress:
             ),
         )
 
+    def _show(self, line: str) -> None:
+        """Prints a line as it is: an address that is broken over two lines cannot be clicked."""
+        self._progress.console.print(line, soft_wrap=True)
+
     def __enter__(self) -> ExperimentProgress:
-        self._progress.console.print(f"web UI of the experiment, its trials and curves: {self._page()}")
+        self._show(f"web UI of the experiment, its trials and curves: {self._page()}")
         self._progress.start()
         return self
 

@@ -25,13 +25,13 @@ from ..config.search import RunConfig
 from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
-from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
+from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.folder import choose_output_folder, open_run_folder
 from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, GENOTYPE_NAME, RESULT_NAME
 from ..runs.search_record import SearchRecord, named
@@ -139,25 +139,13 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
     )
     trainer = Trainer(
         max_epochs=settings.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
+        **trainer_settings(device, precision),
         devices=1,
-        precision=precision,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        plugins=[SafeCheckpointIO()],
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch),
-            # Last, so that what the others keep in it is up to date.
-            _CheckpointFromTheStart(
-                dirpath=folder,
-                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
-                enable_version_counter=False,
-                save_on_train_epoch_end=True,
-            ),
+            checkpoint_each_epoch(folder, _CheckpointFromTheStart),
         ],
     )
     module = SegmentationModule(

@@ -16,11 +16,11 @@ from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
 from ..dataset.msd import Dataset
-from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
-from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME
+from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
+from ..runs.names import CACHE_FOLDER
 from .choosing import Chooser
 from .data import SearchData, Split
 from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
@@ -107,25 +107,14 @@ def search_by_measurement(
     reporter = SinglePathReporter(events)
     trainer = pl.Trainer(
         max_epochs=settings.epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
+        **trainer_settings(device, precision),
         devices=1,
-        precision=precision,
         gradient_clip_val=settings.gradient_clip_norm,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        plugins=[SafeCheckpointIO()],
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch),
-            ModelCheckpoint(
-                dirpath=folder,
-                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
-                enable_version_counter=False,
-                save_on_train_epoch_end=True,
-            ),
+            checkpoint_each_epoch(folder, ModelCheckpoint),
         ],
     )
     logger.info(

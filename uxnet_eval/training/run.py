@@ -25,12 +25,12 @@ from ..dataset.folds import store_folds
 from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model, read_tensors
 from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
-from ..recipe.checkpoint_files import SafeCheckpointIO
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
+from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..report.live import LiveReport
 from ..runs.files import write_json
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
@@ -150,26 +150,14 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
     )
     trainer = pl.Trainer(
         max_epochs=_last_epoch(checkpoint, settings.epochs),
-        accelerator="gpu" if device.type == "cuda" else "cpu",
+        **trainer_settings(device, precision),
         devices=config.runtime.devices if device.type == "cuda" else 1,
-        precision=precision,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        plugins=[SafeCheckpointIO()],
         callbacks=[
             EpochSeeds(settings.seed),
             Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch, loss="loss"),
-            # Last, so that what the others keep in it is up to date.
-            ModelCheckpoint(
-                dirpath=folder,
-                filename=CHECKPOINT_NAME.removesuffix(".ckpt"),
-                enable_version_counter=False,
-                save_on_train_epoch_end=True,
-            ),
+            checkpoint_each_epoch(folder, ModelCheckpoint),
         ],
     )
     logger.info(
