@@ -17,6 +17,16 @@ Data = Annotated[
     typer.Argument(metavar="DATA", help="Folder in Medical Segmentation Decathlon layout (dataset.json)."),
 ]
 
+RunOutput = Annotated[
+    Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Replace one setting of the configuration; repeat it for several."
+    ),
+]
+
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Raises :class:`UserError` if ``path`` exists, unless forced, or its folder does not."""

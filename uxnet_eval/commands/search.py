@@ -7,20 +7,13 @@ from typing import Annotated
 
 import typer
 
+from .console import RunOutput, Settings
+
 
 def search(
     config: Annotated[Path, typer.Option(help="The run configuration, X.run.yml.")],
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Replace one setting of the configuration; repeat it for several.",
-        ),
-    ] = None,
+    output: RunOutput = None,
+    settings: Settings = None,
     paper: Annotated[
         bool,
         typer.Option("--paper", help="Search as the paper does, without this project's additions to it."),

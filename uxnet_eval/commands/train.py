@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .console import RunOutput, Settings
+
 
 def train(
     config: Annotated[
@@ -20,17 +22,8 @@ def train(
             "all-edges, searched-edges, searched-operations, random:SEED). Default: the configuration's."
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for the results. An NNI trial uses its own folder instead.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Replace one setting of the configuration; repeat it for several.",
-        ),
-    ] = None,
+    output: RunOutput = None,
+    settings: Settings = None,
 ) -> None:
     """Train a network from scratch and score it on the held-out fold.
 
