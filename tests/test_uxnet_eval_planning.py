@@ -66,7 +66,9 @@ def fingerprint(
 def test_real_hippocampus(hippocampus: Path) -> None:
     # Median shape 35x50x36; each axis halves three times (35 18 9 5, 50 25 13 7, 36 18 9 5) and is padded to 8s.
     plan = make_plan(measure(read_dataset(hippocampus)), 8.0, max_batch_size=2)
-    assert plan == Plan(spacing_mm=(1, 1, 1), patch_size=(40, 56, 40), strides=(ALL, ALL, ALL), batch_size=2)
+    assert plan == Plan(
+        spacing_mm=(1, 1, 1), patch_size=(40, 56, 40), strides=(ALL, ALL, ALL), batch_size=2, mirror_axes=()
+    )
     assert plan.levels == 4
 
 

@@ -29,7 +29,7 @@ def plan(
     configuration: Annotated[str, typer.Option(help="The configuration of these plans.")] = "3d_fullres",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
-    """Choose spacing, patch size, strides, normalisation and batch size from the data.
+    """Choose spacing, patch size, strides, normalisation, batch size and mirroring from the data.
 
     Reads every training case once and writes a run configuration: YAML, with every choice spelled
     out, to be edited by hand if you know better.
@@ -41,6 +41,7 @@ def plan(
     from ..dataset.find import find_dataset
     from ..planning import fingerprint
     from ..planning import rules as planning
+    from ..planning.mirroring import mirroring_reason
     from ..planning.nnunet_plans import check_dimensions, read_nnunet_plans
 
     nnunet = None if like is None else read_nnunet_plans(like, configuration)
@@ -53,5 +54,6 @@ def plan(
     made = planning.make_plan(measured, memory_gib)
     if nnunet is not None:
         made = nnunet.taken_over(made)
-    planning.write_run_config(data, made, output, overwrite=force)
+    reasons = {"plan.mirror_axes": mirroring_reason(measured)}
+    planning.write_run_config(data, made, output, overwrite=force, reasons=reasons)
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")

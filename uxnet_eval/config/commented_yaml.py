@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def write_run_config(
     *,
     base_channels: int = 8,
     overwrite: bool = False,
+    reasons: Mapping[str, str] | None = None,
 ) -> RunConfig:
     """Writes ``path`` (``X.run.yml``) with every setting and its meaning.
 
@@ -40,6 +42,7 @@ def write_run_config(
         path: the file; missing folders are made.
         base_channels: that the plan was made for.
         overwrite: replace an existing file.
+        reasons: why a setting has its value, by full name (``plan.mirror_axes``), as a comment.
 
     Raises:
         UserError: if the file exists and is not to be replaced.
@@ -49,12 +52,18 @@ def write_run_config(
         raise UserError(f"{path}: exists already; choose another name, or allow it to be overwritten")
     config = RunConfig(dataset=str(dataset), plan=plan, space=SpaceSettings(base_channels=base_channels))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, commented_yaml(config))
+    write_text(path, commented_yaml(config, reasons))
     return config
 
 
-def commented_yaml(config: RunConfig) -> str:
-    """The configuration as YAML, every setting spelled out and explained by its docstring."""
+def commented_yaml(config: RunConfig, reasons: Mapping[str, str] | None = None) -> str:
+    """The configuration as YAML, every setting spelled out and explained by its docstring.
+
+    Args:
+        config: the configuration.
+        reasons: further comments by the full name of a setting (``plan.mirror_axes``).
+    """
+    reasons = reasons or {}
     lines = ["# " + _first_paragraph(RunConfig)]
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
@@ -64,18 +73,19 @@ def commented_yaml(config: RunConfig) -> str:
             for inner, inner_field in sorted(
                 type(value).model_fields.items(), key=lambda item: item[0] not in own
             ):
-                lines += _setting(inner, inner_field, value.model_dump(mode="json")[inner], indent="  ")
+                written = value.model_dump(mode="json")[inner]
+                lines += _setting(inner, inner_field, written, "  ", reasons.get(f"{name}.{inner}", ""))
         else:
-            lines += _setting(name, field, config.model_dump(mode="json")[name], indent="")
+            lines += _setting(name, field, config.model_dump(mode="json")[name], "", reasons.get(name, ""))
     return "\n".join(lines) + "\n"
 
 
-def _setting(name: str, field: FieldInfo, value: Any, indent: str) -> list[str]:
+def _setting(name: str, field: FieldInfo, value: Any, indent: str, reason: str) -> list[str]:
     described = field.description
     if described is None and name in SearchSpaceConfig.model_fields:  # the same setting, explained there
         described = SearchSpaceConfig.model_fields[name].description
     written = yaml.safe_dump([value], default_flow_style=True, width=10_000).strip()[1:-1]
-    return [*_comment(described or "", indent), f"{indent}{name}: {written}"]
+    return [*_comment(described or "", indent), *_comment(reason, indent), f"{indent}{name}: {written}"]
 
 
 def _comment(text: str, indent: str) -> list[str]:

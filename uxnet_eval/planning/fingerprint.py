@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,8 +15,14 @@ from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
 from ..dataset.msd import Dataset
-from ..preprocessing.case_grid import case_grid, ras_spacing_mm
+from ..preprocessing.case_grid import CaseGrid, case_grid, ras_spacing_mm
 from ..preprocessing.transforms import load_arrays
+
+MIN_SPREAD_VOXELS = 0.5
+"""Least spread of a foreground along an axis: it may lie in one slice."""
+
+ROUNDING_VOXELS = 1e-6
+"""Centres of classes that lie no further apart count as equal."""
 
 SAMPLED_VOXELS = 10_000
 """Foreground voxels of each case that enter the intensity statistics, evenly spread; every case
@@ -55,6 +63,21 @@ class ClassSize(StrictConfig):
     """Share of all voxels of the data set, 0 to 1."""
 
 
+class ClassOrder(StrictConfig):
+    """How the centres of two classes lie to each other along the axes of RAS-oriented images."""
+
+    first: str
+    second: str
+    num_cases: int
+    """Cases that hold both."""
+    share_after: tuple[float, ...]
+    """Share of these cases in which the second class lies after the first, along each axis; equal
+    centres count half."""
+    distance_sd: tuple[float, ...]
+    """Median distance of the centres along each axis, in standard deviations of the case's
+    foreground."""
+
+
 class Fingerprint(StrictConfig):
     """A data set in numbers."""
 
@@ -70,6 +93,8 @@ class Fingerprint(StrictConfig):
     """One for each channel."""
     classes: tuple[ClassSize, ...]
     """One for each class, background first."""
+    class_orders: tuple[ClassOrder, ...] = ()
+    """One for each pair of foreground classes that occur together in a case."""
 
     @property
     def num_classes(self) -> int:
@@ -91,6 +116,9 @@ def measure(dataset: Dataset, progress: Callable[[int, int], None] | None = None
     shapes, spacings = [], []
     voxels = np.zeros((len(dataset.cases), num_classes))  # of each class in each case
     foreground: list[np.ndarray] = []
+    # Along RAS axes, in voxels: each class's centre, and the spread of the whole foreground.
+    centres = np.full((len(dataset.cases), num_classes, dataset.spatial_dims), np.nan)
+    spreads = np.full((len(dataset.cases), dataset.spatial_dims), np.nan)
     for number, case in enumerate(dataset.cases):
         arrays, affine = load_arrays(case, dataset)
         image, label = arrays["image"], arrays["label"][0]
@@ -101,6 +129,7 @@ def measure(dataset: Dataset, progress: Callable[[int, int], None] | None = None
         inside = np.flatnonzero(label)
         chosen = inside[np.linspace(0, len(inside) - 1, min(len(inside), SAMPLED_VOXELS)).astype(int)]
         foreground.append(image.reshape(len(image), -1)[:, chosen])
+        centres[number], spreads[number] = _positions(label, inside, voxels[number], grid)
         if progress is not None:
             progress(number + 1, len(dataset.cases))
     intensities = np.concatenate(foreground, axis=1)
@@ -126,7 +155,64 @@ def measure(dataset: Dataset, progress: Callable[[int, int], None] | None = None
             _class_size(name, voxels[:, k], np.prod(spacing_array, axis=1), voxels.sum())
             for k, name in enumerate(dataset.class_names)
         ),
+        class_orders=_class_orders(dataset.class_names, centres, spreads),
     )
+
+
+def _positions(
+    label: np.ndarray, inside: np.ndarray, voxels: np.ndarray, grid: CaseGrid
+) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (K, d) of the classes and SD (d,) of the foreground along RAS axes, in voxels.
+
+    NaN for a class that does not occur.
+
+    Args:
+        label: (*S) in the file's order.
+        inside: flat indices of its foreground.
+        voxels: of each class, (K,).
+        grid: the case's.
+    """
+    centres = np.full((len(voxels), label.ndim), np.nan)
+    spread = np.full(label.ndim, np.nan)
+    if not len(inside):
+        return centres, spread
+    classes = label.ravel()[inside]
+    for axis in range(label.ndim):  # one axis at a time: the foreground may be large
+        places = inside // math.prod(label.shape[axis + 1 :]) % label.shape[axis]
+        sums = np.bincount(classes, weights=places, minlength=len(voxels))
+        np.divide(sums, voxels, out=centres[:, axis], where=(voxels > 0) & (np.arange(len(voxels)) > 0))
+        spread[axis] = places.std()
+    to_ras = np.linalg.solve(np.array(grid.ras_affine), np.array(grid.oriented_affine))
+    turn = np.rint(to_ras[:-1, :-1])  # exchanges and turns axes
+    return centres @ turn.T + to_ras[:-1, -1], np.abs(turn) @ spread
+
+
+def _class_orders(names: Sequence[str], centres: np.ndarray, spreads: np.ndarray) -> tuple[ClassOrder, ...]:
+    """The order of each pair of foreground classes.
+
+    Args:
+        names: of all K classes.
+        centres: of each class in each case, (cases, K, d).
+        spreads: of the foreground of each case, (cases, d).
+    """
+    orders = []
+    for first, second in itertools.combinations(range(1, len(names)), 2):
+        difference = centres[:, second] - centres[:, first]
+        both = np.isfinite(difference).all(axis=1)
+        if not both.any():
+            continue
+        difference, spread = difference[both], np.maximum(spreads[both], MIN_SPREAD_VOXELS)
+        after = (difference > ROUNDING_VOXELS) + 0.5 * (np.abs(difference) <= ROUNDING_VOXELS)
+        orders.append(
+            ClassOrder(
+                first=names[first],
+                second=names[second],
+                num_cases=int(both.sum()),
+                share_after=tuple(after.mean(axis=0).tolist()),
+                distance_sd=tuple(np.median(np.abs(difference) / spread, axis=0).tolist()),
+            )
+        )
+    return tuple(orders)
 
 
 def _axis_statistics(values: np.ndarray) -> AxisStatistics:

@@ -19,6 +19,7 @@ from search_space.errors import UserError
 from ..config.commented_yaml import commented_yaml, write_run_config
 from ..config.plan import Plan
 from .fingerprint import Fingerprint
+from .mirroring import mirror_axes
 
 __all__ = [
     "commented_yaml",
@@ -87,6 +88,8 @@ def make_plan(
       ``zscore``.
     - Batch: as many patches as the memory holds, at least 2, at most ``max_batch_size`` and 5 % of
       all voxels.
+    - Mirroring: along the axes along which no two classes keep their order, see
+      :mod:`uxnet_eval.planning.mirroring`.
 
     Not taken over: cropping to the non-zero region, and the cascade of two resolutions.
 
@@ -137,6 +140,7 @@ def make_plan(
         patch_size=padded,
         strides=strides,
         batch_size=batch_size,
+        mirror_axes=mirror_axes(fingerprint),
         normalization="ct" if is_ct else "zscore",
         intensity=_ct_intensity(fingerprint) if is_ct else None,
     )
