@@ -34,6 +34,7 @@ def made_up_training(
     genotype: Genotype | None = None,
     finished: bool = True,
     class_names: Sequence[str] = CLASSES,
+    dataset: str = "Toy",
 ) -> Path:
     """A training whose cases have these Dice, a number for each class (None: the class does not occur).
 
@@ -41,11 +42,13 @@ def made_up_training(
     """
     folder.mkdir(parents=True)
     settings = {
-        "dataset": "Toy",
+        "dataset": dataset,
         "network": {"architecture": architecture, "label": label, "parameters": 1000, **(network or {})},
         "train": {"fold": fold, "seed": seed, "epochs": epochs},
     }
     (folder / "run.yml").write_text(yaml.safe_dump(settings))
+    folds = {"fold": fold, "num_folds": 1, "split_seed": 0, "folds": [sorted(dice)]}
+    (folder / "folds.json").write_text(json.dumps(folds))
     (folder / "training.json").write_text(json.dumps({"history": [{"epoch": 2, "val_dice": 0.5}]}))
     if genotype is not None:
         genotype.save(folder / "genotype.json")

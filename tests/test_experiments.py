@@ -11,7 +11,9 @@ from uxnet_eval.config.search import RunConfig
 
 ROOT = Path(__file__).parents[1]
 FRONTS = ("hippocampus.front", "acdc.front", "dsb2018.front")
-NAMES = ("brain", "demo", "heart", "hippocampus", "prostate", *FRONTS)
+NAMES = ("acdc", "brain", "demo", "dsb2018", "heart", "hippocampus", "isic", "prostate", *FRONTS)
+ON_CPU = ("acdc", "demo", "dsb2018", "hippocampus", *FRONTS)
+"""Small enough to share a GPU, or two cores."""
 
 
 def values_in(node: object) -> list[str]:
@@ -57,7 +59,12 @@ def test_experiment_is_safe_on_any_machine(name: str) -> None:
     experiment = yaml.safe_load((ROOT / "experiments" / f"{name}.yml").read_text())
     # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
     assert "trialGpuNumber" not in experiment and "trialGpuNumber" not in experiment["trainingService"]
-    # Small enough to share a GPU: the demo.
-    assert experiment["trialConcurrency"] == (2 if name in ("demo", "hippocampus", *FRONTS) else 1)
+    assert experiment["trialConcurrency"] == (2 if name in ON_CPU else 1)
     # NNI's JSON reader takes these for the beginning of a comment.
     assert not [text for text in values_in(experiment) if "#" in text or "//" in text]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "demo"])
+def test_every_search_leaves_a_fold_for_trainings_to_judge_by(name: str) -> None:
+    run = RunConfig.load(ROOT / "experiments" / f"{name}.run.yml")
+    assert run.search.left_out_fold == 0 and run.search.validation_fold != 0

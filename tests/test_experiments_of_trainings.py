@@ -11,16 +11,20 @@ from search_space import Genotype
 from search_space.presets import unet_edges
 from uxnet_eval.architectures.controls import control_genotype
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
-from uxnet_eval.config.search import RunConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.networks.width import TOLERANCE
 from uxnet_eval.nni_guards import check_experiment_config
 from uxnet_eval.nni_guards.trial_run import check_search_space
+from uxnet_eval.paper_tables.published import ABLATION, COMPARISON
 
 ROOT = Path(__file__).parents[1]
-TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select", "brain.ablation.train")
+TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select")
 CONTESTS = ("hippocampus.contest", "acdc.contest", "dsb2018.contest")
-NAMES = (*TRAIN, *CONTESTS, "brain.ablation")
+DATA = ("brain", "heart", "prostate", "isic", "hippocampus", "acdc", "dsb2018")
+TABLES = tuple(f"{data}.table{number}" for data in DATA for number in (1, 2))
+NAMES = (*TRAIN, *CONTESTS, *TABLES)
+SHARED = ("hippocampus.compare", "hippocampus.select", *CONTESTS)
+"""Small enough for two trials at a time, as are the tables of three data sets."""
 
 
 def experiment(name: str) -> dict:
@@ -32,10 +36,8 @@ def test_experiment_is_safe_on_any_machine(name: str) -> None:
     values = experiment(name)
     # With trialGpuNumber, NNI 3.0 hangs on a machine with one GPU.
     assert "trialGpuNumber" not in values and values["trainingService"] == {"platform": "local"}
-    # Small enough to share a GPU: the trainings of the comparison.
-    assert values["trialConcurrency"] == (
-        2 if name in ("hippocampus.compare", "hippocampus.select", *CONTESTS) else 1
-    )
+    is_small = name in SHARED or (name in TABLES and name.startswith(("hippocampus", "acdc", "dsb2018")))
+    assert values["trialConcurrency"] == (2 if is_small else 1)
     assert values["trialCodeDirectory"] == ".."
 
 
@@ -45,7 +47,8 @@ def test_a_contest_has_every_contender_at_equal_terms(name: str) -> None:
     assert values["trialCommand"].endswith(f"uxnet_eval.cli contest --config experiments/{name}.run.yml")
     check_search_space(values["searchSpace"], run, name)
     assert set(values["searchSpace"]) == {"seed", "outer_fold", "contender"}
-    assert set(values["searchSpace"]["contender"]["_value"]) == set(CONTENDERS)
+    only_in_tables = {"paper-sbb", "paper-mssa", "paper-tau-0.60", "paper-tau-0.90", "u-resnet", "unet++"}
+    assert set(values["searchSpace"]["contender"]["_value"]) == set(CONTENDERS) - only_in_tables
     assert len(values["searchSpace"]["seed"]["_value"]) >= 3
     assert len(values["searchSpace"]["outer_fold"]["_value"]) >= 2
     assert run.choice.num_measured >= run.contest.proposals
@@ -122,19 +125,27 @@ def test_nni_stops_a_trial_below_the_median() -> None:
     assert assessor.assess_trial("as good", good) is AssessResult.Good
 
 
-def test_the_ablation_is_table_1() -> None:
-    values = experiment("brain.ablation")
-    assert values["tuner"]["name"] == "Batch"
-    run = RunConfig.load(ROOT / "experiments" / "brain.run.yml")
-    check_search_space(values["searchSpace"], run, "brain.ablation", "Batch")
-    (entry,) = values["searchSpace"].values()
-    assert values["maxTrialNumber"] == len(entry["_value"])
-    searched = [run.override(row).space for row in entry["_value"]]
-    # Rows 2 to 4 of table 1; the first, neither of both, is the U-Net and needs no search.
-    assert [(space.search_blocks, space.search_edges) for space in searched] == [
-        (True, False),
-        (False, True),
-        (True, True),
-    ]
-    train = experiment("brain.ablation.train")["searchSpace"]
-    assert train["architecture"]["_value"] == ["preset:unet"] and train["fold"]["_value"] == [0, 1, 2, 3, 4]
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_the_papers_rows_and_all_folds(name: str) -> None:
+    data, number = name.split(".table")
+    values, run = experiment(name), ContestConfig.load(ROOT / "experiments" / f"{data}.table.run.yml")
+    assert values["trialCommand"].endswith(
+        f"uxnet_eval.cli contest --config experiments/{data}.table.run.yml"
+    )
+    check_search_space(values["searchSpace"], run, name)
+    assert values["searchSpace"]["outer_fold"]["_value"] == [0, 1, 2, 3, 4]
+    contenders = values["searchSpace"]["contender"]["_value"]
+    paper = ABLATION if number == "1" else COMPARISON
+    rows = {row.contender for row in paper.rows} & set(CONTENDERS)
+    assert rows <= set(contenders) and contenders[0] == "unet"
+    if number == "1":
+        assert set(contenders) == rows
+    assert run.contest.proposals == 1  # the network that the search found, without a choice by trainings
+    assert "multiply_adds" not in values["searchSpace"] and run.budget.multiply_adds is None  # the U-Net's
+
+
+def test_each_table_names_its_own_command() -> None:
+    for name in TABLES:
+        text = (ROOT / "experiments" / f"{name}.yml").read_text()
+        data = name.split(".")[0]
+        assert f"# uxnet launch experiments/{name}.yml --wait --table tables/{data}\n" in text

@@ -40,6 +40,7 @@ ORDER = (
     "training",
     "contest",
     "comparison",
+    "paper_tables",
     "exports",
     "demo",
     "commands",

@@ -17,11 +17,12 @@ from uxnet_eval.comparison.trainings import find_trainings
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
-from uxnet_eval.contest.proposals import propose
+from uxnet_eval.contest.proposals import PAPER_SEARCHES, propose
 from uxnet_eval.contest.run import contest_limits, run_contest
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.runs.front_record import FrontRecord
+from uxnet_eval.runs.search_record import SearchRecord
 from uxnet_eval.training.preparation import prepare
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -155,7 +156,12 @@ def test_a_comparison_takes_the_scored_training_alone(finished: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CONTENDERS if name not in ("searched", "searched-unet-edges", "paper")]
+    "name",
+    [
+        name
+        for name in CONTENDERS
+        if name not in ("searched", "searched-unet-edges") and name not in PAPER_SEARCHES
+    ],
 )
 def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_set: Path) -> None:
     config = ContestConfig.load(write_config(tmp_path, demo_set, contest={"contender": name, "proposals": 3}))
@@ -169,12 +175,12 @@ def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_
     if name == "unet-widths":
         assert found[0].widths == (1.0, 1.0, 1.0)
         assert all(set(genotype.edges) == unet_edges(3) for genotype in found)
-    if name == "unet":
-        assert found == [presets.get("unet", 3)]
+    if name in ("unet", "unet++"):
+        assert found == [presets.get(name, 3)]
     if name == "all-edges":
         assert set(found[0].edges) == set(Grid(3).edges)
         assert "identity" in found[0].operations.values()
-    if name in ("dynunet", "monai-unet++"):
+    if name in ("dynunet", "monai-unet++", "u-resnet"):
         assert found == [name]
 
 
@@ -194,6 +200,48 @@ def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
         assert settings["search"]["strategy"] == "sparse-darts"
         assert settings["search"]["commit"] is False
         assert genotype.widths is None
+
+
+def trial(
+    folder: Path, config: Path, contender: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[dict[str, Any]]]:
+    """Runs a contender as NNI runs a trial; its folder, and what it reports."""
+    reported: list[dict[str, Any]] = []
+    with monkeypatch.context() as patched:
+        patched.setenv("NNI_OUTPUT_DIR", str(folder))
+        patched.setattr(contest_run, "is_nni_trial", lambda: True)
+        patched.setattr(contest_run, "next_parameters", lambda: {"contender": contender})
+        patched.setattr(contest_run, "report_final", reported.append)
+        folder.mkdir(parents=True)
+        return run_contest(config), reported
+
+
+@pytest.mark.slow
+def test_rows_of_table_1_leave_the_scored_fold_out_and_share_the_search_of_all_taus(
+    tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = {"epochs": 3, "warmup_epochs": 1, "beta_learning_rate": 0.6, "steps_per_epoch": 3}
+    config = write_config(tmp_path, demo_set, search=search, contest={"proposals": 1})
+    trials, found = tmp_path / "experiment" / "trials", dict[str, Genotype]()
+    for name in ("paper-tau-0.60", "paper", "paper-tau-0.90", "paper-sbb", "paper-mssa"):
+        folder, reported = trial(trials / name, config, name, monkeypatch)
+        assert len(reported) == 1 and reported[0]["search_minutes"] > 0
+        assert not (folder / "selection").exists()
+        found[name] = Genotype.load(folder / "final" / "genotype.json")
+    searches = sorted((tmp_path / "experiment" / "searches").glob("*/search"))
+    assert len(searches) == 3  # one for all taus
+    both = []
+    for place in searches:
+        settings = yaml.safe_load((place / "run.yml").read_text())
+        assert (settings["search"]["left_out_fold"], settings["search"]["validation_fold"]) == (2, 3)
+        assert settings["search"]["prune_threshold"] == 0.75
+        if settings["space"]["search_blocks"] and settings["space"]["search_edges"]:
+            both.append(SearchRecord.load(place))
+    (record,) = both
+    for name, tau in (("paper-tau-0.60", 0.60), ("paper", 0.75), ("paper-tau-0.90", 0.90)):
+        assert found[name] == record.genotype(tau)
+    assert set(found["paper-sbb"].edges) == unet_edges(3)
+    assert set(found["paper-mssa"].operations.values()) <= {"2xconv3", "max_pool", "transposed_conv"}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ try:
         predict,
         report,
         search,
+        table,
         train,
     )
 except ModuleNotFoundError as error:  # a trial that NNI started with another interpreter than nnictl's
@@ -69,6 +70,7 @@ for _panel, _name, _command in (
     ("Network", "evaluate", evaluate.evaluate),
     ("Network", "contest", contest.contest),
     ("Network", "compare", compare.compare),
+    ("Network", "table", table.table),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
 app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Search")

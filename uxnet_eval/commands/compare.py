@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPED_WIDTH = 120
 """Characters of the table where the output is no terminal."""
@@ -65,8 +68,6 @@ def compare(
 
     Example: uxnet compare EXPERIMENT_ID -o comparison
     """
-    from rich.console import Console
-
     from ..comparison.display import explanation, terminal_table
     from ..comparison.table import compare as compare_trainings
     from ..comparison.trainings import find_trainings
@@ -77,12 +78,17 @@ def compare(
         find_trainings(sources), first=first, each_random=each_random, primary=primary, equal=equal
     )
     written = write_comparison(comparison, output)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPED_WIDTH)  # printing never gets wider than the console
-    console.print(terminal_table(comparison))
+    table_console().print(terminal_table(comparison))
     for sentence in explanation(comparison):
         typer.echo(sentence)
     for note in comparison.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {', '.join(str(path) for path in written)}")
+
+
+def table_console() -> Console:
+    """A console for wide tables; printing never gets wider than the console."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)

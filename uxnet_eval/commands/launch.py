@@ -28,6 +28,14 @@ def launch(
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the progress and return when every trial is done.")
     ] = False,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --wait, for X.table1.yml and X.table2.yml: write the paper's table there at the end, as "
+            "uxnet table does, over the one of before.",
+        ),
+    ] = None,
     experiment_dir: Annotated[
         Path | None, typer.Option(help="Folder for NNI's files. Default: ~/nni-experiments.")
     ] = None,
@@ -53,6 +61,12 @@ def launch(
         raise typer.BadParameter(
             "--experiment-dir is for a new experiment; one that is resumed keeps its folder"
         )
+    if table is not None:
+        if not wait:
+            raise typer.BadParameter("--table needs --wait: the table is written when every trial is done")
+        from ..paper_tables.writing import refuse_output
+
+        refuse_output(table, force=True)
     from ..nni_experiments import launch as launching
 
     if experiment is not None:
@@ -70,3 +84,7 @@ def launch(
         typer.echo(f"report:     {started.report_url}{later}")
     typer.echo(f"folder:     {started.folder}")
     typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")
+    if table is not None:
+        from .table import print_and_write
+
+        print_and_write([started.experiment_id], table)

@@ -24,7 +24,13 @@ Contender = Literal[
     "all-edges",
     "dynunet",
     "monai-unet++",
+    "u-resnet",
+    "unet++",
     "paper",
+    "paper-sbb",
+    "paper-mssa",
+    "paper-tau-0.60",
+    "paper-tau-0.90",
 ]
 CONTENDERS: tuple[str, ...] = get_args(Contender)
 
@@ -35,8 +41,10 @@ class ContestSettings(StrictConfig):
     contender: Contender = "searched"
     """searched: the search; searched-unet-edges: the same search on the U-Net's edges; random:
     random architectures of the same space and budget; unet-widths: the U-Net with random widths;
-    unet, all-edges, dynunet, monai-unet++: one network without a choice; paper: the paper's own
-    search method."""
+    unet, unet++, all-edges, dynunet, monai-unet++, u-resnet: one network without a choice; paper:
+    the paper's own search method, with tau 0.75; paper-tau-0.60, paper-tau-0.90: the same search,
+    pruned at another tau; paper-sbb, paper-mssa: the paper's method for the operations alone, for
+    the edges alone."""
     outer_fold: int = Field(0, ge=0, lt=NUM_FOLDS)
     """Fold that scores the final network; neither search nor choice sees it."""
     inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)

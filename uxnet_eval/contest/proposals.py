@@ -15,13 +15,23 @@ from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 
 from ..config.contest import ContestConfig
-from ..runs.files import write_text
 from ..runs.front_record import FrontRecord
-from ..runs.names import GENOTYPE_NAME
-from ..search.run import run_search
+from ..runs.search_record import SearchRecord
+from .shared_search import search_once
 
 LEAST_SHARE = 0.85
 """Random architectures use at least this share of the budget, as those of the search do."""
+PAPER_SEARCHES: dict[str, dict[str, bool]] = {
+    "paper": {},
+    "paper-tau-0.60": {},
+    "paper-tau-0.90": {},
+    "paper-sbb": {"search_edges": False},
+    "paper-mssa": {"search_blocks": False},
+}
+"""What each contender of the paper's own method searches: all, or operations or edges alone."""
+PAPER_THRESHOLD = 0.75
+"""tau of the paper's final network; its searches are the same for the taus below."""
+PAPER_THRESHOLDS = {"paper-tau-0.60": 0.60, "paper-tau-0.90": 0.90}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,9 @@ class Proposals:
     search_folder: Path | None = None
 
 
-def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
+def propose(
+    config: ContestConfig, folder: Path, limits: Limits, shared_folder: Path | None = None
+) -> Proposals:
     """The contender's proposals, the most promising first.
 
     It runs or continues the contender's search, if any.
@@ -46,9 +58,14 @@ def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
         config: resolved.
         folder: output folder of the contest.
         limits: the budget, at the search's width.
+        shared_folder: see :func:`.shared_search.search_once`.
     """
     contest, space = config.contest, limits.config
     name, number = contest.contender, contest.proposals
+    if name in PAPER_SEARCHES:
+        searched = search_once(config.search_config(_of_paper(name)), folder, shared_folder)
+        record = SearchRecord.load(searched)
+        return Proposals([record.genotype(PAPER_THRESHOLDS.get(name))], searched)
     if name in ("searched", "searched-unet-edges"):
         changes: dict[str, dict[str, Any]] = {
             "search": {"strategy": "single-path"},
@@ -56,23 +73,11 @@ def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
         }
         if name == "searched-unet-edges":
             changes["space"] = {"search_edges": False}
-        searched = _search(config, folder, changes)
-        record = FrontRecord.load(searched)
-        within = [each for each in record.candidates() if limits.excess(each.genotype) == 0]
+        searched = search_once(config.search_config(changes), folder, shared_folder)
+        found = FrontRecord.load(searched)
+        within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
         ranked = sorted(within, key=lambda each: -each.dice)
         return Proposals([each.genotype for each in ranked[:number]], searched)
-    if name == "paper":
-        paper = {
-            "space": {
-                "width_choices": (1.0,),
-                "anchored_edges": False,
-                "edge_scale": False,
-                "pass_through": False,
-            },
-            "search": {"strategy": "sparse-darts", **PAPER},
-        }
-        searched = _search(config, folder, paper)
-        return Proposals([Genotype.load(searched / GENOTYPE_NAME)], searched)
     if name == "random":
         sampler = Sampler(space)
         return Proposals(
@@ -80,17 +85,23 @@ def propose(config: ContestConfig, folder: Path, limits: Limits) -> Proposals:
         )
     if name == "unet-widths":
         return Proposals([_unet(config, contest.seed, index) for index in range(number)])
-    if name == "unet":
-        return Proposals([presets.get("unet", space.levels)])
     if name == "all-edges":
         return Proposals([_all_edges(space.levels, is_scaled=space.edge_scale)])
+    if name in presets.names():
+        return Proposals([presets.get(name, space.levels)])
     return Proposals([name])
 
 
-def _search(config: ContestConfig, folder: Path, changes: dict[str, dict[str, Any]]) -> Path:
-    path = folder / "search.run.yml"
-    write_text(path, config.search_config(changes).to_yaml())
-    return run_search(path, output=folder / "search")
+def _of_paper(name: str) -> dict[str, dict[str, Any]]:
+    """Settings of the paper's own method, by section; another tau needs no other search."""
+    space = {
+        "width_choices": (1.0,),
+        "anchored_edges": False,
+        "edge_scale": False,
+        "pass_through": False,
+    }
+    search = {"strategy": "sparse-darts", **PAPER, "prune_threshold": PAPER_THRESHOLD}
+    return {"space": {**space, **PAPER_SEARCHES[name]}, "search": search}
 
 
 def _unet(config: ContestConfig, seed: int, index: int) -> Genotype:

@@ -25,6 +25,8 @@ from .proposals import LEAST_SHARE, propose
 
 logger = logging.getLogger(__name__)
 
+SEARCHES_FOLDER = "searches"
+"""Folder beside that of the trials of an experiment, with the searches that they share."""
 FINAL_KEYS = ("default", "parameters", "multiply_adds", "search_minutes", "selection_minutes", "minutes")
 """Keys of the final result that NNI gets; ``default`` is the mean Dice of the outer fold."""
 
@@ -50,6 +52,7 @@ def run_contest(
     config = ContestConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
     config = config.override(overrides or {}, source="--set")
     folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
+    shared_folder = folder.parent.parent / SEARCHES_FOLDER if is_nni_trial() else None
     data = find_dataset(config.dataset, beside=config_path.parent)
     dataset = read_dataset(data)
     limits = contest_limits(config, dataset)
@@ -59,7 +62,7 @@ def run_contest(
         open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
         if not (folder / RESULT_NAME).exists():
             with as_by_hand():  # the steps within are no trials of their own
-                _run(config.model_copy(update={"dataset": str(data)}), folder, limits)
+                _run(config.model_copy(update={"dataset": str(data)}), folder, limits, shared_folder)
         result = _result(folder)
         report_final({name: result[name] for name in FINAL_KEYS})
     logger.info("done: %s", json.dumps(result))
@@ -80,9 +83,9 @@ def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
     )
 
 
-def _run(config: ContestConfig, folder: Path, limits: Limits) -> None:
+def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Path | None) -> None:
     contest = config.contest
-    proposals = propose(config, folder, limits)
+    proposals = propose(config, folder, limits, shared_folder)
     if not proposals.architectures:
         raise UserError(
             f"{folder}: the search has no network within the budget; raise num_measured or the budget"
