@@ -23,7 +23,19 @@ from uxnet_eval.config.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    *("check", "plan", "demo-data", "search", "launch", "demo", "front", "export", "draw", "report"),
+    *(
+        "check",
+        "plan",
+        "demo-data",
+        "search",
+        "launch",
+        "demo",
+        "front",
+        "latency",
+        "export",
+        "draw",
+        "report",
+    ),
     *("train", "predict", "evaluate", "derive", "contest", "compare", "experiments"),
 )
 
@@ -233,7 +245,7 @@ def test_export_hands_over_its_options_and_writes_the_genotype(calls: list[Any],
     assert Genotype.load(output) == presets.get("unet", 3)
     options = ("--prune-threshold", "0.6", "--trial", "t", "--by", "derived_dice", "--force")
     invoke("export", "runs/first", "-o", str(output), *options)
-    unlimited = {"max_multiply_adds": None, "max_parameters": None}
+    unlimited = {"max_multiply_adds": None, "max_parameters": None, "max_latency_ms": None}
     assert calls == [
         (
             "export_genotype",

@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "population": 3,
         "finetune_steps": 2,
         "budget_shares": [1.0, 0.6],
+        "measure_latency": False,
     },
 }
 
@@ -183,6 +184,7 @@ def test_a_damaged_front_is_one_line(tmp_path: Path) -> None:
         ("budget", {"multiply_adds": 10}, r"at most 12 multiply-adds; the smallest needs [\d,]+"),
         ("space", {"normal_candidates": ["conv3"]}, "does not offer '2xconv3', which the U-Net has there"),
         ("space", {"pass_through": False}, "does not offer 'identity'.*or set pass_through: true"),
+        ("budget", {"latency_ms": 5}, "needs the table of latencies; set choice.measure_latency: true"),
         ("choice", {"population": 9}, "population 9 is more than num_measured 6"),
         ("choice", {"budget_shares": [2.0]}, "expected shares above 0 and at most 1"),
         ("search", {"validation_fold": 1, "left_out_fold": 1}, "are both 1; give two folds"),

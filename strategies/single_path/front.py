@@ -18,7 +18,7 @@ class Candidate:
         genotype: the architecture.
         dice: the Dice that the search measured, in [0, 1].
         cost: parameters and multiply-adds at the width of the search.
-        latency_ms: time for one patch on the measuring device, in ms; None: not measured.
+        latency_ms: predicted time for one patch on the measuring machine, in ms; None: unknown.
     """
 
     genotype: Genotype
@@ -57,7 +57,9 @@ def best_within(
     """
     limits = {"multiply-adds": multiply_adds, "parameters": parameters, "ms": latency_ms}
     if latency_ms is not None and any(candidate.latency_ms is None for candidate in candidates):
-        raise UserError("latency was not measured in this search; limit multiply-adds or parameters instead")
+        raise UserError(
+            "the latencies of this search are unknown; measure them: uxnet latency, with its folder"
+        )
 
     def costs(candidate: Candidate) -> dict[str, float]:
         found = {"multiply-adds": candidate.cost.multiply_adds, "parameters": candidate.cost.parameters}

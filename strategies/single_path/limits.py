@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from search_space.config import SearchSpaceConfig
@@ -22,6 +22,8 @@ class Limits:
         parameters: the largest number of parameters; None: no limit.
         least_share: the smallest allowed fraction of ``multiply_adds``. It keeps the search for one
             budget from spending time on much smaller networks.
+        latency_ms: the longest latency, in ms; None: no limit.
+        latency: gives the latency of a genotype's network in ms; needed for that limit.
     """
 
     config: SearchSpaceConfig
@@ -29,6 +31,8 @@ class Limits:
     multiply_adds: float | None = None
     parameters: float | None = None
     least_share: float = 0.0
+    latency_ms: float | None = None
+    latency: Callable[[Genotype], float] | None = None
 
     def cost(self, genotype: Genotype) -> Cost:
         """The cost of a genotype in this space."""
@@ -56,4 +60,6 @@ class Limits:
             excess += max(0.0, self.least_share - cost.multiply_adds / self.multiply_adds)
         if self.parameters is not None:
             excess += max(0.0, cost.parameters / self.parameters - 1)
+        if self.latency_ms is not None and self.latency is not None:
+            excess += max(0.0, self.latency(genotype) / self.latency_ms - 1)
         return excess

@@ -17,6 +17,7 @@ OPTIONS = {
     "trial": (Format.GENOTYPE, Format.NNUNET),
     "max_multiply_adds": (Format.GENOTYPE, Format.NNUNET),
     "max_parameters": (Format.GENOTYPE, Format.NNUNET),
+    "max_latency_ms": (Format.GENOTYPE, Format.NNUNET),
     "plans": (Format.NNUNET,),
     "configuration": (Format.NNUNET,),
     "base_channels": (Format.NNUNET,),
@@ -61,6 +62,10 @@ def export(
         float | None,
         typer.Option(help="Take the best network of at most so many parameters (search: single-path)."),
     ] = None,
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option(help="Take the best network that needs at most so many ms for a patch on this machine."),
+    ] = None,
     plans: Annotated[
         Path | None, typer.Option(help="nnunet: nnUNetPlans.json in nnU-Net's preprocessed folder.")
     ] = None,
@@ -95,6 +100,7 @@ def export(
         "trial": trial,
         "max_multiply_adds": max_multiply_adds,
         "max_parameters": max_parameters,
+        "max_latency_ms": max_latency_ms,
     }
     nnunet = {
         "plans": plans,

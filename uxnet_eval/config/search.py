@@ -78,6 +78,9 @@ class BudgetSettings(StrictConfig):
     ``base_channels``."""
     max_parameters: float | None = Field(None, gt=0)
     """Largest number of parameters; None: no limit."""
+    latency_ms: float | None = Field(None, gt=0)
+    """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
+    None: no limit."""
 
 
 class ChoiceSettings(StrictConfig):
@@ -97,6 +100,9 @@ class ChoiceSettings(StrictConfig):
     none. The ranking by shared weights alone says little about trained networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
+    measure_latency: bool = True
+    """Measure the latency of every operation on this machine (about half a minute), so that the
+    front shows the latency of its networks."""
 
     @model_validator(mode="after")
     def _check(self) -> ChoiceSettings:
@@ -126,6 +132,10 @@ class RunConfig(RunFile):
             )
         if search.strategy == "sparse-darts" and len(self.space.width_choices) > 1:
             raise ValueError("width_choices: sparse-darts searches no widths; use strategy: single-path")
+        if self.budget.latency_ms is not None and not self.choice.measure_latency:
+            raise ValueError(
+                "budget.latency_ms: needs the table of latencies; set choice.measure_latency: true"
+            )
         return self
 
     def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:

@@ -36,6 +36,7 @@ def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | No
             "multiplyAdds": each.cost.multiply_adds,
             "parameters": each.cost.parameters,
             "dice": each.dice,
+            "latencyMs": each.latency_ms,
             "edges": len(each.genotype.edges),
             "widths": " ".join(f"{width:g}" for width in each.genotype.widths or ()),
             "isBest": (each.cost, each.dice) in best,

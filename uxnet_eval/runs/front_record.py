@@ -36,6 +36,9 @@ class Measured(StrictConfig):
     """Number of parameters at the search's width."""
     multiply_adds: int = Field(ge=1)
     """Number of multiply-adds of one patch at the search's width."""
+    latency_ms: float | None = Field(None, gt=0)
+    """Predicted time for one patch, in ms, by the table of latencies beside the record; None: there
+    is none."""
 
     @property
     def score(self) -> float:
@@ -92,7 +95,10 @@ class FrontRecord(StrictConfig):
         """What was measured, with the score of each."""
         return [
             Candidate(
-                Genotype.from_dict(each.genotype), each.score, Cost(each.parameters, each.multiply_adds)
+                Genotype.from_dict(each.genotype),
+                each.score,
+                Cost(each.parameters, each.multiply_adds),
+                each.latency_ms,
             )
             for each in self.measured
         ]
@@ -101,9 +107,17 @@ class FrontRecord(StrictConfig):
         """The networks that no other beats at the same or fewer multiply-adds, cheapest first."""
         return front(self.candidates())
 
-    def best(self, *, multiply_adds: float | None = None, parameters: float | None = None) -> Candidate:
+    def best(
+        self,
+        *,
+        multiply_adds: float | None = None,
+        parameters: float | None = None,
+        latency_ms: float | None = None,
+    ) -> Candidate:
         """The best network within limits.
 
         Raises :class:`UserError` that names the smallest cost if there is none.
         """
-        return best_within(self.candidates(), multiply_adds=multiply_adds, parameters=parameters)
+        return best_within(
+            self.candidates(), multiply_adds=multiply_adds, parameters=parameters, latency_ms=latency_ms
+        )

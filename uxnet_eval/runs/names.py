@@ -26,6 +26,8 @@ SEARCH_NAME = "search.json"
 """The record of a search: gates, alphas and their history."""
 FRONT_NAME = "front.json"
 """The record of a search by measurement: every measured architecture with its cost."""
+LATENCY_NAME = "latency.json"
+"""The latencies of the operations of a space on one machine."""
 GENOTYPES_FOLDER = "genotypes"
 """The genotypes of a search at several thresholds."""
 

@@ -17,6 +17,7 @@ from strategies.single_path.evolution import evolve
 from strategies.single_path.limits import Limits
 
 from ..config.search import RunConfig
+from ..networks.latency_table import LatencyTable
 from ..nni_guards import report_final
 from ..preprocessing.patch_stream import PatchStream
 from ..recipe.loss import segmentation_loss
@@ -48,6 +49,7 @@ class Chooser:
         folder: the output folder.
         budget: multiply-adds of one patch.
         provenance: kept with every genotype.
+        latencies: the table that predicts latencies; None: they stay unknown.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Chooser:
         folder: Path,
         budget: float,
         provenance: dict[str, Any],
+        latencies: LatencyTable | None = None,
     ) -> None:
+        self._latencies = latencies
         self._config, self._module, self._data = config, module, data
         self._precision, self._folder = precision, folder
         if (folder / FRONT_NAME).exists():
@@ -74,7 +78,7 @@ class Chooser:
 
         Each is measured after a short training from shared weights.
         """
-        choice, seed = self._config.choice, self._config.search.seed
+        choice, seed, latencies = self._config.choice, self._config.search.seed, self._latencies
         seen: list[str] = []
 
         def measure(genotype: Genotype) -> float:
@@ -88,6 +92,7 @@ class Chooser:
                     finetuned_dice=self._finetuned_dice(genotype) if choice.finetune_steps else None,
                     parameters=cost.parameters,
                     multiply_adds=cost.multiply_adds,
+                    latency_ms=latencies.latency_ms(genotype, limits.config) if latencies else None,
                 )
                 self.record.measured.append(self._known[key])
                 self.record.save(self._folder)
@@ -110,8 +115,11 @@ class Chooser:
         """Writes the best genotype within the budget, and the final result, which NNI gets too."""
         self.record.is_finished = True
         self.record.save(self._folder)
+        budget = self._config.budget
         best = self.record.best(
-            multiply_adds=self.record.multiply_adds, parameters=self._config.budget.max_parameters
+            multiply_adds=self.record.multiply_adds,
+            parameters=budget.max_parameters,
+            latency_ms=budget.latency_ms,
         )
         genotype = best.genotype.model_copy(
             update={"provenance": {**self.record.provenance, "search_dice": best.dice}}

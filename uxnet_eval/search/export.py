@@ -32,6 +32,7 @@ def export_genotype(
     by: str = "default",
     max_multiply_adds: float | None = None,
     max_parameters: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> tuple[Genotype, TrialRecord | None]:
     """The genotype of a search, or the best that an experiment of trainings was given.
 
@@ -43,6 +44,7 @@ def export_genotype(
         by: key of the final results that decides which trial is best (the highest wins).
         max_multiply_adds: take the best network of at most this cost; needs a search with a front.
         max_parameters: likewise.
+        max_latency_ms: likewise, on this machine.
 
     Returns:
         The genotype, and NNI's record of the trial; None in its place if ``source`` is an output
@@ -52,7 +54,12 @@ def export_genotype(
         UserError: if ``source`` or ``trial`` is not known, no trial has a final result, or its
             record of the search cannot be read.
     """
-    folder, limits = Path(source), {"multiply_adds": max_multiply_adds, "parameters": max_parameters}
+    limits = {
+        "multiply_adds": max_multiply_adds,
+        "parameters": max_parameters,
+        "latency_ms": max_latency_ms,
+    }
+    folder = Path(source)
     if (folder / SEARCH_NAME).is_file() or (folder / FRONT_NAME).is_file():
         if trial is not None:
             raise UserError(f"{source}: this is the output of one search; leave the trial's id out")
@@ -90,13 +97,19 @@ def _genotype_of(
     record = FrontRecord.load(folder)
     if not record.is_finished:
         logger.warning("%s: the search is not finished; the network is the best so far", folder)
+    if limits["latency_ms"] is not None:
+        from .latencies import check_same_machine  # needs PyTorch, which other exports do not
+
+        check_same_machine(folder)
     given = limits if any(limits.values()) else {"multiply_adds": record.multiply_adds}
     best = record.best(**given)
-    found = {
+    found: dict[str, Any] = {
         "search_dice": best.dice,
         "multiply_adds": best.cost.multiply_adds,
         "parameters": best.cost.parameters,
     }
+    if best.latency_ms is not None:
+        found["latency_ms"] = best.latency_ms
     return best.genotype.model_copy(update={"provenance": {**record.provenance, **found, **provenance}})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.names import CACHE_FOLDER
 from .choosing import Chooser
 from .data import SearchData, Split
+from .latencies import check_latency, latencies_of
 from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
 from .single_path_reporting import SinglePathReporter
 
@@ -67,12 +69,18 @@ def search_by_measurement(
     budget = config.budget.multiply_adds or unlimited.cost(anchor).multiply_adds
     trained = replace(unlimited, multiply_adds=TRAINED_SHARE * budget)
     trained.check()
+    latencies = None
+    if config.choice.measure_latency:
+        latencies = latencies_of(folder, space, config.plan.patch_size, config.runtime)
+        check_latency(space, latencies, config.budget.latency_ms)
     limits = {
         share: replace(
             unlimited,
             multiply_adds=share * budget,
             parameters=config.budget.max_parameters,
             least_share=LEAST_SHARE,
+            latency_ms=config.budget.latency_ms,
+            latency=latencies and partial(latencies.latency_ms, space=space),
         )
         for share in sorted(config.choice.budget_shares, reverse=True)
     }
@@ -136,7 +144,7 @@ def search_by_measurement(
     finally:
         reporter.close()
     module.to(device).eval()
-    chooser = Chooser(config, module, data, str(precision), folder, budget, provenance)
+    chooser = Chooser(config, module, data, str(precision), folder, budget, provenance, latencies)
     for share, each in limits.items():
         chooser.choose(share, each)
     return chooser.finish((time.monotonic() - started) / 60 + reporter.spent_minutes)

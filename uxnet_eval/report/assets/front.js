@@ -30,8 +30,8 @@ function frontSection(fronts) {
     fronts.length > 1 ? el("h3", null, front.name) : null,
     el("p", { class: "hint" }, `${plural(front.points.length, "network")} measured${front.isFinished ? "" : "; the search is not finished, this is the front so far"}. The line joins the networks that no other beats at their cost.`),
     frontChart(front),
-    el("div", { class: "scroll" }, table(null, ["multiply-adds", "parameters", "edges", "widths", front.measure],
+    el("div", { class: "scroll" }, table(null, ["multiply-adds", "parameters", "ms per patch", "edges", "widths", front.measure],
       front.points.filter((point) => point.isBest).map((point) =>
-        [`${number(point.multiplyAdds / 1e9)} G`, number(point.parameters), number(point.edges), point.widths || "1 everywhere", score(point.dice, 4)]), [0, 1, 2, 4])),
+        [`${number(point.multiplyAdds / 1e9)} G`, number(point.parameters), point.latencyMs ? number(point.latencyMs) : "-", number(point.edges), point.widths || "1 everywhere", score(point.dice, 4)]), [0, 1, 2, 3, 5])),
   ]));
 }

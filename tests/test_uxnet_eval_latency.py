@@ -1,0 +1,194 @@
+"""Latencies: the meter, the table, the limit of a search, and the machine that they belong to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from test_uxnet_eval_search_single_path import write_config
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
+from search_space import SearchSpaceConfig, UserError, UXNet
+from strategies.single_path.limits import Limits
+from strategies.single_path.sampling import Sampler
+from uxnet_eval import cli
+from uxnet_eval.networks import latency_table
+from uxnet_eval.networks.latency import LatencyMeter
+from uxnet_eval.networks.latency_table import LatencyTable, measure_table
+from uxnet_eval.runs.front_record import FrontRecord
+from uxnet_eval.search.export import export_genotype
+from uxnet_eval.search.latencies import check_latency
+from uxnet_eval.search.run import run_search
+
+SPACE = SearchSpaceConfig(
+    levels=3,
+    base_channels=4,
+    width_choices=(0.5, 1.0),
+    anchored_edges=True,
+    edge_scale=True,
+    pass_through=True,
+    normal_candidates=("conv3", "2xconv3"),
+)
+PATCH = (8, 8, 8)
+METER = LatencyMeter(torch.device("cpu"), "32-true", is_channels_last=True)
+
+
+class Waits(nn.Module):
+    """Takes a known time."""
+
+    def __init__(self, ms: float) -> None:
+        super().__init__()
+        self.ms = ms
+
+    def forward(self, x: Tensor) -> Tensor:
+        until = time.perf_counter() + self.ms / 1000
+        while time.perf_counter() < until:
+            pass
+        return x
+
+
+class CountedMeter(LatencyMeter):
+    """A layer takes a time per parameter; a network takes twice that of its layers, and 3 ms."""
+
+    def latency_ms(self, module: nn.Module, features: Tensor) -> float:
+        if not isinstance(module, UXNet):
+            return sum(p.numel() for p in module.parameters()) / 1000
+        parts = (*module.layers.values(), *module.norms.values())
+        return 3 + 2 * sum(p.numel() for part in parts for p in part.parameters()) / 1000
+
+
+def test_the_meter_measures_a_known_time() -> None:
+    network = nn.Sequential(Waits(2), nn.Sequential(Waits(3)))
+    assert METER.latency_ms(network, METER.features(2, PATCH)) == pytest.approx(5, rel=0.1)
+
+
+def test_one_interrupted_piece_per_pass_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every whole pass is interrupted, but each piece of it runs undisturbed at least once."""
+    parts = [Waits(1) for _ in range(4)]
+    passes = iter(range(10**6))
+
+    class Interrupted(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            late = next(passes) % len(parts)
+            for index, part in enumerate(self):
+                part.ms = 20 if index == late else 1
+                x = part(x)
+            return x
+
+    assert METER.latency_ms(Interrupted(*parts), METER.features(1, PATCH)) < 6
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return measure_table(SPACE, PATCH, METER)
+
+
+def test_the_table_holds_every_operation_at_every_width(table: LatencyTable) -> None:
+    sampler = Sampler(SPACE)
+    for seed in range(50):
+        assert table.latency_ms(sampler.draw(Random(seed)), SPACE) > 0
+    assert "normal at level 2: 2xconv3 8-8" in table.operations_ms
+    assert len(table.checked_ms) == latency_table.NUM_CHECKED
+
+
+def test_the_prediction_is_exact_where_times_add_up() -> None:
+    meter = CountedMeter(torch.device("cpu"), "32-true", is_channels_last=False)
+    exact = measure_table(SPACE, PATCH, meter)
+    assert exact.weights == pytest.approx((2, 0, 3), abs=1e-6)
+    assert max(exact.errors) < 1e-6
+
+
+def test_a_table_of_another_machine_is_refused(table: LatencyTable, tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    table.save(path)
+    assert LatencyTable.load(path) == table
+    table.check_machine(METER.machine(), path)
+    other = METER.machine() | {"device": "another processor"}
+    with pytest.raises(UserError, match=r"here it is 'another processor'; measure anew: uxnet latency"):
+        table.check_machine(other, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "not a table of latencies"),
+        ('{"format": "uxnet-latency", "version": 9}', "version 9, this program reads 1"),
+    ],
+)
+def test_a_damaged_table_is_one_line(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "latency.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        LatencyTable.load(tmp_path / "latency.json")
+
+
+def test_a_table_of_another_space(table: LatencyTable) -> None:
+    other = SPACE.model_copy(update={"base_channels": 6})
+    with pytest.raises(UserError, match="it is of another space"):
+        table.latency_ms(Sampler(other).draw(Random(0)), other)
+
+
+def test_latency_is_a_hard_limit(table: LatencyTable) -> None:
+    sampler = Sampler(SPACE)
+    found = sorted(table.latency_ms(sampler.draw(Random(seed)), SPACE) for seed in range(30))
+    limits = Limits(
+        SPACE, PATCH, latency_ms=found[5], latency=lambda genotype: table.latency_ms(genotype, SPACE)
+    )
+    for seed in range(10):
+        assert table.latency_ms(sampler.draw(Random(seed), limits.excess), SPACE) <= found[5]
+    check_latency(SPACE, table, found[5])
+    with pytest.raises(
+        UserError, match=r"no network of this space needs at most 1e-06 ms; the fastest needs"
+    ):
+        check_latency(SPACE, table, 1e-6)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+    return run_search(
+        write_config(tmp_path_factory.mktemp("latency"), demo_set, choice={"measure_latency": True})
+    )
+
+
+def test_a_search_records_latencies_and_exports_by_them(finished: Path) -> None:
+    record = FrontRecord.load(finished)
+    latencies = [each.latency_ms for each in record.measured]
+    assert all(latencies)
+    limit = sorted(latencies)[3]  # type: ignore[type-var]
+    genotype, _ = export_genotype(finished, max_latency_ms=limit)
+    assert genotype.provenance["latency_ms"] <= limit
+    with pytest.raises(UserError, match="needs at most 1e-06 ms; the smallest needs"):
+        export_genotype(finished, max_latency_ms=1e-6)
+
+
+def test_export_refuses_latencies_of_another_machine_until_they_are_measured_anew(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+    values = json.loads((folder / "latency.json").read_text())
+    values["machine"]["device"] = "another processor"
+    (folder / "latency.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match="measured with device 'another processor', here it is"):
+        export_genotype(folder, max_latency_ms=1e6)
+    shown = CliRunner().invoke(cli.app, ["latency", str(folder)])
+    assert shown.exit_code == 0, shown.output
+    assert "whole network: predicted" in shown.output
+    assert "ms per patch" in shown.output
+    export_genotype(folder, max_latency_ms=1e6)
+
+
+def test_export_by_latency_needs_latencies(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+    record = FrontRecord.load(folder)
+    record.measured = [each.model_copy(update={"latency_ms": None}) for each in record.measured]
+    record.save(folder)
+    with pytest.raises(
+        UserError, match="the latencies of this search are unknown; measure them: uxnet latency"
+    ):
+        export_genotype(folder, max_latency_ms=1e6)

@@ -1,0 +1,210 @@
+"""A table of latencies, one per operation, that predicts the latency of a genotype's network."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict
+from scipy.optimize import nnls
+from torch import Tensor, nn
+
+from search_space import Genotype, SearchSpaceConfig, UXNet
+from search_space.cost import level_voxels
+from search_space.errors import UserError
+from search_space.grid import Layer
+from search_space.layers import NormAct, build_operation
+from search_space.reading import read_json
+from search_space.strict import StrictConfig
+from strategies.single_path.sampling import Sampler
+
+from ..runs.files import write_json
+from .latency import LatencyMeter
+
+FORMAT, VERSION = "uxnet-latency", 1
+NUM_FITTED, NUM_CHECKED = 24, 8
+"""Whole networks that the prediction is fitted to, and others that it is checked on."""
+
+
+class LatencyTable(StrictConfig):
+    """Latencies of the operations of a space, and how they add up.
+
+    The predicted latency of a network is ``weights`` times (the sum over its layers; the millions
+    of values that its edges read and write; 1). The last two stand for aggregation and head.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    machine: dict[str, Any]
+    """Where it was measured; see :meth:`.latency.LatencyMeter.machine`."""
+    patch_size: tuple[int, ...]
+    """Size of the measured patches, in voxels."""
+    operations_ms: dict[str, float]
+    """Time of each layer with its norm, by :func:`_name`."""
+    weights: tuple[float, float, float]
+    """Fitted to whole networks, by non-negative least squares."""
+    checked_ms: tuple[tuple[float, float], ...]
+    """Predicted and measured time of networks that were not fitted."""
+
+    @property
+    def errors(self) -> list[float]:
+        """The relative errors of the predictions in ``checked_ms``."""
+        return [abs(predicted / measured - 1) for predicted, measured in self.checked_ms]
+
+    def latency_ms(self, genotype: Genotype, space: SearchSpaceConfig) -> float:
+        """The predicted latency of a genotype's network, in ms.
+
+        Raises:
+            UserError: if the table lacks an operation, because it is of another space.
+        """
+        return float(np.dot(self.weights, _columns(genotype, space, self.patch_size, self.operations_ms)))
+
+    def check_machine(self, machine: dict[str, Any], path: Path) -> None:
+        """Raises :class:`UserError` if the table was measured on another machine."""
+        for name, value in machine.items():
+            if self.machine.get(name) != value:
+                raise UserError(
+                    f"{path}: measured with {name} {self.machine.get(name)!r}, here it is {value!r}; measure anew: "
+                    f"uxnet latency {path.parent}"
+                )
+
+    def save(self, path: Path) -> None:
+        """Writes the table, whole or not at all."""
+        write_json(path, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LatencyTable:
+        """The table in a file.
+
+        Raises :class:`UserError` if it is missing, damaged or of another version.
+        """
+        path = Path(path)
+        try:
+            values = read_json(path)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({error}); measure anew: uxnet latency {path.parent}"
+            ) from None
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: not a table of latencies; measure one: uxnet latency {path.parent}")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        table: LatencyTable = cls.parse(values, str(path))
+        return table
+
+
+def measure_table(
+    space: SearchSpaceConfig,
+    patch_size: Sequence[int],
+    meter: LatencyMeter,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> LatencyTable:
+    """Measures every operation of a space, then whole networks to fit and to check the prediction.
+
+    Args:
+        space: gives candidates, channels and widths.
+        patch_size: of one patch, in voxels.
+        meter: measures on the device.
+        progress: is told what is measured, and the share that is done, in [0, 1].
+    """
+    operations_ms: dict[str, float] = {}
+    parts = list(_operations(space))
+    for index, (layer, name, widths) in enumerate(parts):
+        if index % 20 == 0:
+            progress("operations", index / len(parts))
+        config = _with_widths(space, widths)
+        module, features = _layer(layer, name, config, patch_size, meter)
+        operations_ms[_name(layer, name, config)] = meter.latency_ms(module, features)
+    sampler, columns, totals_ms = Sampler(space), [], []
+    image = meter.features(space.in_channels, patch_size)
+    for index in range(NUM_FITTED + NUM_CHECKED):
+        progress("networks", index / (NUM_FITTED + NUM_CHECKED))
+        genotype = sampler.draw(Random(index))
+        columns.append(_columns(genotype, space, patch_size, operations_ms))
+        totals_ms.append(meter.latency_ms(UXNet(space, genotype), image))
+    fitted, measured = np.array(columns[:NUM_FITTED]), np.array(totals_ms[:NUM_FITTED])
+    # Relative errors: each row is divided by what was measured.
+    weights, _ = nnls(fitted / measured[:, None], np.ones(NUM_FITTED))
+    checked = zip(np.array(columns[NUM_FITTED:]) @ weights, totals_ms[NUM_FITTED:], strict=True)
+    return LatencyTable(
+        machine=meter.machine(),
+        patch_size=tuple(patch_size),
+        operations_ms=operations_ms,
+        weights=tuple(weights.tolist()),
+        checked_ms=tuple((float(predicted), measured_ms) for predicted, measured_ms in checked),
+    )
+
+
+def _operations(space: SearchSpaceConfig) -> Iterator[tuple[Layer, str, tuple[float, ...]]]:
+    """Each operation at each width once.
+
+    Yields a layer that has it, its name, and the widths of all levels.
+    """
+    seen = set()
+    for layer in space.grid.layers:
+        levels = {
+            layer.node.level,
+            layer.node.level + {"reduction": -1, "normal": 0, "expansion": 1}[layer.kind],
+        }
+        for factors in itertools.product(space.width_choices, repeat=len(levels)):
+            chosen = dict(zip(sorted(levels), factors, strict=True))
+            widths = tuple(chosen.get(level, 1.0) for level in range(space.levels))
+            config = _with_widths(space, widths)
+            for name in space.layer_candidates(layer):
+                key = _name(layer, name, config)
+                if key not in seen:
+                    seen.add(key)
+                    yield layer, name, widths
+
+
+def _layer(
+    layer: Layer, name: str, config: SearchSpaceConfig, patch_size: Sequence[int], meter: LatencyMeter
+) -> tuple[nn.Module, Tensor]:
+    """The module of a layer with its norm, and features for it."""
+    level = layer.node.level
+    source = level + {"reduction": -1, "normal": 0, "expansion": 1}[layer.kind]
+    fan_in, fan_out = config.layer_channels(layer)
+    strides = config.level_strides
+    stride = strides[0] if layer.kind == "normal" else strides[max(level, source)]
+    parts = [build_operation(name, fan_in, fan_out, stride)]
+    if layer.kind != "expansion" and name != "identity":
+        parts.append(NormAct(fan_out, config.spatial_dims))
+    size = list(patch_size)
+    for each in strides[1 : source + 1]:
+        size = [length // step for length, step in zip(size, each, strict=True)]
+    return nn.Sequential(*parts), meter.features(fan_in, size)
+
+
+def _name(layer: Layer, name: str, config: SearchSpaceConfig) -> str:
+    fan_in, fan_out = config.layer_channels(layer)
+    return f"{layer.kind} at level {layer.node.level}: {name} {fan_in}-{fan_out}"
+
+
+def _with_widths(space: SearchSpaceConfig, widths: tuple[float, ...] | None) -> SearchSpaceConfig:
+    return space if widths is None else space.model_copy(update={"widths": widths})
+
+
+def _columns(
+    genotype: Genotype, space: SearchSpaceConfig, patch_size: Sequence[int], operations_ms: dict[str, float]
+) -> tuple[float, float, float]:
+    """What the predicted latency is linear in; see :class:`LatencyTable`."""
+    config = _with_widths(space, genotype.widths)
+    voxels = level_voxels(config, patch_size)
+    try:
+        layers_ms = sum(
+            operations_ms[_name(layer, name, config)] for layer, name in genotype.operations.items()
+        )
+    except KeyError as error:
+        raise UserError(f"the table of latencies has no {error.args[0]}; it is of another space") from None
+    moved = sum(
+        config.channels(level) * voxels[level]
+        for edge in genotype.edges
+        for level in (edge.source.level, edge.joint_level)
+    )
+    return layers_ms, moved / 1e6, 1.0

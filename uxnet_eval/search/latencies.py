@@ -1,0 +1,139 @@
+"""The table of latencies of a search: measured once, and anew on another machine."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from search_space import Genotype, SearchSpaceConfig
+from search_space.errors import UserError
+from strategies.single_path.sampling import Sampler
+
+from ..config.run_file import RuntimeSettings
+from ..config.search import RunConfig
+from ..dataset.find import find_dataset
+from ..dataset.msd import read_dataset
+from ..networks.latency import LatencyMeter
+from ..networks.latency_table import LatencyTable, measure_table
+from ..recipe.precision import resolve_device, resolve_precision
+from ..runs.front_record import FrontRecord
+from ..runs.names import CONFIG_NAME, LATENCY_NAME
+
+logger = logging.getLogger(__name__)
+
+TOLERATED_ERROR = 0.15
+"""Median relative error above which the prediction is called unreliable."""
+
+
+def latencies_of(
+    folder: Path, space: SearchSpaceConfig, patch_size: Sequence[int], runtime: RuntimeSettings
+) -> LatencyTable:
+    """The table in a run's folder; it is measured if there is none.
+
+    Raises:
+        UserError: if the table is damaged, or was measured on another machine.
+    """
+    path = folder / LATENCY_NAME
+    meter = _meter(runtime)
+    if path.exists():
+        table = LatencyTable.load(path)
+        table.check_machine(meter.machine(), path)
+        return table
+    started, told = time.monotonic(), [""]
+
+    def progress(what: str, share: float) -> None:
+        if what != told[0]:
+            told[0] = what
+            logger.info("measuring the latency of %s on this machine", what)
+
+    table = measure_table(space, patch_size, meter, progress)
+    table.save(path)
+    error = statistics.median(table.errors)
+    logger.info(
+        "latencies: %d operations in %s; predictions of %d whole networks are off by %.0f %% (median), %.0f %% at most",
+        len(table.operations_ms),
+        timedelta(seconds=round(time.monotonic() - started)),
+        len(table.checked_ms),
+        100 * error,
+        100 * max(table.errors),
+    )
+    if error > TOLERATED_ERROR:
+        logger.warning(
+            "the predicted latencies are unreliable; measure them anew while the machine is idle: uxnet latency %s",
+            folder,
+        )
+    return table
+
+
+def check_latency(space: SearchSpaceConfig, table: LatencyTable, limit_ms: float | None) -> None:
+    """Raises :class:`UserError`, with the smallest latency, if no network keeps the limit.
+
+    It is known in spaces that hold the U-Net's edges fixed; elsewhere nothing is checked.
+    """
+    sampler = Sampler(space)
+    if limit_ms is None or not sampler.anchors:
+        return
+    narrowest = {f"width/{level}": min(space.width_choices) for level in range(space.levels)}
+    choices = {name: values[0] for name, values in sampler.choices.items()} | narrowest
+    choices |= {str(edge): 0 for edge in sampler.free_edges}
+    for name, values in sampler.choices.items():
+        if "/" in name and not name.startswith("width/"):
+            choices[name] = min(
+                values,
+                key=lambda value: table.latency_ms(sampler.genotype({**choices, name: value}), space),
+            )
+    smallest_ms = table.latency_ms(sampler.genotype(choices), space)
+    if smallest_ms > limit_ms:
+        raise UserError(
+            f"budget: no network of this space needs at most {limit_ms:g} ms; the fastest needs {smallest_ms:.3g} ms; "
+            "raise latency_ms, or lower base_channels or the least of width_choices"
+        )
+
+
+def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable, FrontRecord]:
+    """Measures the latencies of a search on this machine and puts them into its front.
+
+    Args:
+        folder: output folder of a search with ``strategy: single-path``.
+        device: ``auto``, ``cpu`` or ``cuda``; None: as in the search.
+
+    Raises:
+        UserError: if the folder holds no such search, or its data set is not found.
+    """
+    record = FrontRecord.load(folder)
+    config = RunConfig.load(folder / CONFIG_NAME)
+    runtime = config.runtime if device is None else config.runtime.model_copy(update={"device": device})
+    if runtime.num_threads:
+        torch.set_num_threads(runtime.num_threads)
+    dataset = read_dataset(find_dataset(config.dataset, beside=folder))
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    (folder / LATENCY_NAME).unlink(missing_ok=True)
+    table = latencies_of(folder, space, config.plan.patch_size, runtime)
+    record.measured = [
+        each.model_copy(update={"latency_ms": table.latency_ms(Genotype.from_dict(each.genotype), space)})
+        for each in record.measured
+    ]
+    record.save(folder)
+    return table, record
+
+
+def check_same_machine(folder: Path) -> None:
+    """Raises :class:`UserError` if the latencies of a search were measured on another machine."""
+    path = folder / LATENCY_NAME
+    if path.exists():
+        runtime = RunConfig.load(folder / CONFIG_NAME).runtime
+        if runtime.num_threads:
+            torch.set_num_threads(runtime.num_threads)
+        LatencyTable.load(path).check_machine(_meter(runtime).machine(), path)
+
+
+def _meter(runtime: RuntimeSettings) -> LatencyMeter:
+    device = resolve_device(runtime.device)
+    precision = str(resolve_precision(runtime.precision, device))
+    return LatencyMeter(device, precision, is_channels_last=runtime.channels_last)
