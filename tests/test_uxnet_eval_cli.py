@@ -36,7 +36,7 @@ COMMANDS = (
         "draw",
         "report",
     ),
-    *("train", "predict", "evaluate", "derive", "contest", "compare", "experiments"),
+    *("train", "predict", "evaluate", "derive", "contest", "compare", "table", "experiments"),
 )
 
 
