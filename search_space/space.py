@@ -116,18 +116,31 @@ class UXNetSpace(GridNetwork, ModelSpace):
 
     def costs(self) -> dict[str, list[float]]:
         """Multiply-adds per input voxel of each candidate of each searched choice, by label."""
-        voxels = [1.0]  # per level, relative to the input
-        for stride in self._config.level_strides[1:]:
-            voxels.append(voxels[-1] / math.prod(stride))
         costs = {}
         for layer in self.searched_layers:
             choice: Any = self.layers[module_key(layer)]
-            level = layer.node.level + (layer.kind == "expansion")
-            costs[str(layer)] = [_multiply_adds(choice[name], voxels[level]) for name in choice.names]
+            costs[str(layer)] = [self._cost(layer, choice[name]) for name in choice.names]
         for edge in self.searched_edges:
-            level = max(edge.source.level, edge.joint_level)
-            costs[str(edge)] = [0.0, _multiply_adds(self.edges[module_key(edge)], voxels[level])]
+            costs[str(edge)] = [0.0, self._cost(edge, self.edges[module_key(edge)])]
         return costs
+
+    def fixed_costs(self) -> dict[str, list[float]]:
+        """Multiply-adds per input voxel of what is not searched but the head, by label."""
+        costs = {str(layer): [self._cost(layer, self.layers[module_key(layer)])] for layer in self._fixed}
+        return costs | {
+            str(edge): [self._cost(edge, self.edges[module_key(edge)])] for edge in self.fixed_edges
+        }
+
+    def _cost(self, part: Edge | Layer, module: nn.Module) -> float:
+        """Multiply-adds per input voxel of the module of an edge or layer."""
+        if isinstance(part, Edge):
+            level = max(part.source.level, part.joint_level)
+        else:
+            level = part.node.level + (part.kind == "expansion")
+        places = 1 / math.prod(
+            step for stride in self._config.level_strides[1 : level + 1] for step in stride
+        )
+        return _multiply_adds(module, places)
 
     def genotype(self, sample: Mapping[str, Any], provenance: Mapping[str, Any] | None = None) -> Genotype:
         """The genotype of a sample, without dead edges and unused layers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from nni.nas.evaluator.pytorch import LightningModule
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from torch import Tensor, nn
 
+from .expected_cost import ExpectedCost
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
 from .phases import Phase
@@ -47,7 +48,7 @@ class SparseDartsModule(DartsLightningModule):
         self.settings = settings
         self.gates: dict[str, SigmoidGate] = {}
         self.mixed_layers: dict[str, MixedLayer] = {}
-        self._costs: dict[str, list[float]] = {}
+        self._cost: ExpectedCost | None = None
 
     def set_model(self, model: Any) -> None:
         """Takes the supernet; NNI's evaluator calls this before it trains."""
@@ -56,7 +57,7 @@ class SparseDartsModule(DartsLightningModule):
         self.gates = {str(m.label): m for m in model.modules() if isinstance(m, SigmoidGate)}
         self.mixed_layers = {str(m.label): m for m in model.modules() if isinstance(m, MixedLayer)}
         if self.settings.cost_weight > 0:
-            self._costs = _relative_costs(model.costs())
+            self._cost = ExpectedCost(model)
 
     @property
     def phase(self) -> Phase:
@@ -108,15 +109,20 @@ class SparseDartsModule(DartsLightningModule):
         return torch.sigmoid(torch.stack([*betas])).mean() if betas else torch.zeros((), device=self.device)
 
     def expected_cost(self) -> Tensor:
-        """Expected multiply-adds under the layers' softmax and the gates, relative to the start."""
-        cost = torch.zeros((), device=self.device)
-        for label, candidates in self._costs.items():
-            if label in self.gates:
-                cost = cost + candidates[1] * self.gates[label].gate()
-            elif label in self.mixed_layers:
-                weights = self.mixed_layers[label].weights()
-                cost = cost + weights @ weights.new_tensor(candidates)
-        return cost
+        """Expected multiply-adds under the layers' softmax and the gates, relative to the start.
+
+        0 if ``cost_weight`` is 0.
+        """
+        if self._cost is None:
+            return torch.zeros((), device=self.device)
+        gates = {label: gate.gate() for label, gate in self.gates.items()}
+        weights = {label: layer.weights() for label, layer in self.mixed_layers.items()}
+        return torch.as_tensor(self._cost(gates, weights) / self._cost.at_the_start(), device=self.device)
+
+    def cost_penalty(self) -> Tensor:
+        """What ``cost_weight`` multiplies: the expected cost, or its excess over the target."""
+        cost, target = self.expected_cost(), self.settings.cost_target
+        return cost if target is None else torch.relu(cost / target - 1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         # NNI calls the architecture half "val"; it validates nothing here.
@@ -137,9 +143,8 @@ class SparseDartsModule(DartsLightningModule):
             penalty = self.regulariser()
             total = loss + phase.sparsity_weight * penalty + self.settings.edge_weight * self.expected_edges()
             if self.settings.cost_weight > 0:
-                cost = self.expected_cost()
-                total = total + self.settings.cost_weight * cost
-                self.log("loss/expected_cost", cost.detach())
+                total = total + self.settings.cost_weight * self.cost_penalty()
+                self.log("loss/expected_cost", self.expected_cost().detach())
             optimizer.zero_grad()
             self.manual_backward(total)
         optimizer.step()
@@ -222,9 +227,3 @@ def _fixed(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
-
-
-def _relative_costs(costs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Costs divided by the expected cost of the whole space when every choice is uniform."""
-    total = sum(sum(candidates) / len(candidates) for candidates in costs.values())
-    return {label: [cost / total for cost in candidates] for label, candidates in costs.items()}

@@ -46,6 +46,9 @@ class StrategySettings(StrictConfig):
     (E edges)."""
     cost_weight: float = Field(0.0, ge=0)
     """Weight of the expected multiply-adds, relative to those at the start of the search."""
+    cost_target: float | None = Field(None, gt=0)
+    """Expected multiply-adds, relative to those at the start, below which nothing is charged; above
+    it the excess is, as a share of the target. None: everything is charged."""
     final_temperature: float = Field(1.0, gt=0, le=1)
     """T of softmax(alpha / T) falls from 1 to this value after the warm-up; 1 keeps it constant."""
     sample_edges: bool = True

@@ -40,6 +40,10 @@ class SearchableSpace(Protocol):
         """Multiply-adds of every candidate of every searched layer and edge, by label."""
         ...
 
+    def fixed_costs(self) -> Mapping[str, Sequence[float]]:
+        """Multiply-adds of every other layer and edge, in lists of one, by label."""
+        ...
+
 
 class Reach:
     """The weight of every node's output: how surely a path from the input leads to it.

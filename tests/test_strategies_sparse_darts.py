@@ -267,10 +267,8 @@ def test_cost_weight_prefers_cheap_candidates() -> None:
     for layer, weights in strategy.alphas().items():
         assert max(weights, key=weights.get) in cheapest[layer.kind]
         assert max(weights.values()) > 1 / len(weights) + 0.01
-    # Three edges bridge levels and so have weights; the others cost nothing and stay.
-    closing = {str(edge) for edge, gate in strategy.gates().items() if gate < 0.5}
-    assert closing == {"N0.0-N0.2", "N0.0-N1.1", "N0.2-N1.0"}
-    assert sum(gate == 0.5 for gate in strategy.gates().values()) == 8
+    # Each edge feeds layers that cost, so all close.
+    assert all(gate < 0.5 for gate in strategy.gates().values())
     free = search(THREE_LEVELS, cost_weight=0.0, **settings)
     assert set(free.gates().values()) == {0.5}
 
@@ -286,16 +284,22 @@ def test_an_edge_that_is_worth_nothing_costs_its_share() -> None:
 def test_expected_cost_starts_at_one_and_follows_the_choices() -> None:
     strategy, _ = prepare(THREE_LEVELS, cost_weight=1.0)
     assert strategy.module.expected_cost().item() == pytest.approx(1.0)
-    costs = strategy.supernet.costs()
-    total = sum(sum(candidates) / len(candidates) for candidates in costs.values())
     with torch.no_grad():
         strategy.module.mixed_layers["N1.0/normal"]._arch_alpha.copy_(
             torch.tensor([0.0, 100.0])
         )  # 5x5 for certain
-        strategy.module.gates["N0.2-N1.0"].beta.fill_(OPEN)  # three quarters of it
-    conv3, conv5 = costs["N1.0/normal"]
-    expected = 1 + ((conv5 - conv3) / 2 + 0.25 * costs["N0.2-N1.0"][1]) / total
-    assert strategy.module.expected_cost().item() == pytest.approx(expected)
+    dearer = strategy.module.expected_cost().item()
+    assert dearer > 1
+    with torch.no_grad():
+        strategy.module.gates["N0.2-N1.0"].beta.fill_(OPEN)  # the node is fed more often
+    assert strategy.module.expected_cost().item() > dearer
+
+
+def test_only_the_excess_over_the_target_is_charged() -> None:
+    strategy, _ = prepare(THREE_LEVELS, cost_weight=1.0, cost_target=0.8)
+    assert strategy.module.cost_penalty().item() == pytest.approx(0.25)
+    strategy, _ = prepare(THREE_LEVELS, cost_weight=1.0, cost_target=2.0)
+    assert strategy.module.cost_penalty().item() == 0
 
 
 @pytest.mark.parametrize(("blocks", "edges"), [(True, False), (False, True)])
