@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -61,9 +62,10 @@ class Door:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
             given["Authorization"] = basic(token)
-        connection.request(method, path, body, given)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read().decode()
+        with contextlib.closing(connection):
+            connection.request(method, path, body, given)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
 
     def cookie(self) -> str:
         _, headers, _ = self.ask(f"/?token={self.token}")
@@ -86,23 +88,22 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     environment = manager_environment()
     script = folder / "server.js"
     script.write_text(SERVER)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [nni / "node", script, "--experiment-id", "abc", "--experiments-directory", folder],
         env={**environment, "NODE_PATH": str(nni / "node_modules")},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    try:
-        lines = []
-        while not lines or not lines[-1].startswith("port "):
-            lines.append(process.stdout.readline().strip())
-            assert lines[-1] or process.poll() is None
-        child = dict(line.split("=", 1) for line in lines[:-1] if "=" in line)
-        yield Door(int(lines[-1].split()[1]), environment["UXNET_DOOR_TOKEN"], folder / "abc", child)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        assert process.stdout is not None
+        try:
+            lines = []
+            while not lines or not lines[-1].startswith("port "):
+                lines.append(process.stdout.readline().strip())
+                assert lines[-1] or process.poll() is None
+            child = dict(line.split("=", 1) for line in lines[:-1] if "=" in line)
+            yield Door(int(lines[-1].split()[1]), environment["UXNET_DOOR_TOKEN"], folder / "abc", child)
+        finally:
+            process.kill()
 
 
 def test_nobody_gets_in_without_the_token(door: Door) -> None:
@@ -301,7 +302,7 @@ def test_tensorboard_ends_with_the_manager_that_is_killed(tmp_path: Path) -> Non
         assert _ask_tensorboard(port, "127.0.0.1", "wrong")[0] == 401
     finally:
         manager.kill()
-        manager.wait()
+        manager.communicate()
     deadline = time.monotonic() + 10
     while (
         Path(f"/proc/{pid}").exists()
@@ -316,10 +317,12 @@ def _ask_tensorboard(port: int, host: str, password: str) -> tuple[int, object]:
     while True:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            connection.request("GET", "/data/runs", headers={"Host": host, "Authorization": basic(password)})
-            answer = connection.getresponse()
-            text = answer.read()
-            return answer.status, json.loads(text) if answer.status == 200 else text
+            with contextlib.closing(connection):
+                headers = {"Host": host, "Authorization": basic(password)}
+                connection.request("GET", "/data/runs", headers=headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                return answer.status, json.loads(text) if answer.status == 200 else text
         except ConnectionError:
             assert time.monotonic() < deadline, "TensorBoard does not start"
             time.sleep(0.2)

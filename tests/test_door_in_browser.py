@@ -70,6 +70,7 @@ def foreign_port() -> Iterator[int]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_port
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")

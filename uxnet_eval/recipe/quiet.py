@@ -13,8 +13,10 @@ QUIET_LOGGERS = {
 QUIET_WARNINGS = (
     r"When using training service to spawn trials",  # our loaders never leave this process
     r"Checkpoint directory .* exists and is not empty",  # open_run_folder has checked it
+    r"The dirpath has changed from",  # a moved run goes on; its best network is not Lightning's to keep
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
     r"The '.*_dataloader' does not have many workers",  # cases are in memory
+    r"The `srun` command is available on your system but is not used",  # a run is one process
     r"The number of training batches .* is smaller than the logging interval",
 )
 
