@@ -24,6 +24,7 @@ ORDER = (
     "extras",
     "runs",
     "dataset",
+    "conversion",
     "architectures",
     "config",
     "nni_guards",

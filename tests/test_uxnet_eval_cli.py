@@ -36,7 +36,7 @@ COMMANDS = (
         "draw",
         "report",
     ),
-    *("train", "predict", "evaluate", "derive", "contest", "compare", "table", "experiments"),
+    *("train", "predict", "evaluate", "derive", "contest", "compare", "table", "convert", "experiments"),
 )
 
 
@@ -223,6 +223,20 @@ def test_launch_hands_over_its_options_and_prints_where_things_are(calls: list[A
     assert calls == [("launch", (Path("a.yml"),), options)]
     for part in ("AbCd1234", "http://127.0.0.1:9000", "nni/AbCd1234", "nnictl stop AbCd1234"):
         assert part in result.output
+
+
+def test_launch_writes_the_papers_table_at_the_end(
+    calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr(
+        "uxnet_eval.commands.table.print_and_write", lambda *arguments: written.append(arguments)
+    )
+    early = invoke("launch", "a.yml", "--table", str(tmp_path / "out"))
+    assert early.exit_code == 2 and not calls  # nothing was started
+    result = invoke("launch", "a.yml", "--wait", "--table", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    assert written == [(["AbCd1234"], tmp_path / "out")]
 
 
 def test_launch_resumes(calls: list[Any]) -> None:

@@ -143,6 +143,12 @@ def test_the_published_column_is_that_of_the_data(
     assert whose in markdown(table) and "other splits" in markdown(table)
 
 
+def test_table_1_shows_the_brains_figures_beside_any_data(tmp_path: Path) -> None:
+    (table,) = tables_of(trained(tmp_path / "runs", "paper-sbb", dataset="Task02_Heart"))
+    assert table.published_data == "brain" and not table.is_same_data
+    assert list(cells(table)["paper: Dice %, brain tumour"]) == [f"{value:.2f}" for value in TABLE_1.values()]
+
+
 def test_data_sets_are_not_mixed(tmp_path: Path) -> None:
     first = trained(tmp_path / "a", "unet", dataset="/data/Task02_Heart")
     other = trained(tmp_path / "b", "dynunet", dataset="/data/Task05_Prostate")

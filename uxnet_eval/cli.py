@@ -20,6 +20,7 @@ try:
         check,
         compare,
         contest,
+        convert,
         demo,
         demo_data,
         derive,
@@ -75,6 +76,7 @@ for _panel, _name, _command in (
     ("Network", "table", table.table),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
+app.add_typer(convert.convert, name="convert", rich_help_panel="Data")
 app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Search")
 
 

@@ -42,7 +42,7 @@ class PaperTable:
         rows: in the paper's order, then those that it does not have.
         data_name: folder of the data set of the own results.
         published_data: the data set of the published figures: the same, or the brain where the
-            paper has no figures of this one.
+            table has no figures of this one.
         notes: lines on what is left out or unequal.
     """
 
@@ -81,7 +81,7 @@ def paper_tables(found: Trainings) -> list[PaperTable]:
         raise UserError(f"no training is a row of the paper's tables; there are {', '.join(own)}")
     if any(names - shared for names in trained):
         trained = [names if names - shared else set() for names in trained]
-    published_data = DATA_FOLDERS.get(data_name, "brain")
+    data = DATA_FOLDERS.get(data_name, "brain")
     tables = []
     for table, names in zip(TABLES, trained, strict=True):
         if not names:
@@ -92,6 +92,7 @@ def paper_tables(found: Trainings) -> list[PaperTable]:
             rows += [PaperRow(_not_in_paper(name), own[name]) for name in own if name not in known]
         missing = [row.published.name for row in rows if row.own is None]
         notes = [f"not trained yet: {', '.join(missing)}"] if missing else []
+        published_data = data if any(data in row.dice_percent for row in table.rows) else "brain"
         tables.append(PaperTable(table, rows, data_name, published_data, notes + comparison.notes))
     return tables
 
