@@ -82,3 +82,20 @@ def test_trainings_of_other_networks_are_refused(search: Path, tmp_path: Path) -
     made_up_training(tmp_path / "other", "4.json", {"a": [0.9, 0.9]}, genotype=GENOTYPES[4])
     with pytest.raises(UserError, match="hold no training of a network of this search"):
         trained_networks(FrontRecord.load(search), [str(tmp_path / "other")])
+
+
+def test_only_folds_that_all_networks_have_count(search: Path, trainings: Path, tmp_path: Path) -> None:
+    """One network has a training on an easier fold too, which would lift it."""
+    made_up_training(trainings / "easy", "0.json", {"a": [0.99, 0.99]}, fold=3, genotype=GENOTYPES[0])
+    networks = trained_networks(FrontRecord.load(search), [str(trainings)])
+    assert [network.dice for network in networks] == pytest.approx([0.86, 0.84, 0.82, 0.80])
+    for index, fold in ((0, 1), (1, 2)):
+        made_up_training(
+            tmp_path / "apart" / str(fold),
+            f"{index}.json",
+            {"a": [0.9, 0.9]},
+            fold=fold,
+            genotype=GENOTYPES[index],
+        )
+    with pytest.raises(UserError, match="trained on different folds; train all on one"):
+        trained_networks(FrontRecord.load(search), [str(tmp_path / "apart")])

@@ -226,3 +226,16 @@ def test_folds_nest(tmp_path: Path, demo_set: Path) -> None:
     path = write_config(tmp_path, demo_set, search={"split_seed": 7, "seed": 1})
     again = write_config(tmp_path, demo_set, search={"split_seed": 7, "seed": 2})
     assert split_for(RunConfig.load(path), dataset) == split_for(RunConfig.load(again), dataset)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_inherited"),
+    [({}, False), ({"measure_inherited": True}, True), ({"finetune_steps": 0}, True)],
+)
+def test_what_is_measured(change: dict[str, Any], is_inherited: bool, tmp_path: Path, demo_set: Path) -> None:
+    choice = {"num_measured": 2, "population": 2, "budget_shares": [1.0], **change}
+    record = FrontRecord.load(run_search(write_config(tmp_path, demo_set, choice=choice)))
+    for measured in record.measured:
+        assert (measured.inherited_dice is not None) == is_inherited
+        assert (measured.finetuned_dice is not None) == (change.get("finetune_steps") != 0)
+        assert measured.score in (measured.inherited_dice, measured.finetuned_dice)

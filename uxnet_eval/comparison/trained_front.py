@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from scipy.stats import kendalltau
 
@@ -24,8 +25,8 @@ class TrainedNetwork:
 
     Attributes:
         measured: what the search measured of it.
-        dice: mean Dice of its trainings, in [0, 1].
-        num_trainings: their number.
+        dice: mean Dice of its trainings over the folds that all networks have, in [0, 1].
+        num_trainings: the number of these trainings.
     """
 
     measured: Measured
@@ -41,38 +42,55 @@ def trained_networks(record: FrontRecord, sources: Sequence[str]) -> list[Traine
         sources: NNI experiments or folders, as for ``uxnet compare``.
 
     Raises:
-        UserError: if none of the trainings is of a network of this search.
+        UserError: if none of the trainings is of a network of this search, or if no fold is common
+            to all of them.
     """
-    dices: dict[Genotype, list[float]] = {}
+    dices: dict[Genotype, dict[int, list[float]]] = {}
     for training in find_trainings(sources).finished:
         path = training.folder / GENOTYPE_NAME
         if path.exists():
-            dices.setdefault(Genotype.load(path), []).append(float(training.result["default"]))
-    found = [
-        TrainedNetwork(measured, sum(values) / len(values), len(values))
+            by_fold = dices.setdefault(Genotype.load(path), {})
+            by_fold.setdefault(int(training.result["fold"]), []).append(float(training.result["default"]))
+    pairs = [
+        (measured, dices[genotype])
         for measured in record.measured
-        if (values := dices.get(Genotype.from_dict(measured.genotype)))
+        if (genotype := Genotype.from_dict(measured.genotype)) in dices
     ]
-    if not found:
+    if not pairs:
         raise UserError(f"{', '.join(sources)}: hold no training of a network of this search")
+    # A fold's cases may be harder than another's, so only folds that all networks have count.
+    folds = set.intersection(*(set(by_fold) for _, by_fold in pairs))
+    if not folds:
+        raise UserError(
+            f"{', '.join(sources)}: the networks of this search are trained on different folds; train all on one"
+        )
+    found = [
+        TrainedNetwork(
+            measured,
+            fmean(fmean(by_fold[fold]) for fold in folds),
+            sum(len(by_fold[fold]) for fold in folds),
+        )
+        for measured, by_fold in pairs
+    ]
     return sorted(found, key=lambda network: -network.dice)
 
 
 def rank_correlations(networks: Sequence[TrainedNetwork]) -> dict[str, tuple[float, float]]:
     """Kendall's tau, and its p-value, of each measure of the search with the trained Dice.
 
-    ``inherited``: Dice with shared weights; ``finetuned``: after the short training, if the search
-    has them. Empty for fewer than three networks.
+    ``inherited``: Dice with shared weights; ``finetuned``: after the short training; each if the
+    search has measured it for all. Empty for fewer than three networks.
     """
     if len(networks) < MIN_NETWORKS:
         return {}
     trained = [network.dice for network in networks]
-    measures = {"inherited": [network.measured.inherited_dice for network in networks]}
-    finetuned = [network.measured.finetuned_dice for network in networks]
-    if None not in finetuned:
-        measures["finetuned"] = [dice for dice in finetuned if dice is not None]
+    measures = {
+        "inherited": [network.measured.inherited_dice for network in networks],
+        "finetuned": [network.measured.finetuned_dice for network in networks],
+    }
     found = {}
     for name, values in measures.items():
-        result = kendalltau(values, trained)
-        found[name] = float(result.statistic), float(result.pvalue)
+        if None not in values:
+            result = kendalltau(values, trained)
+            found[name] = float(result.statistic), float(result.pvalue)
     return found

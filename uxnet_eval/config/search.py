@@ -100,6 +100,9 @@ class ChoiceSettings(StrictConfig):
     none. The ranking by shared weights alone says little about trained networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
+    measure_inherited: bool = False
+    """Measure each architecture before its short training too, to see what shared weights alone
+    tell. Without short trainings this is always measured."""
     measure_latency: bool = True
     """Measure the latency of every operation on this machine (about half a minute), so that the
     front shows the latency of its networks."""

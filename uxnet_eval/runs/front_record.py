@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from search_space import Genotype
 from search_space.cost import Cost
@@ -28,8 +28,8 @@ class Measured(StrictConfig):
     """Content of a genotype's file."""
     budget_share: float = Field(gt=0)
     """Share of the budget that it was drawn for."""
-    inherited_dice: float = Field(ge=0, le=1)
-    """Dice on the validation cases with the supernet's weights."""
+    inherited_dice: float | None = Field(None, ge=0, le=1)
+    """Dice on the validation cases with the supernet's weights; None: not measured."""
     finetuned_dice: float | None = Field(None, ge=0, le=1)
     """Dice after a short training that starts from them; None: the search has no such trainings."""
     parameters: int = Field(ge=1)
@@ -42,8 +42,14 @@ class Measured(StrictConfig):
 
     @property
     def score(self) -> float:
-        """The better founded of the two Dice."""
-        return self.inherited_dice if self.finetuned_dice is None else self.finetuned_dice
+        """The better founded of the two Dice, one of which is always there."""
+        return self.finetuned_dice if self.finetuned_dice is not None else self.inherited_dice or 0.0
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> Measured:
+        if self.inherited_dice is None and self.finetuned_dice is None:
+            raise ValueError("neither inherited_dice nor finetuned_dice is given")
+        return self
 
 
 class FrontRecord(StrictConfig):

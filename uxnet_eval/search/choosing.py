@@ -88,7 +88,7 @@ class Chooser:
                 self._known[key] = Measured(
                     genotype=genotype.to_dict(),
                     budget_share=share,
-                    inherited_dice=self._dice(lambda image: self._module(image, genotype)),
+                    inherited_dice=self._inherited_dice(genotype),
                     finetuned_dice=self._finetuned_dice(genotype) if choice.finetune_steps else None,
                     parameters=cost.parameters,
                     multiply_adds=cost.multiply_adds,
@@ -158,6 +158,12 @@ class Chooser:
                     foreground_dice(prediction, batch["label"].to(device), self._data.dataset.num_classes)
                 )
         return tally.mean()
+
+    def _inherited_dice(self, genotype: Genotype) -> float | None:
+        """Dice with shared weights; None if it is not asked for and a short training follows."""
+        if self._config.choice.finetune_steps and not self._config.choice.measure_inherited:
+            return None
+        return self._dice(lambda image: self._module(image, genotype))
 
     def _finetuned_dice(self, genotype: Genotype) -> float:
         """Dice of a separate network after a short training on the same patches for all."""

@@ -65,12 +65,13 @@ def trained_table(networks: Sequence[Trained]) -> Table:
         table.add_column(name, justify="right")
     for network in networks:
         measured = network.measured
-        finetuned = measured.finetuned_dice
         table.add_row(
             f"{measured.multiply_adds / 1e9:.3f} G",
             f"{measured.parameters:,}",
-            f"{measured.inherited_dice:.4f}",
-            "-" if finetuned is None else f"{finetuned:.4f}",
+            *(
+                "-" if dice is None else f"{dice:.4f}"
+                for dice in (measured.inherited_dice, measured.finetuned_dice)
+            ),
             f"{network.dice:.4f}",
             str(network.num_trainings),
         )
