@@ -42,6 +42,7 @@ ORDER = (
     "contest",
     "comparison",
     "paper_tables",
+    "auto",
     "exports",
     "demo",
     "commands",

@@ -26,7 +26,7 @@ from uxnet_eval.evaluation.folders import evaluate_folders
 from uxnet_eval.networks.build import build_network
 from uxnet_eval.networks.checkpoint import load_model, save_model
 from uxnet_eval.preprocessing.prepared_cases import PreparedCases
-from uxnet_eval.training.scoring import score_model
+from uxnet_eval.training.scoring import score_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,7 +77,7 @@ def test_predict_then_evaluate_gives_the_numbers_of_the_training(
     dataset: Dataset, checkpoint: Path, tmp_path: Path
 ) -> None:
     model = load_model(checkpoint, "cpu")
-    expected = score_model(model, PreparedCases(dataset.cases[:3], dataset, model.plan), dataset, 1.0)
+    expected = score_models([model], PreparedCases(dataset.cases[:3], dataset, model.plan), dataset, 1.0)
     chosen = [argument for case in dataset.cases[:3] for argument in ("--case", case.case_id)]
     result = predict(
         "-i", dataset.folder, "-o", tmp_path / "out", "--checkpoint", checkpoint, "--training", *chosen

@@ -17,6 +17,7 @@ try:
     import typer
 
     from .commands import (
+        auto,
         check,
         compare,
         contest,
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 # In the order of --help.
 for _panel, _name, _command in (
+    ("All in one", "auto", auto.auto),
     ("Data", "check", check.check),
     ("Data", "plan", plan.plan),
     ("Data", "demo-data", demo_data.demo_data),

@@ -43,13 +43,20 @@ def predict(
         ),
     ],
     checkpoint: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             metavar="CKPT",
             help="What uxnet train wrote, or model.onnx or model.pt2 of uxnet export; repeat it for an ensemble, such as "
             "of all folds.",
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Instead of checkpoints, the folder of uxnet auto (its ensemble) or of uxnet train.",
+        ),
+    ] = None,
     mirror: Annotated[
         bool,
         typer.Option(
@@ -111,16 +118,20 @@ def predict(
     broken image is named and left out, and the exit code is 1 then. The same command again goes on
     where it stopped.
 
-    Example: uxnet predict -i scans -o segmented --checkpoint 0/best.pt --checkpoint 1/best.pt
+    Example: uxnet predict -i scans -o segmented --model runs/auto
     """
     if overlap is not None and not 0 <= overlap < 1:
         raise UserError(f"--overlap {overlap:g}: expected a share of at least 0 and below 1, such as 0.5")
+    if (model is None) == (not checkpoint):
+        raise typer.BadParameter("give either --model FOLDER or --checkpoint CKPT")
     from ..networks.exported import open_model
     from ..prediction.dicom_prediction import predict_series
     from ..prediction.folder_prediction import predict_folder, refuse_output
     from ..prediction.scans import find_scans
     from ..prediction.windows import WindowSettings, fitting_batch_size
+    from ..runs.model_file import model_checkpoints
 
+    checkpoints = list(checkpoint or ()) if model is None else model_checkpoints(model)
     refuse_output(output, images)
     if series is not None and not dicom_seg:
         raise UserError("--series: belongs to --dicom-seg; add it, or leave --series out")
@@ -128,8 +139,8 @@ def predict(
     for name in (name for name, given in refused.items() if given and dicom_seg):
         raise UserError(f"{name}: is not offered with --dicom-seg; leave it out")
     number_format = None if precision is None else precision.value
-    models = {path: open_model(path, device.value, number_format) for path in dict.fromkeys(checkpoint)}
-    dataset = models[checkpoint[0]].dataset
+    models = {path: open_model(path, device.value, number_format) for path in dict.fromkeys(checkpoints)}
+    dataset = models[checkpoints[0]].dataset
     if dicom_seg:
         settings = WindowSettings(
             overlap, mirror, window_batch or min(map(fitting_batch_size, models.values()))
@@ -143,7 +154,7 @@ def predict(
         images, dataset.channel_names, dataset.spatial_dims, training_cases=training, case_ids=case or ()
     )
     if window_batch is None:
-        window_batch = min(fitting_batch_size(model) for model in models.values())
+        window_batch = min(fitting_batch_size(each) for each in models.values())
     terminal = Console(stderr=True).is_terminal
     with progress_bar("predicting") as progress:
         outcome = predict_folder(

@@ -73,6 +73,7 @@ def make_plan(
     *,
     base_channels: int = 8,
     max_batch_size: int = 4,
+    max_patch_voxels: int = MAX_PATCH_VOXELS,
 ) -> Plan:
     """The plan for a data set and a memory.
 
@@ -99,6 +100,7 @@ def make_plan(
             machine without one.
         base_channels: channels of level 0 that the patch must fit with.
         max_batch_size: upper bound of the batch.
+        max_patch_voxels: upper bound of the patch.
 
     Raises:
         UserError: if the memory is too small for any patch.
@@ -118,7 +120,7 @@ def make_plan(
         padded = tuple(math.ceil(size / d) * d for size, d in zip(patch, divisor, strict=True))
         sample_bytes = supernet_bytes(padded, strides, base_channels, num_channels, num_classes)
         fixed = FIXED_BYTES + MIN_BATCH_SIZE * sample_bytes
-        if fixed <= memory_gib * 2**30 and math.prod(padded) <= MAX_PATCH_VOXELS:
+        if fixed <= memory_gib * 2**30 and math.prod(padded) <= max_patch_voxels:
             break
         axis = padded.index(max(padded))
         patch[axis] = padded[axis] - divisor[axis]

@@ -1,9 +1,15 @@
-"""Progress of a run: a bar with the time left on a terminal, or a line per epoch in a log."""
+"""Progress of a run: a bar with the time left on a terminal, or a line per epoch in a log.
+
+A run that is a part of a longer one tells that one instead, see :func:`telling`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +26,29 @@ from rich.progress import (
 
 logger = logging.getLogger(__name__)
 
+Listener = Callable[[str, float], None]
+"""Is told a part of a run (``steps``, ``measured``, ``scored``) and the share of it that is done,
+0 to 1."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextlib.contextmanager
+def telling(listener: Listener) -> Iterator[None]:
+    """Within it, runs show no progress of their own but tell ``listener``."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tell(part: str, share: float) -> None:
+    """Tells the longer run, if there is one, how far a part of this run is."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(part, min(1.0, share))
+
 
 class SearchProgress(pl.Callback):
     """Shows how far a run is and how long it will take.
@@ -35,10 +64,12 @@ class SearchProgress(pl.Callback):
         self._bar: Progress | None = None
         self._first_epoch = 0
         self._started = 0.0
+        self._is_part = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._first_epoch, self._started = trainer.current_epoch, time.monotonic()
-        if self._console.is_terminal:
+        self._is_part = _listener.get() is not None
+        if self._console.is_terminal and not self._is_part:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
@@ -63,6 +94,8 @@ class SearchProgress(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        done = trainer.current_epoch * self.steps_per_epoch + batch_idx + 1
+        tell("steps", done / (trainer.max_epochs * self.steps_per_epoch))
         if self._bar is not None:
             metrics = trainer.callback_metrics
             self._bar.update(
@@ -74,7 +107,7 @@ class SearchProgress(pl.Callback):
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._bar is None:
+        if self._bar is None and not self._is_part:
             done = trainer.current_epoch + 1 - self._first_epoch
             spent_s = time.monotonic() - self._started
             left_s = spent_s / done * (trainer.max_epochs - trainer.current_epoch - 1)

@@ -174,7 +174,7 @@ def last_words(file: Path, max_bytes: int = 4096, max_letters: int = 200) -> str
 
 
 def folder_source(folder: Path) -> Source:
-    """The run in a folder, or the runs in its subfolders.
+    """The run in a folder, or the runs below it.
 
     Raises :class:`UserError` if there is none.
     """
@@ -182,11 +182,21 @@ def folder_source(folder: Path) -> Source:
     if _is_run(folder):
         _add_folder(found, folder, folder.resolve().name)
     else:
-        inner = sorted(each for each in folder.iterdir() if each.is_dir() and _is_run(each))
-        for each in inner:
-            _add_folder(found, each, each.name)
+        for each in _runs_below(folder):
+            _add_folder(found, each, str(each.relative_to(folder)))
     if not (found.searches or found.fronts or found.trainings or found.scores or found.overlays):
         raise UserError(_nothing(folder, sorted(os.listdir(folder))))
+    return found
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    """Folders of runs up to two levels down; what lies within a run is not looked into."""
+    found = []
+    for each in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if _is_run(each):
+            found.append(each)
+        else:
+            found += sorted(path for path in each.iterdir() if path.is_dir() and _is_run(path))
     return found
 
 

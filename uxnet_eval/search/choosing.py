@@ -22,6 +22,7 @@ from ..nni_guards import report_final
 from ..preprocessing.patch_stream import PatchStream
 from ..recipe.loss import segmentation_loss
 from ..recipe.precision import autocast, channels_last
+from ..recipe.progress import tell
 from ..recipe.schedule import cosine
 from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..runs.files import write_json
@@ -98,6 +99,7 @@ class Chooser:
                 self.record.save(self._folder)
                 self._times_s.append(time.monotonic() - started)
             seen.append(key)
+            tell("measured", len(self.record.measured) / (choice.num_measured * len(choice.budget_shares)))
             if len(seen) % LOGGED_EVERY == 0 or len(seen) == choice.num_measured:
                 self._log(share, seen)
             return self._known[key].score

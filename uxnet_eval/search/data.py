@@ -168,11 +168,16 @@ class SearchData(pl.LightningDataModule):
 
     @cached_property
     def _weights(self) -> PatchStream:
-        return self._stream(self.split.weights, stream=0)
+        return self._stream(self._weight_cases, stream=0)
+
+    @cached_property
+    def _weight_cases(self) -> PreparedCases:
+        """Prepared once, for all streams of the weights' cases."""
+        return self._prepared(self.split.weights)
 
     @cached_property
     def _architecture(self) -> PatchStream:
-        return self._stream(self.split.architecture, stream=1)
+        return self._stream(self._prepared(self.split.architecture), stream=1)
 
     @cached_property
     def _validation(self) -> DataLoader:
@@ -199,12 +204,12 @@ class SearchData(pl.LightningDataModule):
 
     def patches(self, num_steps: int, stream: int) -> PatchStream:
         """Another stream of ``num_steps`` batches of the weights' cases, fixed by ``stream``."""
-        return self._stream(self.split.weights, stream, num_steps)
+        return self._stream(self._weight_cases, stream, num_steps)
 
-    def _stream(self, cases: tuple[Case, ...], stream: int, num_steps: int | None = None) -> PatchStream:
+    def _stream(self, cases: PreparedCases, stream: int, num_steps: int | None = None) -> PatchStream:
         trainer = self.trainer
         return PatchStream(
-            self._prepared(cases),
+            cases,
             self.plan,
             steps_per_epoch=self.steps_per_epoch if num_steps is None else num_steps,
             seed=(self.seed, stream),

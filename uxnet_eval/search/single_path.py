@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -17,6 +17,7 @@ from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
 from ..dataset.msd import Dataset
+from ..networks.latency_table import LatencyTable
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.progress import SearchProgress
@@ -36,6 +37,74 @@ edge of what is known."""
 LEAST_SHARE = 0.85
 """Architectures below this share of a budget are not measured for it: smaller budgets have their
 own."""
+
+
+class Prepared(NamedTuple):
+    """A search by measurement before its first step.
+
+    Attributes:
+        module: the shared weights.
+        limits: those of every share of the budget, the largest share first.
+        budget: multiply-adds of one patch.
+    """
+
+    module: SinglePathModule
+    limits: dict[float, Limits]
+    budget: float
+
+
+def prepare_measurement(
+    config: RunConfig, dataset: Dataset, latencies: LatencyTable | None = None
+) -> Prepared:
+    """The shared weights of a search, and its limits.
+
+    Args:
+        config: resolved.
+        dataset: gives channels and classes.
+        latencies: measured on this machine; None: latency is not limited.
+
+    Raises:
+        UserError: if the space does not hold the U-Net, or no network keeps the limits.
+    """
+    settings, runtime = config.search, config.runtime
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    sampler, anchor = Sampler(space), anchor_of(space)
+    check_space(sampler, anchor)
+    unlimited = Limits(space, config.plan.patch_size)
+    budget = config.budget.multiply_adds or unlimited.cost(anchor).multiply_adds
+    trained = replace(unlimited, multiply_adds=TRAINED_SHARE * budget)
+    trained.check()
+    limits = {
+        share: replace(
+            unlimited,
+            multiply_adds=share * budget,
+            parameters=config.budget.max_parameters,
+            least_share=LEAST_SHARE,
+            latency_ms=config.budget.latency_ms,
+            latency=latencies and partial(latencies.latency_ms, space=space),
+        )
+        for share in sorted(config.choice.budget_shares, reverse=True)
+    }
+    for each in limits.values():
+        each.check()
+    shared = shared_weights(space, supervised=settings.deep_supervision)
+    if runtime.channels_last:
+        shared = shared.to(memory_format=channels_last(space.spatial_dims))
+    module = SinglePathModule(
+        shared,
+        sampler,
+        trained.excess,
+        anchor,
+        paths_per_step=config.choice.paths_per_step,
+        seed=settings.seed,
+        plan=config.plan,
+        num_classes=dataset.num_classes,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        num_steps=settings.epochs * settings.steps_per_epoch,
+        channels_last=runtime.channels_last,
+    )
+    return Prepared(module, limits, budget)
 
 
 def search_by_measurement(
@@ -62,33 +131,12 @@ def search_by_measurement(
     settings, runtime = config.search, config.runtime
     device = resolve_device(runtime.device)
     precision = resolve_precision(runtime.precision, device)
-    space = config.space_config(dataset.num_channels, dataset.num_classes)
-    sampler, anchor = Sampler(space), anchor_of(space)
-    check_space(sampler, anchor)
-    unlimited = Limits(space, config.plan.patch_size)
-    budget = config.budget.multiply_adds or unlimited.cost(anchor).multiply_adds
-    trained = replace(unlimited, multiply_adds=TRAINED_SHARE * budget)
-    trained.check()
     latencies = None
     if config.choice.measure_latency:
-        latencies = latencies_of(folder, space, config.plan.patch_size, config.runtime)
+        space = config.space_config(dataset.num_channels, dataset.num_classes)
+        latencies = latencies_of(folder, space, config.plan.patch_size, runtime)
         check_latency(space, latencies, config.budget.latency_ms)
-    limits = {
-        share: replace(
-            unlimited,
-            multiply_adds=share * budget,
-            parameters=config.budget.max_parameters,
-            least_share=LEAST_SHARE,
-            latency_ms=config.budget.latency_ms,
-            latency=latencies and partial(latencies.latency_ms, space=space),
-        )
-        for share in sorted(config.choice.budget_shares, reverse=True)
-    }
-    for each in limits.values():
-        each.check()
-    shared = shared_weights(space, supervised=settings.deep_supervision)
-    if runtime.channels_last:
-        shared = shared.to(memory_format=channels_last(space.spatial_dims))
+    module, limits, budget = prepare_measurement(config, dataset, latencies)
     data = SearchData(
         dataset,
         config.plan,
@@ -97,20 +145,6 @@ def search_by_measurement(
         num_workers=runtime.num_workers,
         seed=settings.seed,
         cache_dir=folder / CACHE_FOLDER,
-    )
-    module = SinglePathModule(
-        shared,
-        sampler,
-        trained.excess,
-        anchor,
-        paths_per_step=config.choice.paths_per_step,
-        seed=settings.seed,
-        plan=config.plan,
-        num_classes=dataset.num_classes,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        num_steps=settings.epochs * settings.steps_per_epoch,
-        channels_last=runtime.channels_last,
     )
     reporter = SinglePathReporter(events)
     trainer = pl.Trainer(

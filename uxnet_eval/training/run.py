@@ -48,7 +48,7 @@ from .data import TrainData
 from .module import TrainModule
 from .preparation import Training, prepare
 from .reporting import TrainReporter
-from .scoring import score_model
+from .scoring import score_models
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     model = load_model(folder / BEST_NAME, device=config.runtime.device)
     logger.info("scoring %d cases with the weights of epoch %d", len(training.held_out), best["epoch"])
     dataset, seen = training.dataset, ValidationCases()
-    evaluation = score_model(model, data.validation_cases, dataset, config.train.tolerance_mm, seen)
+    evaluation = score_models([model], data.validation_cases, dataset, config.train.tolerance_mm, seen)
     write_evaluation(evaluation, folder)
     seen.save(folder, dataset.class_names, f"Cases of the fold, weights of epoch {best['epoch']}")
     for message in evaluation.summary["warnings"]:

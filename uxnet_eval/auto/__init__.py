@@ -1,0 +1,14 @@
+"""``uxnet auto``: from a folder of scans to a trained ensemble, within the hours that there are.
+
+Each module knows only those named before it.
+
+- ``schedule``: what each stage does, and how long it is predicted to take.
+- ``timing``: real steps, timed on this machine and these data.
+- ``fitting``: the schedule that fits the hours.
+- ``planning``: width, patch and batch, from timings; the file for people.
+- ``record``: what the folder remembers of its stages.
+- ``progress``: one line for all stages.
+- ``outcome``: the final table.
+- ``stages``: what each stage runs.
+- ``run``: all stages, resumable.
+"""

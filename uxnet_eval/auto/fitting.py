@@ -1,0 +1,315 @@
+"""The schedule that fits the hours: plain arithmetic on a timing.
+
+The final trainings get at least ``TRAIN_SHARE`` of the time. What search and choice leave over goes
+to them too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from search_space.errors import UserError
+
+from ..config.search import RunConfig
+from ..dataset.folds import NUM_FOLDS
+from .schedule import OUTER_FOLD, SEARCHED, UNET, Schedule, Steps
+from .timing import Timing
+
+TRAIN_SHARE, SEARCH_SHARE, CHOICE_SHARE = 0.62, 0.2, 0.1
+USED_SHARE = 0.97
+"""Share of the hours that is planned; the rest is for what no timing sees."""
+START_S = 8.0
+"""Seconds of a search or a training before its first step and after its last: building, width,
+page."""
+REPORT_S = 15.0
+MIN_SUPERNET, MAX_SUPERNET = 60, 6000
+"""Steps of the shared weights."""
+SUPERNET_SHARE = 0.35
+"""Share of the search's time for the shared weights; the rest measures architectures."""
+MIN_MEASURED, MAX_MEASURED = 4, 96
+FINETUNE_STEPS = (120, 60, 30, 20)
+"""Steps before an architecture is measured: the first with which enough of them are measured."""
+ENOUGH_MEASURED = 10
+MAX_POPULATION = 24
+MIN_CHOICE, MAX_PROPOSALS = 100, 4
+"""A proposal is trained for at least so many steps, or there is one proposal and no choice."""
+CHOICE_OF_FINAL = 0.5
+"""A training of the choice has at most this share of a final training's steps."""
+MIN_FINAL = 100
+"""Fewest steps of a final training."""
+STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
+"""Another fold is trained only if every training then has so many steps; most steps of a training
+(nnU-Net's)."""
+VALIDATED_SHARE, MAX_VALIDATIONS = 0.1, 10
+MAX_EPOCH_STEPS, MIN_EPOCHS = 250, 20
+LEARNED_FOLDS = tuple(fold for fold in range(NUM_FOLDS) if fold != OUTER_FOLD)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a schedule is fitted to.
+
+    Attributes:
+        config: the search's data, plan, space and machine; its lengths are replaced.
+        timing: of its width and patch.
+        num_cases: training cases of the data set.
+        spent_s: seconds that checking and planning took, or are predicted to take.
+        with_unet: train the U-Net beside the found network.
+    """
+
+    config: RunConfig
+    timing: Timing
+    num_cases: int
+    spent_s: float
+    with_unet: bool = True
+
+    @property
+    def fold_cases(self) -> int:
+        """Cases of a fold."""
+        return math.ceil(self.num_cases / NUM_FOLDS)
+
+    @property
+    def seen_cases(self) -> int:
+        """Cases outside the left-out fold."""
+        return self.num_cases - self.fold_cases
+
+    @property
+    def steps_s(self) -> dict[str, float]:
+        """Seconds of a training step of each network."""
+        both = {SEARCHED: self.timing.searched_step_s, UNET: self.timing.unet_step_s}
+        return both if self.with_unet else {SEARCHED: both[SEARCHED]}
+
+
+def fit(needs: Needs, hours: float) -> Schedule:
+    """The schedule for these hours.
+
+    Raises:
+        UserError: if they are too few; it names the hours that would do, and what can be left out.
+    """
+    schedule = _fit(needs, hours)
+    if schedule is not None:
+        return schedule
+    least = _least_hours(needs)
+    without = ""
+    if needs.with_unet:
+        alone = _least_hours(Needs(needs.config, needs.timing, needs.num_cases, needs.spent_s, False))
+        without = f", or leave out the U-Net with --no-unet, which takes {_hours(alone)} hours"
+    raise UserError(
+        f"{needs.config.dataset}: {hours:g} hours are too few; this machine needs at least {_hours(least)} for the "
+        f"smallest schedule of these {needs.num_cases} cases (a training step takes "
+        f"{needs.timing.searched_step_s:.2g} s); give --hours {_hours(least)}{without}"
+    )
+
+
+def _hours(hours: float) -> str:
+    """Rounded up to two significant digits, so that the hours do."""
+    digits = 1 - math.floor(math.log10(hours))
+    return f"{math.ceil(hours * 10**digits) / 10**digits:.10g}"
+
+
+def _least_hours(needs: Needs) -> float:
+    """The fewest hours for which there is a schedule, to within 3 %."""
+    hours = 0.001
+    while _fit(needs, hours) is None:
+        hours *= 1.03
+    return hours
+
+
+def _fit(needs: Needs, hours: float) -> Schedule | None:
+    timing, total_s = needs.timing, USED_SHARE * 3600 * hours
+    evaluate_s = _evaluate_s(needs, 1)
+    free_s = total_s - needs.spent_s - evaluate_s - REPORT_S
+    shorter_s = max(0.0, free_s - TRAIN_SHARE * total_s)  # for search and choice
+    search_s = min(SEARCH_SHARE * total_s, shorter_s * SEARCH_SHARE / (SEARCH_SHARE + CHOICE_SHARE))
+    config, search_parts = _fit_search(needs, search_s)
+    search_s = sum(search_parts.values())
+    choice_s = min(CHOICE_SHARE * total_s, max(0.0, shorter_s - search_s))
+    longest = math.floor(CHOICE_OF_FINAL * _final_steps(needs, TRAIN_SHARE * total_s, 1))
+    proposals, choice = _fit_choice(needs, choice_s, longest)
+    choice_s = _choice_s(needs, proposals, choice)
+    train_s = free_s - search_s - choice_s
+    if train_s < TRAIN_SHARE * total_s:
+        return None
+    several = [n for n in range(2, NUM_FOLDS) if _final_steps(needs, train_s, n) >= STEPS_PER_FOLD]
+    num_folds = max(several, default=1)
+    train_s -= _evaluate_s(needs, num_folds) - evaluate_s
+    evaluate_s = _evaluate_s(needs, num_folds)
+    final_steps = min(MAX_FINAL, _final_steps(needs, train_s, num_folds))
+    if final_steps < MIN_FINAL:
+        return None
+    final = _final(needs, final_steps, num_folds)
+    train_parts = _train_parts(needs, final, num_folds)
+    cases_gib = timing.case_gib * needs.num_cases
+    seconds = {
+        "search": search_s,
+        "choose": choice_s,
+        "train": sum(train_parts.values()),
+        "evaluate": evaluate_s,
+        "report": REPORT_S,
+    }
+    gib = timing.train_gib + cases_gib
+    return Schedule(
+        search=config,
+        proposals=proposals,
+        choice=choice,
+        final=final,
+        folds=LEARNED_FOLDS[:num_folds] if num_folds > 1 else (),
+        with_unet=needs.with_unet,
+        minutes={name: round(value / 60, 2) for name, value in seconds.items()},
+        parts={
+            "search": {name: round(value / 60, 2) for name, value in search_parts.items()},
+            "train": {name: round(value / 60, 2) for name, value in train_parts.items()},
+        },
+        memory_gib={
+            "search": round(timing.search_gib + cases_gib, 2),
+            **{name: round(gib, 2) for name in ("choose", "train", "evaluate")},
+        },
+    )
+
+
+def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, float]]:
+    """The search of about so many seconds, and the seconds of its parts."""
+    timing = needs.timing
+    start_s = START_S + needs.seen_cases * timing.loaded_case_s
+    free_s = max(0.0, seconds - start_s)
+    steps = round(SUPERNET_SHARE * free_s / timing.search_step_s)
+    steps = max(MIN_SUPERNET, min(MAX_SUPERNET, steps))
+    validation_cases = max(1, min(12, needs.seen_cases // 3))
+    for finetune in FINETUNE_STEPS:
+        each_s = finetune * timing.searched_step_s + 2 * validation_cases * timing.validated_case_s
+        measured = int((free_s - steps * timing.search_step_s) / each_s)
+        if measured >= ENOUGH_MEASURED:
+            break
+    measured = max(MIN_MEASURED, min(MAX_MEASURED, measured))
+    epoch = _epoch(steps)
+    epochs = max(1, steps // epoch)
+    config = needs.config.model_copy(
+        update={
+            "search": needs.config.search.model_copy(
+                update={
+                    "strategy": "single-path",
+                    "epochs": epochs,
+                    "steps_per_epoch": epoch,
+                    "validate_every": epochs,
+                    "left_out_fold": OUTER_FOLD,
+                    "validation_fold": None,
+                    "validation_cases": validation_cases,
+                    "split_seed": needs.config.search.seed,
+                }
+            ),
+            "choice": needs.config.choice.model_copy(
+                update={
+                    "budget_shares": (1.0,),
+                    "num_measured": measured,
+                    "population": min(MAX_POPULATION, max(2, measured // 2)),
+                    "finetune_steps": finetune,
+                }
+            ),
+        }
+    )
+    parts = {
+        "steps": start_s + epochs * epoch * timing.search_step_s + validation_cases * timing.validated_case_s,
+        "measured": measured * each_s,
+    }
+    return config, parts
+
+
+def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps]:
+    """The number of proposals and the length of their trainings; one proposal needs none."""
+    for proposals in range(MAX_PROPOSALS, 1, -1):
+        fixed_s = _choice_s(needs, proposals, Steps(epochs=1, steps_per_epoch=1, validate_every=1))
+        steps = int((seconds - fixed_s) / proposals / needs.timing.searched_step_s)
+        if steps >= MIN_CHOICE:
+            return proposals, _steps(min(steps, max(longest, MIN_CHOICE)))
+    return 1, Steps(epochs=1, steps_per_epoch=1, validate_every=1)
+
+
+def _choice_s(needs: Needs, proposals: int, choice: Steps) -> float:
+    if proposals == 1:
+        return 0.0
+    timing = needs.timing
+    scoring_s = needs.fold_cases * (2 * timing.validated_case_s + timing.scored_case_s)
+    start_s = START_S + needs.seen_cases * timing.loaded_case_s
+    return proposals * (start_s + choice.total * timing.searched_step_s + scoring_s)
+
+
+def _final_steps(needs: Needs, seconds: float, num_folds: int) -> int:
+    """Steps of each final training that fit into so many seconds."""
+    fixed_s = num_folds * len(needs.steps_s) * _fixed_s(needs)
+    validating = 1 + (VALIDATED_SHARE if num_folds > 1 else 0)
+    return max(0, int((seconds - fixed_s) / (num_folds * sum(needs.steps_s.values()) * validating)))
+
+
+def _fixed_s(needs: Needs) -> float:
+    """Seconds of a final training besides its steps and the validations in between."""
+    timing = needs.timing
+    scoring_s = needs.fold_cases * (2 * timing.validated_case_s + timing.scored_case_s)
+    return START_S + needs.num_cases * timing.loaded_case_s + scoring_s
+
+
+def _final(needs: Needs, steps: int, num_folds: int) -> Steps:
+    if num_folds == 1:
+        return _steps(steps)
+    step_s = min(needs.steps_s.values())
+    validation_s = max(1e-3, needs.fold_cases * needs.timing.validated_case_s)
+    times = max(1, min(MAX_VALIDATIONS, int(VALIDATED_SHARE * steps * step_s / validation_s)))
+    return _steps(steps, times)
+
+
+def _train_parts(needs: Needs, final: Steps, num_folds: int) -> dict[str, float]:
+    """Seconds of the stage: steps with their validations, and scoring."""
+    timing = needs.timing
+    scored_s = needs.fold_cases * (timing.validated_case_s + timing.scored_case_s)
+    validations = final.epochs // final.validate_every if num_folds > 1 else 1
+    between_s = (validations - 1) * needs.fold_cases * timing.validated_case_s
+    num = num_folds * len(needs.steps_s)
+    steps_s = num_folds * sum(final.total * step_s for step_s in needs.steps_s.values())
+    return {
+        "steps": steps_s + num * (_fixed_s(needs) - scored_s + between_s),
+        "scored": num * scored_s,
+    }
+
+
+def _evaluate_s(needs: Needs, num_folds: int) -> float:
+    timing = needs.timing
+    case_s = timing.loaded_case_s + num_folds * timing.validated_case_s + timing.scored_case_s
+    return len(needs.steps_s) * (START_S / 2 + needs.fold_cases * case_s)
+
+
+def _epoch(steps: int) -> int:
+    """Steps of an epoch: a kill loses at most one."""
+    return max(1, min(MAX_EPOCH_STEPS, steps // MIN_EPOCHS))
+
+
+def _steps(steps: int, validations: int = 1) -> Steps:
+    epoch = _epoch(steps)
+    epochs = max(1, steps // epoch)
+    return Steps(epochs=epochs, steps_per_epoch=epoch, validate_every=max(1, math.ceil(epochs / validations)))
+
+
+def shortened(schedule: Schedule, needs: Needs, left_s: float) -> Schedule:
+    """The schedule with fewer steps in the final trainings, if they would take longer than is left.
+
+    Args:
+        schedule: as planned.
+        needs: with the timing of the networks that are trained.
+        left_s: seconds for the final trainings.
+    """
+    num_folds = len(schedule.members)
+    predicted = _train_parts(needs, schedule.final, num_folds)
+    if sum(predicted.values()) > left_s:
+        steps = max(MIN_FINAL // 2, _final_steps(needs, left_s, num_folds))
+        if steps < schedule.final.total:
+            final = _final(needs, steps, num_folds)
+            schedule = schedule.model_copy(update={"final": final})
+            predicted = _train_parts(needs, final, num_folds)
+    return schedule.model_copy(
+        update={
+            "minutes": {**schedule.minutes, "train": round(sum(predicted.values()) / 60, 2)},
+            "parts": {
+                **schedule.parts,
+                "train": {name: round(value / 60, 2) for name, value in predicted.items()},
+            },
+        }
+    )

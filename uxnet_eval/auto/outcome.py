@@ -1,0 +1,148 @@
+"""The outcome: the found network beside the U-Net on the left-out fold, and the stages' minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+from search_space.reading import read_json
+
+from ..comparison.intervals import difference_interval
+from ..evaluation.scores import read_cases
+from ..runs.names import CASES_NAME, RESULT_NAME, SUMMARY_NAME
+from .record import AutoRecord
+from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, STAGES, UNET, Schedule
+
+
+def member_folder(folder: Path, label: str, member: int | None) -> Path:
+    """The output folder of one final training."""
+    name = FOLDERS[label]
+    return folder / "train" / (name if member is None else f"{name}-fold{member}")
+
+
+def evaluation_folder(folder: Path, label: str) -> Path:
+    """The folder of a network's scores on the left-out fold."""
+    return folder / "evaluation" / FOLDERS[label]
+
+
+def read_outcome(folder: Path, schedule: Schedule) -> dict[str, Any]:
+    """What came out, as plain values: a row for each network, and their difference."""
+    rows = {label: _row(folder, schedule, label) for label in schedule.networks}
+    outcome: dict[str, Any] = {"networks": rows, "members": len(schedule.members)}
+    if UNET in rows and None not in (rows[SEARCHED]["dice"], rows[UNET]["dice"]):
+        difference = rows[UNET]["dice"] - rows[SEARCHED]["dice"]
+        scores = [_mean_of_cases(evaluation_folder(folder, label)) for label in (SEARCHED, UNET)]
+        interval = difference_interval(scores[0], scores[1], difference)
+        outcome["difference"] = {
+            "dice": difference,
+            "interval_95": None if interval is None else [interval.low, interval.high],
+        }
+    return outcome
+
+
+def _row(folder: Path, schedule: Schedule, label: str) -> dict[str, Any]:
+    summary = read_json(evaluation_folder(folder, label) / SUMMARY_NAME)
+    results = [read_json(member_folder(folder, label, member) / RESULT_NAME) for member in schedule.members]
+    return {
+        "dice": summary["mean_dice"],
+        "interval_95": summary["mean_dice_interval_95"],
+        "classes": {name: entry["dice"]["mean"] for name, entry in summary["classes"].items()},
+        "hd95_mm": {name: entry["hd95_mm"]["mean"] for name, entry in summary["classes"].items()},
+        "num_cases": summary["num_cases"],
+        "parameters": results[0]["parameters"],
+        "multiply_adds": results[0]["multiply_adds"],
+        "minutes": sum(result["minutes"] for result in results),
+    }
+
+
+def _mean_of_cases(folder: Path) -> pd.DataFrame:
+    """A row for each case, as one run of the left-out fold."""
+    dice = read_cases(folder / CASES_NAME).groupby("case_id")["dice"].mean().reset_index()
+    return dice.assign(fold=OUTER_FOLD, seed=0, genotype="")
+
+
+def outcome_table(outcome: Mapping[str, Any]) -> Table:
+    """The networks for the terminal, a row each."""
+    rows = outcome["networks"]
+    first = next(iter(rows.values()))
+    table = Table(title=f"Dice on the {first['num_cases']} cases of the left-out fold", title_justify="left")
+    table.add_column("network")
+    for heading in _headings(first):
+        table.add_column(heading, justify="right")
+    for label, row in rows.items():
+        table.add_row(label, *_cells(row))
+    return table
+
+
+def outcome_markdown(outcome: Mapping[str, Any], record: AutoRecord) -> str:
+    """Both tables and the sentences, for ``table.md``."""
+    rows = outcome["networks"]
+    headings = ["network", *_headings(next(iter(rows.values())))]
+    lines = [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)])]
+    lines += [_line([label, *_cells(row)]) for label, row in rows.items()]
+    lines += ["", *sentences(outcome), "", _line(STAGE_HEADINGS), _line(["---", "---:", "---:"])]
+    lines += [_line(cells) for cells in stage_rows(record)]
+    return "\n".join(lines) + "\n"
+
+
+def sentences(outcome: Mapping[str, Any]) -> list[str]:
+    """What the table means, in words."""
+    members = outcome["members"]
+    each = f"Each row is an ensemble of {members} trainings" if members > 1 else "Each row is one training"
+    found = [f"{each}; no stage before saw these cases."]
+    difference = outcome.get("difference")
+    if difference is not None:
+        text = f"U-Net minus searched: {difference['dice']:+.4f}"
+        if difference["interval_95"] is not None:
+            text += " ({:+.4f} to {:+.4f}, over these cases alone)".format(*difference["interval_95"])
+            low, high = difference["interval_95"]
+            if low > 0:
+                text += "; the U-Net is better here"
+            elif high >= 0:
+                text += "; these cases do not tell which is better"
+        found.append(text + ".")
+    return found
+
+
+STAGE_HEADINGS = ["stage", "predicted minutes", "minutes"]
+
+
+def stage_rows(record: AutoRecord) -> list[list[str]]:
+    """Predicted and true minutes of each stage, and of all."""
+    planned = record.schedule
+    assert planned is not None
+    predicted = planned.minutes
+    spent = {name: record.stages[name].spent_s / 60 for name in STAGES}
+    rows = [[name, f"{predicted[name]:.1f}", f"{spent[name]:.1f}"] for name in STAGES]
+    return [*rows, ["all", f"{sum(predicted.values()):.1f}", f"{sum(spent.values()):.1f}"]]
+
+
+def stage_table(record: AutoRecord) -> Table:
+    """:func:`stage_rows` for the terminal."""
+    table = Table(title="Time", title_justify="left")
+    for heading, justify in zip(STAGE_HEADINGS, ("left", "right", "right"), strict=True):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for cells in stage_rows(record):
+        table.add_row(*cells)
+    return table
+
+
+def _headings(row: Mapping[str, Any]) -> list[str]:
+    return ["Dice (95 %)", *row["classes"], "parameters", "multiply-adds", "minutes"]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    dice = "-" if row["dice"] is None else f"{row['dice']:.4f}"
+    if row["interval_95"] is not None:
+        dice += " ({:.3f} to {:.3f})".format(*row["interval_95"])
+    classes = ["-" if value is None else f"{value:.3f}" for value in row["classes"].values()]
+    cost = [f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e9:.3g} G", f"{row['minutes']:.1f}"]
+    return [dice, *classes, *cost]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,196 @@
+"""From a data set, a machine and some hours to a schedule: width, patch and batch by timing."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from search_space.errors import UserError
+from strategies.single_path.limits import Limits
+
+from ..config.commented_yaml import commented_yaml
+from ..config.plan import Plan
+from ..config.search import BudgetSettings, RunConfig, SearchSettings, SpaceSettings
+from ..dataset.folds import NUM_FOLDS
+from ..dataset.msd import Dataset
+from ..planning.fingerprint import Fingerprint, measure
+from ..planning.rules import MAX_PATCH_VOXELS, make_plan
+from ..search.single_path_module import anchor_of
+from .fitting import Needs, fit
+from .schedule import Schedule, Steps
+from .timing import Timing, scaled, time_steps
+
+logger = logging.getLogger(__name__)
+
+WIDTHS = (8, 12, 16, 24, 32)
+"""Base channels of the U-Net that sets the budget."""
+WIDTH_STEPS = 3000
+"""A wider network is taken only if a single final training still has so many steps."""
+PATCH_STEPS = 800
+"""The patch is made smaller until the narrowest network has so many."""
+MIN_PATCH_VOXELS = {2: 128**2, 3: 48**3}
+"""The patch is made no smaller than that."""
+CPU_BATCH_VOXELS, GPU_BATCH_VOXELS = 2**18, 2**22
+"""Most voxels of a batch, unless two patches have more."""
+MAX_BATCH_SIZE = 16
+GROWTH = 0.8
+"""Time grows with the multiply-adds to this power: wide layers use a machine better. Only a first
+guess, which a timing replaces."""
+
+
+def plan_auto(
+    dataset: Dataset,
+    hours: float,
+    *,
+    with_unet: bool = True,
+    memory_gib: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    spent_s: float | None = None,
+) -> Schedule:
+    """The schedule for a data set on this machine; writes nothing.
+
+    Reads every training case once, then times real steps. The patch is that of :func:`make_plan`,
+    smaller if the hours allow few steps; the width is the largest of :data:`WIDTHS` that leaves
+    enough steps.
+
+    Args:
+        dataset: the data set.
+        hours: for all stages.
+        with_unet: train the U-Net beside the found network.
+        memory_gib: what may be used; None: see :func:`make_plan`.
+        progress: called with the cases read and their number.
+        spent_s: seconds that the check took; None: it is still to come, and reads the cases once
+            more.
+
+    Raises:
+        UserError: if there are too few cases or hours, or a file is at fault.
+    """
+    started = time.monotonic()
+    if len(dataset.cases) < NUM_FOLDS:
+        raise UserError(
+            f"{dataset.folder}: found {len(dataset.cases)} training cases, uxnet auto needs at least {NUM_FOLDS} (one "
+            "fold of five to score, one to choose, the others to learn from); add cases, or use uxnet plan and search"
+        )
+    fingerprint = measure(dataset, progress)
+    read_s = time.monotonic() - started
+    check_s = read_s if spent_s is None else spent_s
+
+    def needs(config: RunConfig, timing: Timing) -> Needs:
+        so_far = check_s + time.monotonic() - started
+        return Needs(config, timing, len(dataset.cases), so_far, with_unet=with_unet)
+
+    def steps(config: RunConfig, timing: Timing) -> int:
+        """Steps of a single final training that the hours leave; 0 if they are too few."""
+        try:
+            schedule = fit(needs(config, timing), hours)
+        except UserError:
+            return 0
+        return schedule.final.total * len(schedule.members)
+
+    config = _config(dataset, _plan(fingerprint, memory_gib, MAX_PATCH_VOXELS), WIDTHS[0])
+    timing = _timed(config, dataset)
+    wanted = PATCH_STEPS / max(1, steps(config, timing))
+    voxels = math.prod(config.plan.patch_size)
+    least = MIN_PATCH_VOXELS[dataset.spatial_dims]
+    if wanted > 1 and voxels > least:
+        plan = _plan(fingerprint, memory_gib, max(least, round(voxels / min(8.0, wanted))))
+        plan = plan.model_copy(update={"batch_size": config.plan.batch_size})
+        if math.prod(plan.patch_size) < voxels:
+            config = _config(dataset, plan, WIDTHS[0])
+            timing = _timed(config, dataset)
+    at = 0
+    while at + 1 < len(WIDTHS):
+        wider = _config(dataset, config.plan, WIDTHS[at + 1])
+        ratio = (wider.budget.multiply_adds or 1) / (config.budget.multiply_adds or 1)
+        if steps(wider, scaled(timing, ratio**GROWTH)) < WIDTH_STEPS:
+            break
+        found = _timed(wider, dataset)
+        if steps(wider, found) < WIDTH_STEPS:
+            break
+        at, config, timing = at + 1, wider, found
+    schedule = fit(needs(config, timing), hours)
+    own = {"check": check_s, "plan": time.monotonic() - started}
+    minutes = {name: round(seconds / 60, 2) for name, seconds in own.items()}
+    return schedule.model_copy(update={"minutes": {**minutes, **schedule.minutes}})
+
+
+def _plan(fingerprint: Fingerprint, memory_gib: float | None, max_voxels: int) -> Plan:
+    most = GPU_BATCH_VOXELS if torch.cuda.is_available() else CPU_BATCH_VOXELS
+    plan = make_plan(fingerprint, memory_gib, max_patch_voxels=max_voxels, max_batch_size=MAX_BATCH_SIZE)
+    batch = max(2, min(plan.batch_size, most // math.prod(plan.patch_size)))
+    return plan.model_copy(update={"batch_size": batch})
+
+
+def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:
+    """The search in the extended space, with the budget of the U-Net of these base channels."""
+    config = RunConfig(
+        dataset=str(dataset.folder.resolve()),
+        plan=plan,
+        space=SpaceSettings(
+            base_channels=base_channels,
+            width_choices=(0.5, 0.75, 1.0, 1.5),
+            anchored_edges=True,
+            edge_scale=True,
+            pass_through=True,
+            normal_candidates=("conv3", "conv3x3x1", "pseudo3d", "2xconv3", "conv3_rate2"),
+        ),
+        search=SearchSettings(strategy="single-path"),
+    )
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    unet = Limits(space, plan.patch_size).cost(anchor_of(space))
+    budget = BudgetSettings(multiply_adds=unet.multiply_adds, max_parameters=unet.parameters)
+    return config.model_copy(update={"budget": budget})
+
+
+def _timed(config: RunConfig, dataset: Dataset) -> Timing:
+    timing = time_steps(config, dataset)
+    logger.info(
+        "%d base channels, batches of %d patches of %s voxels: %.3g s for a step of the search, %.3g s for one of a "
+        "training, %.3g s to segment a case",
+        config.space.base_channels,
+        config.plan.batch_size,
+        "x".join(map(str, config.plan.patch_size)),
+        timing.search_step_s,
+        timing.searched_step_s,
+        timing.validated_case_s,
+    )
+    return timing
+
+
+def schedule_yaml(schedule: Schedule, hours: float) -> str:
+    """The search's configuration as YAML for people, with the predictions as comments before it."""
+    lines = [f"# {line}" for line in describe(schedule, hours)]
+    return "\n".join([*lines, "", commented_yaml(schedule.search)])
+
+
+def describe(schedule: Schedule, hours: float) -> list[str]:
+    """The schedule in words: a line for each stage with its predicted minutes and memory."""
+    choice, search = schedule.search.choice, schedule.search.search
+    folds = ", ".join(str(fold) for fold in schedule.folds)
+    each = f"folds {folds}" if folds else "one training on all but the left-out fold"
+    what = {
+        "check": "every case, for faults",
+        "plan": "spacing, patch, width and steps, from the data and from steps timed here",
+        "search": f"{search.epochs * search.steps_per_epoch} steps of shared weights, then {choice.num_measured} "
+        f"architectures, {choice.finetune_steps} steps each",
+        "choose": f"{schedule.proposals} proposals, {_length(schedule.choice)} each, scored on fold 1"
+        if schedule.proposals > 1
+        else "the best of the search",
+        "train": f"{' and '.join(schedule.networks)}, {each}, {_length(schedule.final)} each",
+        "evaluate": "scores of fold 0, which no stage before saw",
+        "report": "table, picture and page",
+    }
+    lines = [f"A schedule for {hours:g} hours on this machine. Predicted:"]
+    for name, text in what.items():
+        memory = schedule.memory_gib.get(name)
+        gib = f", {memory:.1f} GiB" if memory is not None else ""
+        lines.append(f"{name + ':':<10}{schedule.minutes[name]:6.1f} min{gib}: {text}")
+    return lines
+
+
+def _length(steps: Steps) -> str:
+    return f"{steps.epochs} epochs of {steps.steps_per_epoch} steps"

@@ -1,0 +1,188 @@
+"""What the folder of ``uxnet auto`` remembers: its data, hours, schedule and stages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+from typing_extensions import Self
+
+from search_space.errors import UserError
+from search_space.reading import read_json
+from search_space.strict import StrictConfig
+
+from ..dataset.msd import Dataset
+from ..runs.files import write_json
+from ..runs.model_file import MODEL_NAME
+from ..runs.names import GENOTYPE_NAME, REPORT_NAME
+from .schedule import STAGES, Schedule
+
+RECORD_NAME, LOG_NAME = "auto.json", "auto.log"
+SEARCH_CONFIG = "search.run.yml"
+ARCHITECTURE_NAME, TABLE_NAME, OUTCOME_NAME = "architecture.png", "table.md", "outcome.json"
+FORMAT, VERSION = "uxnet-auto", 1
+LEFTOVERS = (".lock", LOG_NAME)
+"""What a start that failed may have left."""
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "check": (),
+    "plan": (SEARCH_CONFIG,),
+    "search": ("search",),
+    "choose": ("choose", GENOTYPE_NAME),
+    "train": ("train", MODEL_NAME),
+    "evaluate": ("evaluation", OUTCOME_NAME),
+    "report": (ARCHITECTURE_NAME, TABLE_NAME, REPORT_NAME),
+}
+"""What each stage leaves in the folder."""
+
+
+class StageRecord(StrictConfig):
+    """One stage so far."""
+
+    model_config = ConfigDict(frozen=False)
+
+    done: bool = False
+    """Whether it has ended."""
+    spent_s: float = Field(0.0, ge=0)
+    """Seconds of computation, over all processes."""
+
+
+class AutoRecord(StrictConfig):
+    """All that the same command needs to go on."""
+
+    model_config = ConfigDict(frozen=False)
+
+    dataset: str
+    """Name of the data set."""
+    cases: str
+    """Digest of the case ids and classes."""
+    hours: float = Field(gt=0)
+    """Hours for all stages."""
+    with_unet: bool = True
+    """Whether the U-Net is trained too."""
+    schedule: Schedule | None = None
+    """Made by the stage ``plan``."""
+    fitted: Schedule | None = None
+    """The schedule of the final trainings, fitted to the time left when they began."""
+    stages: dict[str, StageRecord] = Field(default_factory=lambda: {name: StageRecord() for name in STAGES})
+    """The stages by name."""
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of computation of all stages."""
+        return sum(stage.spent_s for stage in self.stages.values())
+
+    def save(self, folder: Path) -> None:
+        """Writes ``auto.json``, whole or not at all."""
+        write_json(
+            folder / RECORD_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")}
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """The record of a folder; None if it has none.
+
+        Raises:
+            UserError: if it is damaged or of another version.
+        """
+        path = folder / RECORD_NAME
+        try:
+            values = read_json(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: is damaged ({error}); give another output folder") from None
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: is no record of uxnet auto; give another output folder")
+        version = values.pop("version", None)
+        if version != VERSION:
+            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        record: Self = cls.parse(values, str(path))
+        return record
+
+    def begin_at(self, stage: str, folder: Path) -> None:
+        """Forgets ``stage`` and all after it, with what they left in the folder.
+
+        Raises:
+            UserError: if a stage before it has not ended.
+        """
+        for name in STAGES[: STAGES.index(stage)]:
+            if not self.stages[name].done:
+                raise UserError(
+                    f"{folder}: --from {stage}: the stage {name} before it has not ended; leave --from out to go on"
+                )
+        for name in STAGES[STAGES.index(stage) :]:
+            self.stages[name] = StageRecord()
+            if name == "plan":
+                self.schedule = None
+            if name == "train":
+                self.fitted = None
+        self.save(folder)  # first: a kill in between leaves files of a stage that is known not to have ended
+        for name in STAGES[STAGES.index(stage) :]:
+            for output in OUTPUTS[name]:
+                remove(folder / output)
+
+
+def remove(path: Path) -> None:
+    """Deletes a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def open_record(
+    folder: Path, dataset: Dataset, hours: float | None, *, with_unet: bool, begin_at: str | None = None
+) -> AutoRecord:
+    """The record of the folder, a new one if it is empty.
+
+    Args:
+        folder: the output folder, which exists.
+        dataset: the data set.
+        hours: for all stages; None: those of the folder, else one.
+        with_unet: train the U-Net too.
+        begin_at: the stage to begin at anew; with check or plan, hours and U-Net may change.
+
+    Raises:
+        UserError: if the folder holds something else: another data set's run, other hours, or
+            anything that is none of ``uxnet auto``.
+    """
+    record = AutoRecord.load(folder)
+    digest = hashlib.sha256(
+        json.dumps([sorted(case.case_id for case in dataset.cases), dataset.class_names]).encode()
+    ).hexdigest()[:16]
+    if record is None:
+        others = sorted(path.name for path in folder.iterdir() if path.name not in LEFTOVERS)
+        if others:
+            raise UserError(
+                f"{folder}: holds no run of uxnet auto but {len(others)} other files or folders, such as {others[0]}; "
+                "give another output folder"
+            )
+        if begin_at not in (None, STAGES[0]):
+            raise UserError(f"{folder}: --from {begin_at}: there is no run yet; leave --from out")
+        record = AutoRecord(dataset=dataset.name, cases=digest, hours=hours or 1.0, with_unet=with_unet)
+        record.save(folder)
+        return record
+    if (record.dataset, record.cases) != (dataset.name, digest):
+        raise UserError(
+            f"{folder}: holds a run on {record.dataset}, with other cases or classes than {dataset.folder} lists; give "
+            "another output folder"
+        )
+    plans_anew = begin_at in STAGES[:2]
+    if plans_anew:
+        record.hours, record.with_unet = hours or record.hours, with_unet
+    if hours not in (None, record.hours):
+        raise UserError(
+            f"{folder}: holds a run that was planned for {record.hours:g} hours; leave --hours out to go on, or add "
+            "--from plan to plan anew"
+        )
+    if with_unet != record.with_unet:
+        raise UserError(
+            f"{folder}: holds a run {'with' if record.with_unet else 'without'} the U-Net; give --no-unet as before, "
+            "or add --from plan to plan anew"
+        )
+    if begin_at is not None:
+        record.begin_at(begin_at, folder)
+    return record

@@ -1,0 +1,113 @@
+"""All stages of ``uxnet auto``, resumable at every point."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from search_space.errors import UserError
+
+from ..dataset.find import find_dataset
+from ..dataset.msd import read_dataset
+from ..nni_guards import TrialLock
+from ..runs.folder import make_output_folder
+from .outcome import stage_rows
+from .planning import describe, plan_auto
+from .progress import OverallProgress
+from .record import LOG_NAME, AutoRecord, open_record
+from .schedule import STAGES
+from .stages import RUNS, Run
+
+logger = logging.getLogger(__name__)
+
+MAX_HOURS = 10_000
+
+
+def run_auto(
+    data: str,
+    folder: Path,
+    *,
+    hours: float | None = None,
+    with_unet: bool = True,
+    begin_at: str | None = None,
+) -> AutoRecord:
+    """Runs or continues all stages; returns what the folder remembers.
+
+    Args:
+        data: the data set's folder.
+        folder: the output folder.
+        hours: for all stages; None: those of the folder, else one.
+        with_unet: train the U-Net beside the found network.
+        begin_at: a stage to begin at anew; None: go on.
+
+    Raises:
+        UserError: if the data, the hours or the folder are at fault.
+    """
+    check_hours(hours)
+    dataset = read_dataset(find_dataset(data))
+    make_output_folder(folder)
+    with _full_disk_said(folder), TrialLock(folder):
+        record = open_record(folder, dataset, hours, with_unet=with_unet, begin_at=begin_at)
+        with _logged(folder / LOG_NAME), OverallProgress(record, folder) as progress:
+            run = Run(folder, dataset, record, progress)
+            for name in STAGES:
+                if record.stages[name].done:
+                    continue
+                with progress.stage(name):
+                    RUNS[name](run)
+                record.stages[name].done = True
+                record.save(folder)
+        return record
+
+
+def dry_run(data: str, folder: Path, *, hours: float | None = None, with_unet: bool = True) -> list[str]:
+    """The stages with predicted minutes and memory, as lines; writes nothing.
+
+    A folder that has a schedule already shows that, with the minutes that its stages took.
+
+    Raises:
+        UserError: if the data or the hours are at fault.
+    """
+    check_hours(hours)
+    dataset = read_dataset(find_dataset(data))
+    record = AutoRecord.load(folder)
+    if record is None or record.schedule is None:
+        schedule = plan_auto(dataset, hours or 1.0, with_unet=with_unet)
+        return [*describe(schedule, hours or 1.0), f"all:      {sum(schedule.minutes.values()):6.1f} min"]
+    lines = describe(record.schedule, record.hours)
+    took = [f"{name}: {spent}" for name, _, spent in stage_rows(record)]
+    return [*lines, f"minutes so far: {', '.join(took)}"]
+
+
+def check_hours(hours: float | None) -> None:
+    """Raises :class:`UserError` unless the hours are a length of time."""
+    if hours is not None and not 0 < hours <= MAX_HOURS:
+        raise UserError(f"--hours {hours:g}: expected a time above 0 and up to {MAX_HOURS}, such as 0.5 or 3")
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Keeps all messages in a file too."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _full_disk_said(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{folder}: the disk is full; free space, and the same command goes on where it stopped"
+        ) from None

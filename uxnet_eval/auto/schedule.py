@@ -1,0 +1,110 @@
+"""The schedule: the settings of every stage, and their predicted minutes and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from search_space.strict import StrictConfig
+
+from ..config.search import RunConfig
+from ..config.training import TrainConfig
+
+STAGES = ("check", "plan", "search", "choose", "train", "evaluate", "report")
+"""The stages, in their order."""
+OUTER_FOLD, INNER_FOLD = 0, 1
+"""The fold that scores the result, which no stage before sees; and the one that chooses."""
+SEARCHED, UNET = "searched", "U-Net"
+"""The two networks, as their labels say in tables."""
+FOLDERS = {SEARCHED: "searched", UNET: "unet"}
+
+
+class Steps(StrictConfig):
+    """The length of a training."""
+
+    epochs: int = Field(ge=1)
+    """Number of epochs."""
+    steps_per_epoch: int = Field(ge=1)
+    """Optimizer steps per epoch."""
+    validate_every: int = Field(ge=1)
+    """Epochs between validations."""
+
+    @property
+    def total(self) -> int:
+        """Optimizer steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+
+class Schedule(StrictConfig):
+    """What ``uxnet auto`` does in the hours that it has."""
+
+    search: RunConfig
+    """The search: data, plan, space, budget, choice and machine."""
+    proposals: int = Field(ge=1)
+    """Architectures of the search that the choice trains; 1: the best of the search is taken."""
+    choice: Steps
+    """Length of each training of the choice."""
+    final: Steps
+    """Length of each final training."""
+    folds: tuple[int, ...]
+    """Folds of the final trainings, each validated on its own fold; empty: one training on all
+    cases but the left-out fold's."""
+    with_unet: bool
+    """Whether the U-Net is trained beside the found network, at equal multiply-adds."""
+    minutes: dict[str, float]
+    """Predicted minutes of each stage."""
+    parts: dict[str, dict[str, float]]
+    """Predicted minutes of the parts of a stage (``steps``, ``measured``, ``scored``)."""
+    memory_gib: dict[str, float]
+    """Predicted peak memory of each stage."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """The budget that all networks are trained at."""
+        return round(self.search.budget.multiply_adds or 0)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Labels of the networks that are trained at the end."""
+        return (SEARCHED, UNET) if self.with_unet else (SEARCHED,)
+
+    @property
+    def members(self) -> tuple[int | None, ...]:
+        """The fold of each member of an ensemble; None: the member without a fold of its own."""
+        return self.folds or (None,)
+
+    def choice_config(self, genotype: str) -> TrainConfig:
+        """A training of the choice, scored on the inner fold; the outer fold is not seen."""
+        return self._training(
+            SEARCHED, genotype, self.choice, {"fold": INNER_FOLD, "left_out_fold": OUTER_FOLD}
+        )
+
+    def final_config(self, label: str, architecture: str, member: int | None) -> TrainConfig:
+        """A final training.
+
+        With a fold, that fold chooses the best epoch and the outer fold is not seen. Without, the
+        outer fold only scores the last weights: it is validated on once, at the end.
+
+        Args:
+            label: of the network.
+            architecture: a genotype's path, or a preset.
+            member: its fold, or None.
+        """
+        split: dict[str, Any] = {"fold": OUTER_FOLD, "validate_every": self.final.epochs}
+        if member is not None:
+            split = {"fold": member, "left_out_fold": OUTER_FOLD}
+        return self._training(label, architecture, self.final, split)
+
+    def _training(self, label: str, architecture: str, steps: Steps, train: Mapping[str, Any]) -> TrainConfig:
+        search = self.search
+        values: dict[str, Any] = {
+            "dataset": search.dataset,
+            "plan": search.plan.model_dump(),
+            "network": {"architecture": architecture, "label": label, "multiply_adds": self.multiply_adds},
+            "train": {"seed": search.search.seed, **steps.model_dump(), **train},
+            "runtime": {**search.runtime.model_dump(), "devices": 1},
+        }
+        config: TrainConfig = TrainConfig.parse(values, "auto: train")
+        return config

@@ -1,0 +1,245 @@
+"""What each stage runs: the functions of the commands, one after the other, all resumable."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_space import Genotype
+from search_space.errors import UserError
+from search_space.reading import read_json
+from strategies.single_path.limits import Limits
+
+from ..config.training import TrainConfig
+from ..dataset.check import check_dataset
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
+from ..dataset.msd import Dataset
+from ..drawing import draw_genotype_file
+from ..evaluation.folders import write_evaluation
+from ..networks.checkpoint import load_model
+from ..preprocessing.prepared_cases import PreparedCases
+from ..report import write_report
+from ..runs.files import write_json, write_text
+from ..runs.front_record import FrontRecord
+from ..runs.model_file import write_model_file
+from ..runs.names import BEST_NAME, GENOTYPE_NAME, REPORT_NAME, RESULT_NAME, SUMMARY_NAME
+from ..runs.validation_cases import ValidationCases
+from ..search.run import run_search
+from ..search.single_path_module import anchor_of
+from ..training.run import run_training
+from ..training.scoring import score_models
+from .fitting import Needs, shortened
+from .outcome import evaluation_folder, member_folder, outcome_markdown, read_outcome
+from .planning import plan_auto, schedule_yaml
+from .progress import OverallProgress
+from .record import ARCHITECTURE_NAME, OUTCOME_NAME, SEARCH_CONFIG, TABLE_NAME, AutoRecord
+from .schedule import OUTER_FOLD, SEARCHED, Schedule
+from .timing import StepTimer, Timing
+
+logger = logging.getLogger(__name__)
+
+UNET_PRESET = "preset:unet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages share."""
+
+    folder: Path
+    dataset: Dataset
+    record: AutoRecord
+    progress: OverallProgress
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule in force."""
+        found = self.record.fitted or self.record.schedule
+        assert found is not None, "the stage plan has ended"
+        return found
+
+
+def check(run: Run) -> None:
+    """Refuses a data set with faults, and names each of them."""
+    faults = check_dataset(
+        run.dataset.folder, progress=lambda done, total: run.progress.advance(done / total)
+    )
+    for fault in faults:
+        logger.warning("%s", fault)
+    if faults:
+        raise UserError(
+            f"{run.dataset.folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found, the first: {faults[0]}"
+        )
+
+
+def plan(run: Run) -> None:
+    """Makes the schedule, and writes the search's configuration."""
+    schedule = plan_auto(
+        run.dataset,
+        run.record.hours,
+        with_unet=run.record.with_unet,
+        progress=lambda done, total: run.progress.advance(0.5 * done / total),
+        spent_s=run.record.spent_s,
+    )
+    run.record.schedule = schedule
+    text = schedule_yaml(schedule, run.record.hours)
+    write_text(run.folder / SEARCH_CONFIG, text)
+    for line in text.split("\n\n")[0].splitlines():
+        logger.info("%s", line.removeprefix("# "))
+
+
+def search(run: Run) -> None:
+    """Searches, without the left-out fold."""
+    with run.progress.run(run.schedule.parts["search"]):
+        run_search(run.folder / SEARCH_CONFIG, output=run.folder / "search")
+
+
+def choose(run: Run) -> None:
+    """Trains the best of the search for a while, and takes the best of these on the inner fold."""
+    schedule, folder = run.schedule, run.folder
+    candidates = sorted(FrontRecord.load(folder / "search").candidates(), key=lambda each: -each.dice)
+    genotypes = list(dict.fromkeys(each.genotype for each in candidates))[: schedule.proposals]
+    if len(genotypes) == 1:
+        genotypes[0].save(folder / GENOTYPE_NAME)
+        return
+    (folder / "choose").mkdir(exist_ok=True)
+    scores = []
+    for number, genotype in enumerate(genotypes):
+        path = folder / "choose" / f"proposal-{number}.json"
+        if not path.exists():
+            genotype.save(path)
+        logger.info("choosing: proposal %d of %d", number + 1, len(genotypes))
+        config = schedule.choice_config(str(path.absolute()))
+        shares = number / len(genotypes), (number + 1) / len(genotypes)
+        with run.progress.run({"steps": 0.9, "scored": 0.1}, *shares):
+            scores.append(_train(config, folder / "choose" / f"proposal-{number}"))
+    best = max(range(len(scores)), key=scores.__getitem__)
+    logger.info("chosen: proposal %d, Dice %.4f on the inner fold", best + 1, scores[best])
+    genotypes[best].save(folder / GENOTYPE_NAME)
+
+
+def train(run: Run) -> None:
+    """Trains the chosen network and the U-Net alike, and writes ``model.json``."""
+    folder, record = run.folder, run.record
+    if record.fitted is None:
+        record.fitted = _fitted(run)
+        record.save(folder)
+    schedule = run.schedule
+    (folder / "train").mkdir(exist_ok=True)
+    architectures = {
+        label: str((folder / GENOTYPE_NAME).absolute()) if label == SEARCHED else UNET_PRESET
+        for label in schedule.networks
+    }
+    due = [(label, member) for member in schedule.members for label in schedule.networks]
+    for number, (label, member) in enumerate(due):
+        logger.info("training %d of %d: %s", number + 1, len(due), label)
+        config = schedule.final_config(label, architectures[label], member)
+        with run.progress.run(schedule.parts["train"], number / len(due), (number + 1) / len(due)):
+            _train(config, member_folder(folder, label, member))
+    write_model_file(
+        folder,
+        [member_folder(folder, SEARCHED, member) / BEST_NAME for member in schedule.members],
+    )
+
+
+def evaluate(run: Run) -> None:
+    """Scores both ensembles on the left-out fold."""
+    schedule, folder, dataset = run.schedule, run.folder, run.dataset
+    _, cases = split_fold(dataset, fold=OUTER_FOLD, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
+    prepared = PreparedCases(cases, dataset, schedule.search.plan, cache=False)
+    (folder / "evaluation").mkdir(exist_ok=True)
+    for number, label in enumerate(schedule.networks):
+        output = evaluation_folder(folder, label)
+        if (output / SUMMARY_NAME).exists():
+            continue
+        models = [
+            load_model(
+                member_folder(folder, label, member) / BEST_NAME, device=schedule.search.runtime.device
+            )
+            for member in schedule.members
+        ]
+        seen = ValidationCases()
+        shares = number / len(schedule.networks), (number + 1) / len(schedule.networks)
+        with run.progress.run({"scored": 1.0}, *shares):
+            evaluation = score_models(
+                models, prepared, dataset, models[0].config["train"]["tolerance_mm"], seen
+            )
+        output.mkdir(exist_ok=True)
+        seen.save(
+            output, dataset.class_names, f"Cases of the left-out fold, {label}, ensemble of {len(models)}"
+        )
+        write_evaluation(evaluation, output)
+    write_json(folder / OUTCOME_NAME, read_outcome(folder, schedule))
+
+
+def report(run: Run) -> None:
+    """Writes the table, the drawing of the architecture and the page."""
+    folder = run.folder
+    dims = run.schedule.search.plan.spatial_dims
+    draw_genotype_file(
+        folder / GENOTYPE_NAME, folder / ARCHITECTURE_NAME, spatial_dims=dims, title=run.dataset.name
+    )
+    run.progress.advance(0.3)
+    write_report(folder, folder / REPORT_NAME)
+    run.progress.advance(0.9)
+    write_text(folder / TABLE_NAME, outcome_markdown(read_json(folder / OUTCOME_NAME), run.record))
+
+
+RUNS: dict[str, Callable[[Run], None]] = {
+    "check": check,
+    "plan": plan,
+    "search": search,
+    "choose": choose,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def _train(config: TrainConfig, folder: Path) -> float:
+    """Runs or continues a training; its mean Dice."""
+    path = folder.with_name(f"{folder.name}.run.yml")
+    write_text(path, config.to_yaml())
+    run_training(path, output=folder)
+    return float(read_json(folder / RESULT_NAME)["default"])
+
+
+def _fitted(run: Run) -> Schedule:
+    """The schedule with final trainings that fit the time left, by timing their own networks."""
+    schedule, record = run.schedule, run.record
+    config = schedule.search
+    timer = StepTimer(config, run.dataset)
+    genotype = Genotype.load(run.folder / GENOTYPE_NAME)
+    space = config.space_config(run.dataset.num_channels, run.dataset.num_classes)
+    unet = anchor_of(space)
+    timing = Timing(
+        search_step_s=0.0,
+        searched_step_s=timer.training_step_s(genotype),
+        unet_step_s=timer.training_step_s(unet) if record.with_unet else 0.0,
+        validated_case_s=timer.validated_case_s(genotype),
+        scored_case_s=timer.scored_case_s(),
+        loaded_case_s=timer.loaded_case_s,
+        case_gib=timer.case_gib,
+        search_gib=0.0,
+        train_gib=0.0,
+    )
+    after_s = 60 * (schedule.minutes["evaluate"] + schedule.minutes["report"])
+    left_s = 3600 * record.hours - record.spent_s - after_s
+    needs = Needs(config, timing, len(run.dataset.cases), record.spent_s, with_unet=record.with_unet)
+    fitted = shortened(schedule, needs, left_s)
+    cost = Limits(space, config.plan.patch_size).cost(genotype)
+    logger.info(
+        "the found network (%s multiply-adds of %s) takes %.3g s a step; %.1f minutes are left for training",
+        f"{cost.multiply_adds:.3g}",
+        f"{schedule.multiply_adds:.3g}",
+        timing.searched_step_s,
+        left_s / 60,
+    )
+    if fitted.final != schedule.final:
+        logger.warning(
+            "the machine is slower than it was: final trainings of %d steps instead of %d",
+            fitted.final.total,
+            schedule.final.total,
+        )
+    return fitted
