@@ -23,21 +23,11 @@ from uxnet_eval.config.overrides import parse_overrides
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
-    *(
-        "check",
-        "plan",
-        "demo-data",
-        "search",
-        "launch",
-        "demo",
-        "front",
-        "latency",
-        "export",
-        "draw",
-        "report",
-    ),
-    *("train", "predict", "evaluate", "derive", "contest", "compare", "table", "convert", "experiments"),
+    *("check", "plan", "demo-data", "search", "launch", "demo", "front", "latency", "export", "draw"),
+    *("report", "train", "predict", "evaluate", "derive", "contest", "compare", "experiments"),
+    *("auto", "table", "convert"),
 )
+USUAL_PATH = ("check", "auto", "report", "predict", "evaluate")
 
 
 def uxnet(*arguments: str | Path, prelude: str = "") -> subprocess.CompletedProcess[str]:
@@ -114,6 +104,15 @@ def test_help_lists_every_command_within_a_second_or_so() -> None:
     assert run.returncode == 0
     for command in COMMANDS:
         assert f" {command} " in run.stdout
+
+
+def test_uxnet_alone_shows_the_usual_path_first() -> None:
+    run = uxnet()
+    places = [run.stdout.index(f"│ {command} ") for command in USUAL_PATH]
+    assert places == sorted(places)
+    others = [run.stdout.index(f"│ {command} ") for command in COMMANDS if command not in USUAL_PATH]
+    assert max(places) < min(others)
+    assert "--install-completion" in run.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -306,7 +305,10 @@ def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     assert invoke("demo-data", str(folder), "--cases", "4").exit_code == 0
     good = invoke("check", str(folder))
-    assert (good.exit_code, good.output) == (0, f"{folder}: no fault found\n")
+    assert (good.exit_code, good.output) == (
+        0,
+        f"{folder}: no fault found; next: uxnet auto {folder} -o runs/auto --hours 2\n",
+    )
     images = sorted((folder / "imagesTr").glob("*.nii.gz"))
     images[0].unlink()
     images[2].write_bytes(images[2].read_bytes()[:200])
@@ -314,7 +316,7 @@ def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
     lines = bad.output.splitlines()
     assert bad.exit_code == 1
     assert [line.split(":")[0] for line in lines[:2]] == ["demo_000", "demo_002"]
-    assert lines[2:] == [f"{folder}: 2 faults found"]
+    assert lines[2:] == [f"{folder}: 2 faults found; next: mend them, then uxnet check {folder} again"]
 
 
 def test_plan_keeps_an_existing_file(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 try:
     import typer
@@ -50,36 +50,35 @@ from search_space.errors import UserError, printable
 app = typer.Typer(
     name="uxnet",
     help="Search the architecture of a medical segmentation network on your own scans.\n\n"
-    "The usual order: check the data, plan, search (uxnet launch, or nnictl create), export, draw.",
+    "Begin with: uxnet check DATA, then uxnet auto DATA -o runs/auto --hours 2",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # a surprise keeps Python's own traceback
 )
 # In the order of --help.
 for _panel, _name, _command in (
-    ("All in one", "auto", auto.auto),
-    ("Data", "check", check.check),
-    ("Data", "plan", plan.plan),
-    ("Data", "demo-data", demo_data.demo_data),
-    ("Search", "search", search.search),
-    ("Search", "launch", launch.launch),
-    ("Search", "demo", demo.demo),
-    ("Architecture", "front", front.front),
-    ("Architecture", "latency", latency.latency),
-    ("Architecture", "export", export.export),
-    ("Architecture", "derive", derive.derive),
-    ("Architecture", "draw", draw.draw),
-    ("Architecture", "report", report.report),
-    ("Network", "train", train.train),
-    ("Network", "predict", predict.predict),
-    ("Network", "evaluate", evaluate.evaluate),
-    ("Network", "contest", contest.contest),
-    ("Network", "compare", compare.compare),
-    ("Network", "table", table.table),
+    ("The usual path", "check", check.check),
+    ("The usual path", "auto", auto.auto),
+    ("The usual path", "report", report.report),
+    ("The usual path", "predict", predict.predict),
+    ("The usual path", "evaluate", evaluate.evaluate),
+    ("Step by step", "plan", plan.plan),
+    ("Step by step", "search", search.search),
+    ("Step by step", "front", front.front),
+    ("Step by step", "latency", latency.latency),
+    ("Step by step", "export", export.export),
+    ("Step by step", "draw", draw.draw),
+    ("Step by step", "train", train.train),
+    ("Experiments", "launch", launch.launch),
+    ("Experiments", "derive", derive.derive),
+    ("Experiments", "contest", contest.contest),
+    ("Experiments", "compare", compare.compare),
+    ("Experiments", "table", table.table),
+    ("To try things on", "demo", demo.demo),
+    ("To try things on", "demo-data", demo_data.demo_data),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
-app.add_typer(convert.convert, name="convert", rich_help_panel="Data")
-app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Search")
+app.add_typer(convert.convert, name="convert", rich_help_panel="Step by step")
+app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Experiments")
 
 
 _wants_traceback = False
@@ -116,9 +115,20 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+class _ToStderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what ``sys.stderr`` is now: a progress bar puts itself there, to stay below."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
 def _report_to_stderr() -> None:
     """Shows log messages of this project with their time, and only warnings of other libraries."""
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(handlers=[handler])
     for package in ("search_space", "strategies", "uxnet_eval"):

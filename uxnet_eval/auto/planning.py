@@ -18,6 +18,7 @@ from ..config.search import BudgetSettings, RunConfig, SearchSettings, SpaceSett
 from ..dataset.folds import NUM_FOLDS
 from ..dataset.msd import Dataset
 from ..planning.fingerprint import Fingerprint, measure
+from ..planning.mirroring import mirroring_reason
 from ..planning.rules import MAX_PATCH_VOXELS, make_plan
 from ..search.single_path_module import anchor_of
 from .fitting import Needs, fit
@@ -26,6 +27,7 @@ from .timing import Timing, scaled, time_steps
 
 logger = logging.getLogger(__name__)
 
+MAX_HOURS = 10_000
 WIDTHS = (8, 12, 16, 24, 32)
 """Base channels of the U-Net that sets the budget."""
 WIDTH_STEPS = 3000
@@ -115,7 +117,14 @@ def plan_auto(
     schedule = fit(needs(config, timing), hours)
     own = {"check": check_s, "plan": time.monotonic() - started}
     minutes = {name: round(seconds / 60, 2) for name, seconds in own.items()}
-    return schedule.model_copy(update={"minutes": {**minutes, **schedule.minutes}})
+    reasons = {"plan.mirror_axes": mirroring_reason(fingerprint)}
+    return schedule.model_copy(update={"minutes": {**minutes, **schedule.minutes}, "reasons": reasons})
+
+
+def check_hours(hours: float | None) -> None:
+    """Raises :class:`UserError` unless the hours are a length of time."""
+    if hours is not None and not 0 < hours <= MAX_HOURS:
+        raise UserError(f"--hours {hours:g}: expected a time above 0 and up to {MAX_HOURS}, such as 0.5 or 3")
 
 
 def _plan(fingerprint: Fingerprint, memory_gib: float | None, max_voxels: int) -> Plan:
@@ -164,7 +173,7 @@ def _timed(config: RunConfig, dataset: Dataset) -> Timing:
 def schedule_yaml(schedule: Schedule, hours: float) -> str:
     """The search's configuration as YAML for people, with the predictions as comments before it."""
     lines = [f"# {line}" for line in describe(schedule, hours)]
-    return "\n".join([*lines, "", commented_yaml(schedule.search)])
+    return "\n".join([*lines, "", commented_yaml(schedule.search, schedule.reasons)])
 
 
 def describe(schedule: Schedule, hours: float) -> list[str]:

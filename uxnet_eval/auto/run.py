@@ -15,15 +15,13 @@ from ..dataset.msd import read_dataset
 from ..nni_guards import TrialLock
 from ..runs.folder import make_output_folder
 from .outcome import stage_rows
-from .planning import describe, plan_auto
+from .planning import check_hours, describe, plan_auto
 from .progress import OverallProgress
 from .record import LOG_NAME, AutoRecord, open_record
 from .schedule import STAGES
 from .stages import RUNS, Run
 
 logger = logging.getLogger(__name__)
-
-MAX_HOURS = 10_000
 
 
 def run_auto(
@@ -82,22 +80,22 @@ def dry_run(data: str, folder: Path, *, hours: float | None = None, with_unet: b
     return [*lines, f"minutes so far: {', '.join(took)}"]
 
 
-def check_hours(hours: float | None) -> None:
-    """Raises :class:`UserError` unless the hours are a length of time."""
-    if hours is not None and not 0 < hours <= MAX_HOURS:
-        raise UserError(f"--hours {hours:g}: expected a time above 0 and up to {MAX_HOURS}, such as 0.5 or 3")
-
-
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Keeps all messages in a file too."""
+    """Keeps the messages of this project in a file too."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.getLogger().addHandler(handler)
+    packages = [logging.getLogger(name) for name in ("search_space", "strategies", "uxnet_eval")]
+    levels = [package.level for package in packages]
+    for package in packages:
+        package.addHandler(handler)
+        package.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logging.getLogger().removeHandler(handler)
+        for package, level in zip(packages, levels, strict=True):
+            package.removeHandler(handler)
+            package.setLevel(level)
         handler.close()
 
 

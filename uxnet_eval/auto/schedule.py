@@ -59,6 +59,8 @@ class Schedule(StrictConfig):
     """Predicted minutes of the parts of a stage (``steps``, ``measured``, ``scored``)."""
     memory_gib: dict[str, float]
     """Predicted peak memory of each stage."""
+    reasons: dict[str, str] = Field(default_factory=dict)
+    """Why a setting of the search has its value, by full name."""
 
     @property
     def multiply_adds(self) -> int:

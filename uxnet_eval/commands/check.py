@@ -24,6 +24,7 @@ def check(data: Data) -> None:
     for fault in faults:
         typer.echo(str(fault))
     if faults:
-        typer.echo(f"{folder}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found")
+        found = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} found"
+        typer.echo(f"{folder}: {found}; next: mend them, then uxnet check {data} again")
         raise typer.Exit(1)
-    typer.echo(f"{folder}: no fault found")
+    typer.echo(f"{folder}: no fault found; next: uxnet auto {data} -o runs/auto --hours 2")

@@ -83,7 +83,7 @@ def compare(
         typer.echo(sentence)
     for note in comparison.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {', '.join(str(path) for path in written)}")
+    typer.echo(f"wrote {', '.join(str(path) for path in written)}; next: open the picture")
 
 
 def table_console() -> Console:

@@ -48,6 +48,7 @@ def draw(
         from ..drawing import draw_search_folder
 
         draw_search_folder(source, output, epoch=epoch, prune_threshold=prune_threshold)
+        following = f"uxnet export {source} -o genotype.json"
     else:
         if epoch is not None or prune_threshold is not None:
             raise UserError(
@@ -56,4 +57,5 @@ def draw(
         from ..drawing import draw_genotype_file
 
         draw_genotype_file(source, output, spatial_dims=dims or 3)
-    typer.echo(f"wrote {output}")
+        following = f"uxnet train --config RUN.yml --architecture {source} --output runs/trained"
+    typer.echo(f"wrote {output}; next: {following}")

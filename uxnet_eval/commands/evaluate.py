@@ -86,4 +86,6 @@ def evaluate(
         typer.echo(f"warning: {message}", err=True)
     Console().print(evaluation.summary_table(result.summary))
     typer.echo(evaluation.mean_dice_line(result.summary))
-    typer.echo(f"wrote {output / 'cases.csv'} and {output / 'summary.json'}")
+    typer.echo(
+        f"wrote {output / 'cases.csv'} and {output / 'summary.json'}; next: uxnet report {output} -o report.html"
+    )

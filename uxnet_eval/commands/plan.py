@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search_space.errors import UserError
+
 from .console import Data, progress_bar, refuse_existing
+
+if TYPE_CHECKING:
+    from ..dataset.msd import Dataset
 
 
 def plan(
@@ -27,6 +32,13 @@ def plan(
         ),
     ] = None,
     configuration: Annotated[str, typer.Option(help="The configuration of these plans.")] = "3d_fullres",
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            help="Time real steps on this machine, and choose width, patch and all lengths so that search, choice and "
+            "training fit these hours; the predictions stand in the file."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
 ) -> None:
     """Choose spacing, patch size, strides, normalisation, batch size and mirroring from the data.
@@ -44,11 +56,16 @@ def plan(
     from ..planning.mirroring import mirroring_reason
     from ..planning.nnunet_plans import check_dimensions, read_nnunet_plans
 
+    if hours is not None and like is not None:
+        raise UserError("--hours: chooses the patch, which --like takes from nnU-Net; give one of both")
     nnunet = None if like is None else read_nnunet_plans(like, configuration)
     folder = find_dataset(data)
     dataset = msd.read_dataset(folder)
     if nnunet is not None:
         check_dimensions(nnunet, dataset.spatial_dims, data)
+    if hours is not None:
+        _plan_for_hours(data, dataset, output, hours, memory_gib)
+        return
     with progress_bar("reading the cases") as progress:
         measured = fingerprint.measure(dataset, progress=progress)
     made = planning.make_plan(measured, memory_gib)
@@ -56,4 +73,20 @@ def plan(
         made = nnunet.taken_over(made)
     reasons = {"plan.mirror_axes": mirroring_reason(measured)}
     planning.write_run_config(data, made, output, overwrite=force, reasons=reasons)
+    typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")
+
+
+def _plan_for_hours(
+    data: str, dataset: Dataset, output: Path, hours: float, memory_gib: float | None
+) -> None:
+    from ..auto.planning import check_hours, describe, plan_auto, schedule_yaml
+    from ..runs.files import write_text
+
+    check_hours(hours)
+    with progress_bar("reading the cases") as progress:
+        schedule = plan_auto(dataset, hours, memory_gib=memory_gib, progress=progress)
+    search = schedule.search.model_copy(update={"dataset": str(data)})
+    write_text(output, schedule_yaml(schedule.model_copy(update={"search": search}), hours))
+    for line in describe(schedule, hours):
+        typer.echo(line)
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")

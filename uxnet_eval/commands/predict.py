@@ -148,7 +148,7 @@ def predict(
         path = predict_series(
             images, series, output, models, settings, largest_component=largest_component, overwrite=overwrite
         )
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {path}; next: open it in a DICOM viewer, over its series")
         return
     scans = find_scans(
         images, dataset.channel_names, dataset.spatial_dims, training_cases=training, case_ids=case or ()
@@ -174,7 +174,8 @@ def predict(
     failed = f", {len(outcome.failures)} failed"
     typer.echo(
         f"{len(outcome.predicted)} of {len(scans)} predicted{kept if outcome.kept else ''}"
-        f"{failed if outcome.failures else ''}; label maps are in {output}"
+        f"{failed if outcome.failures else ''}; label maps are in {output}; "
+        f"next: uxnet evaluate {output} --references LABELS -o scores"
     )
     if outcome.failures:
         raise typer.Exit(1)

@@ -1,0 +1,98 @@
+"""The schedule that fits the hours: arithmetic on made-up timings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search_space import UserError
+from tests.auto_runs import tiny_schedule
+from uxnet_eval.auto.fitting import MIN_FINAL, STEPS_PER_FOLD, Needs, fit, shortened
+from uxnet_eval.auto.schedule import SEARCHED, STAGES
+from uxnet_eval.auto.timing import Timing
+
+FAST = Timing(
+    search_step_s=0.1,
+    searched_step_s=0.08,
+    unet_step_s=0.06,
+    validated_case_s=0.05,
+    scored_case_s=0.02,
+    loaded_case_s=0.02,
+    case_gib=0.001,
+    search_gib=1.0,
+    train_gib=0.8,
+)
+
+
+@pytest.fixture
+def needs(tmp_path: Path) -> Needs:
+    return Needs(tiny_schedule(tmp_path).search, FAST, num_cases=200, spent_s=60.0)
+
+
+@pytest.mark.parametrize("hours", [0.3, 0.5, 1.0, 3.0, 24.0])
+def test_everything_fits_and_training_has_60_percent(needs: Needs, hours: float) -> None:
+    schedule = fit(needs, hours)
+    spent = needs.spent_s / 60 + sum(schedule.minutes.values())
+    assert spent <= 60 * hours
+    assert schedule.minutes["train"] >= 0.58 * 60 * hours
+    # Nothing is left lying about either, but where every training has all the steps that help.
+    assert spent > 0.88 * 60 * hours
+
+
+def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
+    """By hand: steps, validations, scoring, and what each run begins with."""
+    schedule = fit(needs, 1.0)
+    final, members = schedule.final, len(schedule.members)
+    times = final.epochs // final.validate_every if schedule.folds else 1
+    steps_s = final.total * (0.08 + 0.06)
+    validated_s = 2 * 40 * 0.05 * (times + 1)  # both networks: during the training, and when it is scored
+    others_s = 2 * (8 + 200 * 0.02 + 40 * 0.02)
+    assert 60 * schedule.minutes["train"] == pytest.approx(
+        members * (steps_s + validated_s + others_s), rel=0.01
+    )
+    choice = schedule.search.choice
+    search = schedule.search.search
+    shared_s = search.epochs * search.steps_per_epoch * 0.1 + 12 * 0.05
+    measured_s = choice.num_measured * (choice.finetune_steps * 0.08 + 2 * 12 * 0.05)
+    begun_s = 8 + 160 * 0.02
+    assert 60 * schedule.minutes["search"] == pytest.approx(shared_s + measured_s + begun_s, rel=0.01)
+
+
+def test_more_hours_give_folds_and_then_longer_trainings(needs: Needs) -> None:
+    short, long, longer = (fit(needs, hours) for hours in (0.2, 3.0, 12.0))
+    assert short.folds == ()
+    assert short.proposals == 1 or short.choice.total >= 100
+    assert long.folds == longer.folds == (1, 2, 3, 4)
+    assert STEPS_PER_FOLD <= long.final.total < longer.final.total
+
+
+def test_too_few_hours_name_those_that_do(needs: Needs) -> None:
+    with pytest.raises(UserError) as error:
+        fit(needs, 0.01)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "--no-unet" in message
+    enough = float(message.split("give --hours ")[1].split(",")[0])
+    assert fit(needs, enough).final.total >= MIN_FINAL
+    alone = float(message.split("which takes ")[1].split(" ")[0])
+    assert alone < enough
+    without = Needs(needs.config, FAST, needs.num_cases, needs.spent_s, with_unet=False)
+    assert fit(without, alone).networks == (SEARCHED,)
+    with pytest.raises(UserError):
+        fit(needs, 0.8 * enough)
+
+
+def test_a_slower_machine_shortens_the_final_trainings_alone(needs: Needs) -> None:
+    schedule = fit(needs, 1.0)
+    left_s = 60 * schedule.minutes["train"]
+    assert shortened(schedule, needs, left_s + 1).final == schedule.final
+    half = shortened(schedule, needs, left_s / 2)
+    assert 0.4 < half.final.total / schedule.final.total < 0.55
+    assert 60 * half.minutes["train"] <= 1.02 * left_s / 2
+    assert half.search == schedule.search
+    assert half.minutes["search"] == schedule.minutes["search"]
+
+
+def test_stages_of_a_schedule_are_known(needs: Needs) -> None:
+    assert set(fit(needs, 1.0).minutes) == set(STAGES) - {"check", "plan"}
