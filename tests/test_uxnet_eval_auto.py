@@ -286,21 +286,21 @@ def test_models_that_are_none(tmp_path: Path) -> None:
 def test_progress_is_weighed_by_predicted_minutes(
     demo_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stages: 0.1 + 0.1 (here: nothing spent), search 1, choose 1, train 4, evaluate 0.5, report 0.3."""
+    """Of seven minutes, check and plan take 0.1 each, search and choose 1 each, train 4."""
     monkeypatch.setattr("uxnet_eval.auto.progress.LOGGED_EVERY_S", 0.0)
     record = planned(tmp_path / "run", demo_set, tiny_schedule(demo_set))
     with OverallProgress(record, tmp_path / "run") as progress, caplog.at_level(logging.INFO):
         with progress.stage("search"), progress.run({"steps": 0.5, "measured": 0.5}):
             tell("steps", 0.5)
-            assert progress.share == pytest.approx(0.25 / 6.8)
+            assert progress.share == pytest.approx((0.2 + 0.25) / 7)
             tell("measured", 0.5)  # of a run that goes on: its steps were done before
-            assert progress.share == pytest.approx(0.75 / 6.8)
+            assert progress.share == pytest.approx((0.2 + 0.75) / 7)
             tell("other", 0.9)
-            assert progress.share == pytest.approx(0.75 / 6.8)
+            assert progress.share == pytest.approx((0.2 + 0.75) / 7)
         with progress.stage("train"), progress.run({"steps": 3.0, "scored": 1.0}, 0.25, 0.5):
             tell("steps", 1.0)
-            assert progress.share == pytest.approx((2 + 4 * (0.25 + 0.25 * 0.75)) / 6.8)
-    assert "train (5 of 7): 55 % of all, about" in caplog.text
+            assert progress.share == pytest.approx((2.2 + 4 * (0.25 + 0.25 * 0.75)) / 7)
+    assert "train (5 of 7): 56 % of all, about" in caplog.text
 
 
 def test_markdown_has_both_tables(finished: Path) -> None:

@@ -140,8 +140,7 @@ class OverallProgress:
         schedule = self._record.fitted or self._record.schedule
         if schedule is None:
             return {name: 60 * self._record.hours / len(STAGES) for name in STAGES} | UNPLANNED
-        spent = {name: self._record.stages[name].spent_s / 60 for name in UNPLANNED}
-        return {**spent, **{name: max(0.01, value) for name, value in schedule.minutes.items()}}
+        return {name: max(0.01, value) for name, value in schedule.minutes.items()}
 
     def _show(self) -> None:
         self._bar.update(self._task, description=self._name, completed=self.share, left=self._left)
