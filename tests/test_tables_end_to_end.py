@@ -40,7 +40,7 @@ def finished_table(name: str, number: int, dataset: Path, folder: Path, **plan: 
         run_contest(config, output=folder / "runs" / contender, overrides={"contender": contender})
     print_and_write([str(folder / "runs")], folder / "tables")
     assert [path.name for path in sorted((folder / "tables").glob("*.md"))] == [f"table{number}.md"]
-    rows = list(csv.DictReader((folder / "tables" / f"table{number}.csv").open()))
+    rows = list(csv.DictReader((folder / "tables" / f"table{number}.csv").read_text().splitlines()))
     assert {row["contender"] for row in rows if row["num_runs"] == "1"} == set(contenders)
     budget = float(rows[0]["multiply_adds"])
     for row in rows:

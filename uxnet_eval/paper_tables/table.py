@@ -91,7 +91,7 @@ def paper_tables(found: Trainings) -> list[PaperTable]:
             known = of_tables[0] | of_tables[1]
             rows += [PaperRow(_not_in_paper(name), own[name]) for name in own if name not in known]
         missing = [row.published.name for row in rows if row.own is None]
-        notes = [f"not trained yet: {', '.join(missing)}"] if missing else []
+        notes = [f"not trained yet: {'; '.join(missing)}"] if missing else []
         published_data = data if any(data in row.dice_percent for row in table.rows) else "brain"
         tables.append(PaperTable(table, rows, data_name, published_data, notes + comparison.notes))
     return tables

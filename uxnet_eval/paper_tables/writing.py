@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from .table import PaperRow, PaperTable
 
 ENDINGS = ("md", "csv", "tex", "png")
 YES, NO, NONE = "✓", "×", "-"
-_LATEX = {YES: r"$\checkmark$", NO: r"$\times$", "±": r"$\pm$", "tau": r"$\tau$"}
+_LATEX = {YES: r"$\checkmark$", NO: r"$\times$", "±": r"$\pm$"}
+_IN_TERMINAL = ("network", "Dice %", "95 %", "runs", "multiply-adds", "search minutes")
+"""Columns of the table in the terminal, besides the published figures; the files hold all."""
 
 
 def heading_published(table: PaperTable) -> str:
     """Heading of the published figures; it names their data set."""
-    return f"paper: Dice %, {DATA_TITLES[table.published_data]}"
+    return f"published Dice %, {DATA_TITLES[table.published_data]} (other splits)"
 
 
 def explanation(table: PaperTable) -> list[str]:
@@ -35,7 +38,7 @@ def explanation(table: PaperTable) -> list[str]:
     return [
         f"Table {table.paper.number} of Ji et al. (MICCAI 2020): {table.paper.title}.",
         f"The column of the paper holds published figures, {whose} ({DATA_TITLES[table.published_data]}), with "
-        "other splits, other trainings and other hardware. Only the order of the rows can be compared.",
+        "other splits, other trainings and other hardware. At most the order of the rows can be compared.",
         f"Dice % is of {table.data_name}: mean ± SD over the cases of the folds that were scored. Neither the "
         "search nor the training of a row saw the cases that score it.",
         "The interval of 95 % is from a bootstrap over cases and runs; with one run over cases alone, marked "
@@ -51,11 +54,14 @@ def cells(table: PaperTable) -> pd.DataFrame:
 
 
 def terminal_table(table: PaperTable) -> Table:
-    """The table for a terminal; headings may take several lines."""
+    """The most important columns for a terminal; headings may take several lines."""
     frame = cells(table)
+    frame = frame[[name for name in frame.columns if name in (*_IN_TERMINAL, heading_published(table))]]
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, heading in enumerate(frame.columns):
-        shown.add_column(heading, justify="right" if place else "left")
+        shown.add_column(
+            heading.replace(", ", ",\n").replace(" (", "\n("), justify="right" if place else "left"
+        )
     for row in frame.to_numpy().tolist():
         shown.add_row(*(Text(value) for value in row))
     return shown
@@ -90,7 +96,7 @@ def latex(table: PaperTable) -> str:
     )
     for plain, command in _LATEX.items():
         text = text.replace(plain, command)
-    return text
+    return re.sub(r"\btau\b", r"$\\tau$", text)
 
 
 def write_tables(tables: list[PaperTable], output: Path) -> list[Path]:
