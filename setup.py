@@ -17,7 +17,7 @@ EXTRAS = {
     "nnunet": ["nnunetv2>=2.6"],
     "bundle": ["pytorch-ignite>=0.5", "fire>=0.6"],
     "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
-    "dicom": ["pydicom>=3", "highdicom>=0.25", "SimpleITK>=2.4"],
+    "dicom": ["pydicom>=3", "highdicom>=0.25"],
 }
 """What other tools need; tested by make test-exports."""
 
@@ -64,6 +64,7 @@ setup(
         "monai>=1.6",  # below: advisories about archives and pickles
         "numpy>=1.26",
         "nibabel>=5.2",
+        "SimpleITK>=2.4",  # MetaImage and NRRD; DICOM series
         "scikit-image>=0.24",
         "scipy>=1.11",
         "pandas>=2.2",

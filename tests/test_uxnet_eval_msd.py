@@ -151,7 +151,7 @@ def set_pixdim(path: Path, value: float) -> None:
 FLAT = np.array([[1.0, 1.0, 0, 0], [0, 0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]])  # two axes are one
 
 IMAGE_FAULTS = [  # what is special, what is done to the image, the message
-    ("absent", lambda path: path.unlink(), r"no such file, expected because dataset.json lists it"),
+    ("absent", lambda path: path.unlink(), r"no such file, expected because it belongs to this case"),
     ("empty", lambda path: cut(path, 0), r"unreadable or truncated \(no NIfTI header\)"),
     ("cut in the voxels", lambda path: cut(path, 4000), r"truncated or damaged gzip .*download it again"),
     ("only the checksum cut", lambda path: cut(path, -4), r"truncated or damaged gzip"),

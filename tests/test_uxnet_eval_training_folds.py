@@ -48,5 +48,7 @@ def test_stored_and_kept_to(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "folds.json").read_text())
     assert stored == {"fold": 2, "num_folds": 5, "split_seed": 0, "folds": make_folds(IDS, 5, seed=0)}
     store_folds(tmp_path, dataset_of(IDS[::-1]), fold=2, num_folds=5, seed=0)
-    with pytest.raises(UserError, match=r"folds\.json: the run began with other cases than data lists now"):
+    with pytest.raises(
+        UserError, match=r"folds\.json: the run began with other cases or folds than data has now"
+    ):
         store_folds(tmp_path, dataset_of(IDS[1:]), fold=2, num_folds=5, seed=0)

@@ -11,16 +11,20 @@ def check(data: Data) -> None:
     """Look at every case of a data set and list what is broken.
 
     Prints one line per fault (the case, what was found, what was expected, what to do) and a
-    summary. Changes nothing. The exit code is 1 if there is a fault.
+    summary. Notes which cases are of one patient, and whether the folds are given. Changes nothing.
+    The exit code is 1 if there is a fault.
 
     Example: uxnet check data/Task04_Hippocampus
     """
-    from ..dataset.check import check_dataset
+    from ..dataset.check import check_dataset, facts
     from ..dataset.find import find_dataset
+    from ..dataset.msd import read_dataset
 
     folder = find_dataset(data)
     with progress_bar("checking the cases") as progress:
         faults = check_dataset(folder, progress=progress)
+    for fact in facts(read_dataset(folder)):
+        typer.echo(f"note: {fact}")
     for fault in faults:
         typer.echo(str(fault))
     if faults:

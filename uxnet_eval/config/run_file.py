@@ -39,8 +39,8 @@ class RunFile(StrictConfig):
     """What the configurations of all runs share: the data, its plan, sections of settings."""
 
     dataset: str
-    """A folder in MSD layout: absolute, or relative to this file, to the current folder, to
-    ``UXNET_DATA`` or to ``data/``."""
+    """A folder in the layout of the Decathlon or a raw folder of nnU-Net: absolute, or relative to
+    this file, to the current folder, to ``UXNET_DATA`` or to ``data/``."""
     output: str | None = None
     """Folder of the results when run by hand; an NNI trial writes to its own."""
     plan: Plan

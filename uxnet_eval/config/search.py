@@ -13,7 +13,6 @@ from search_space import SearchSpaceConfig
 from search_space.strict import StrictConfig
 from strategies.settings import StrategySettings
 
-from ..dataset.folds import NUM_FOLDS
 from .run_file import RunFile, RuntimeSettings
 
 
@@ -54,10 +53,10 @@ class SearchSettings(StrategySettings):
     """Add losses at coarser levels of the decoder, as the training that follows does."""
     validate_every: int = Field(1, ge=1)
     """Epochs between validations; the last epoch always ends with one."""
-    left_out_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
-    """Keep the cases of this fold (of the five of ``uxnet train``) out of the search; None: use all
-    cases."""
-    validation_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
+    left_out_fold: int | None = Field(None, ge=0, le=10**6)
+    """Keep the cases of this fold (of the five of ``uxnet train``, or of ``splits_final.json``) out
+    of the search; None: use all cases."""
+    validation_fold: int | None = Field(None, ge=0, le=10**6)
     """Validate on the cases of this fold, the inner fold, which the search then does not learn
     from; None: on ``validation_cases`` drawn at random."""
     validation_cases: int = Field(12, ge=1)

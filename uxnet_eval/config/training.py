@@ -69,7 +69,7 @@ class TrainSettings(StrictConfig):
     fold: int = Field(0, ge=0)
     """The fold to validate on (from 0); the other folds are for training."""
     num_folds: int = Field(NUM_FOLDS, ge=2, le=10**6)
-    """Number of folds."""
+    """Number of random folds; ``splits_final.json`` in the data set's folder has its own."""
     left_out_fold: int | None = Field(None, ge=0)
     """Fold whose cases play no part in this training; None: all other folds are learned from."""
     split_seed: int = Field(SPLIT_SEED, ge=0, le=2**32 - 1)

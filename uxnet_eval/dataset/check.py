@@ -10,15 +10,16 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .image_file import read_file, times
-from .msd import Case, Dataset, image_with_faults, label_with_faults, read_dataset
+from .arrays import channels_of_files, image_with_faults, label_with_faults
+from .cases import Case, Dataset
+from .grids import channel_mismatch, grid_mismatch
+from .image_file import read_file
+from .msd import read_dataset
+from .patients import FROM_NAMES
+from .splits import SPLITS_NAME
 
 MIN_CASES = 3
 """A search needs a validation case and one training case for each of its two halves."""
-
-GRID_TOLERANCE = 1e-3
-"""Image and label share a grid if no corner voxel lies further apart than this, in units of the
-spacing."""
 
 
 @dataclass(frozen=True)
@@ -74,77 +75,69 @@ def check_dataset(folder: str | Path, progress: Callable[[int, int], None] | Non
 
 def too_few_cases(dataset: Dataset) -> Fault | None:
     """A fault if there are not enough training cases to split for a search."""
-    if len(dataset.cases) >= MIN_CASES:
+    if dataset.num_patients >= MIN_CASES:
         return None
+    found, wanted = f"{len(dataset.cases)} training cases", f"{MIN_CASES}"
+    if dataset.num_patients < len(dataset.cases):
+        found, wanted = f"{found} of {dataset.num_patients} patients", f"{MIN_CASES} patients"
     return Fault(
         dataset.name,
-        f"found {len(dataset.cases)} training cases, expected at least {MIN_CASES} (one to validate, one for "
-        "each half of the search); add cases",
+        f"found {found}, expected at least {wanted} (one to validate, one for each half of the search); add cases",
     )
+
+
+def facts(dataset: Dataset) -> list[str]:
+    """What is no fault but good to know: patients of several cases, given folds. A line each."""
+    lines = []
+    patients = dataset.patients
+    by_patient: dict[str, list[str]] = {}
+    for case in dataset.cases:
+        by_patient.setdefault(patients.of(case.case_id), []).append(case.case_id)
+    repeated = [ids for ids in by_patient.values() if len(ids) > 1]
+    if repeated:
+        line = (
+            f"{len(dataset.cases)} training cases are of {len(by_patient)} patients by {patients.source}, such as "
+            f"{' and '.join(repeated[0][:2])}; all cases of a patient stay in one fold"
+        )
+        if patients.source == FROM_NAMES:
+            line += "; if these are different patients, say so under groups in dataset.json"
+        lines.append(line)
+    if dataset.fixed_folds:
+        lines.append(f"the folds are the {len(dataset.fixed_folds)} of {SPLITS_NAME}")
+    return lines
 
 
 def _check_case(case: Case, dataset: Dataset) -> tuple[list[str], set[int]]:
     """The case's faults, and the classes in its label (none if the label is faulty)."""
     messages: list[str] = []
-    shapes, affines = [], []
-    classes: set[int] = set()
     dims = dataset.spatial_dims
-    for path, with_faults, ndim in (
-        (case.image, image_with_faults, dims + 1),
-        (case.label, label_with_faults, dims),
-    ):
-        if path is None:
-            continue
+
+    def stored_in(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
-            stored, affine = read_file(case.case_id, path, dims)
+            return read_file(case.case_id, path, dims)
         except UserError as error:
             messages.append(str(error).removeprefix(f"{case.case_id}: "))
+            return None
+
+    image_grid: tuple[tuple[int, ...], np.ndarray] | None = None
+    for path, names in channels_of_files(case, dataset):
+        if (found := stored_in(path)) is None:
             continue
-        array, faults = with_faults(stored, dataset)
+        image, faults = image_with_faults(found[0], dataset, names)
+        if image.ndim == dims + 1:  # else there is no telling which axes are spatial
+            if image_grid is None:
+                image_grid = image.shape[1:], found[1]
+            else:
+                mismatch = channel_mismatch(case.image.name, *image_grid, image.shape[1:], found[1])
+                faults += [mismatch] if mismatch else []
         messages += [f"{path}: {fault}" for fault in faults]
-        if path == case.label and not faults:
-            classes = set(np.flatnonzero(np.bincount(array.ravel())).tolist())
-        if array.ndim == ndim:  # else there is no telling which axes are spatial
-            shapes.append(array.shape[-dims:])
-            affines.append(affine)
-    if len(shapes) == 2:
-        mismatch = grid_mismatch(shapes[0], affines[0], shapes[1], affines[1])
-        if mismatch:
-            messages.append(mismatch)
+    classes: set[int] = set()
+    if case.label is not None and (found := stored_in(case.label)) is not None:
+        label, faults = label_with_faults(found[0], dataset)
+        messages += [f"{case.label}: {fault}" for fault in faults]
+        if not faults:
+            classes = set(np.flatnonzero(np.bincount(label.ravel())).tolist())
+        if image_grid is not None and label.ndim == dims:
+            mismatch = grid_mismatch(*image_grid, label.shape, found[1])
+            messages += [mismatch] if mismatch else []
     return messages, classes
-
-
-def grid_mismatch(
-    image_shape: tuple[int, ...],
-    image_affine: np.ndarray,
-    label_shape: tuple[int, ...],
-    label_affine: np.ndarray,
-) -> str | None:
-    """What differs between the grids of an image and its label, or ``None`` if they are one.
-
-    Args:
-        image_shape: (*S), without channels.
-        image_affine: 4x4, voxel to mm.
-        label_shape: (*S).
-        label_affine: 4x4, voxel to mm.
-    """
-    if image_shape != label_shape:
-        return (
-            f"found an image of shape {times(image_shape)} and a label of shape {times(label_shape)}, expected "
-            "one shape; resample the label to the image's grid"
-        )
-    shift_voxels = largest_shift_voxels(image_shape, image_affine, label_affine)
-    if shift_voxels > GRID_TOLERANCE:
-        return (
-            f"found image and label with different affines (corners up to {shift_voxels:.3g} voxels apart), "
-            f"expected at most {GRID_TOLERANCE:g}; copy the image's header to the label if they were drawn on "
-            "one grid, else resample the label"
-        )
-    return None
-
-
-def largest_shift_voxels(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
-    """The largest distance of a corner voxel under both affines, in voxels along each axis."""
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in (*shape, 1, 1)[:3]])).reshape(3, -1)
-    shift_mm = (other - affine)[:3, :3] @ corners + (other - affine)[:3, 3:]
-    return float(np.abs(np.linalg.solve(affine[:3, :3], shift_mm)).max())

@@ -1,4 +1,4 @@
-"""Reading one image file as it is stored: NIfTI, and in 2-D PNG and JPEG.
+"""Reading one image file as it is stored: NIfTI, MetaImage, NRRD, and in 2-D PNG and JPEG.
 
 Array legend: C channels, *S the spatial axes of the file; arrays are (*S) or channels last, (*S,
 C).
@@ -10,7 +10,7 @@ import gzip
 import math
 import zlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -22,9 +22,11 @@ from PIL import Image
 from search_space.errors import UserError
 
 from ..runs.memory import refuse_beyond_memory
+from .itk_image import ITK_SUFFIXES, itk_shape, read_itk
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+ALL_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES + PICTURE_SUFFIXES
 
 
 MAX_SPACING_MM = 1e4
@@ -33,6 +35,31 @@ MAX_OFFSET_MM = 1e7
 MAX_GZIP_RATIO = 1032
 """The most that gzip compresses anything."""
 MAX_BYTES_BEHIND = 16 * 2**20
+
+
+def suffixes_for(spatial_dims: int) -> tuple[str, ...]:
+    """The kinds of files that may hold an image of 2 or 3 axes."""
+    return NIFTI_SUFFIXES + ITK_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
+
+
+def file_dims(path: Path) -> int | None:
+    """Whether a file holds an image of 2 or 3 axes, from its header; None if it is unreadable.
+
+    A third axis of length 1 does not count.
+    """
+    lower = path.name.lower()
+    if lower.endswith(PICTURE_SUFFIXES):
+        return 2
+    try:
+        shape = itk_shape(path) if lower.endswith(ITK_SUFFIXES) else _nifti_shape(path)
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError):
+        return None
+    return 3 if len(shape) > 2 and shape[2] > 1 else 2
+
+
+def _nifti_shape(path: Path) -> tuple[int, ...]:
+    volume: Any = nib.load(path)
+    return tuple(volume.shape)
 
 
 def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,10 +72,10 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
     where = f"{case_id}: {path}"
     if not path.is_file():
         raise UserError(
-            f"{where}: no such file, expected because dataset.json lists it; add it or drop the case"
+            f"{where}: no such file, expected because it belongs to this case; add it or drop the case"
         )
     lower = path.name.lower()
-    kinds = NIFTI_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
+    kinds = suffixes_for(spatial_dims)
     if not lower.endswith(kinds):
         raise UserError(
             f"{where}: this kind of file cannot be read, expected {', '.join(kinds)} in a {spatial_dims}-D "
@@ -57,6 +84,8 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
     try:
         if lower.endswith(NIFTI_SUFFIXES):
             stored, affine, pixdim = _read_nifti(path, where)
+        elif lower.endswith(ITK_SUFFIXES):
+            stored, affine, pixdim = read_itk(path, where)
         else:
             stored, affine, pixdim = _read_picture(path, where), np.eye(4), np.ones(2)
     except UserError:

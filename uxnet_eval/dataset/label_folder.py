@@ -1,4 +1,4 @@
-"""Label maps in folders (NIfTI or PNG of any program): found, matched by file name, and read.
+"""Label maps in folders (of any program): found, matched by file name, and read.
 
 Legend: *S spatial axes in the order of the file.
 """
@@ -12,13 +12,15 @@ import numpy as np
 
 from search_space.errors import UserError
 
-from .check import GRID_TOLERANCE, largest_shift_voxels
-from .image_file import NIFTI_SUFFIXES, first_of, read_file, times
-from .msd import MAX_LABEL_VALUE, WHOLE_TOLERANCE, Case, Dataset, case_id_of, label_with_faults
+from .arrays import WHOLE_TOLERANCE, label_with_faults
+from .cases import Case, Dataset, case_id_of
+from .description import MAX_LABEL_VALUE
+from .grids import GRID_TOLERANCE, largest_shift_voxels
+from .image_file import ITK_SUFFIXES, NIFTI_SUFFIXES, first_of, read_file, times
 
 
 def label_files(folder: Path, role: str) -> dict[str, Path]:
-    """Label maps by case id, ascending: NIfTI, or PNG in a folder without any NIfTI.
+    """Label maps by case id, ascending: NIfTI, MetaImage and NRRD, or PNG in a folder without them.
 
     Raises:
         UserError: if the folder is absent or has none, or two files of one case.
@@ -27,11 +29,13 @@ def label_files(folder: Path, role: str) -> dict[str, Path]:
         raise UserError(f"{folder}: no such folder, expected the {role}; mend the path")
     visible = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     chosen: list[Path] = []
-    for suffixes in (NIFTI_SUFFIXES, (".png",)):
+    for suffixes in (NIFTI_SUFFIXES + ITK_SUFFIXES, (".png",)):
         chosen = chosen or [path for path in visible if path.name.lower().endswith(suffixes)]
     if not chosen:
         hint = "give it with --dataset" if (folder / "dataset.json").is_file() else "mend the path"
-        raise UserError(f"{folder}: holds no label maps (.nii.gz, .nii or .png), expected the {role}; {hint}")
+        raise UserError(
+            f"{folder}: holds no label maps (.nii.gz, .nii, .mha, .nrrd or .png), expected the {role}; {hint}"
+        )
     files: dict[str, Path] = {}
     for path in chosen:
         case_id = case_id_of(path)

@@ -18,7 +18,7 @@ from search_space import UXNet
 from search_space.errors import UserError
 from search_space.replacing import replacing
 
-from ..dataset import image_file
+from ..dataset import image_file, itk_image
 from ..networks.checkpoint import LoadedModel
 from ..preprocessing import case_grid
 from ..runs import memory
@@ -36,6 +36,10 @@ COPIES = {
     ),
     "image_file.py": (
         image_file,
+        {"from search_space.": "from .search_space.", "from ..runs.memory": "from .memory"},
+    ),
+    "itk_image.py": (
+        itk_image,
         {"from search_space.": "from .search_space.", "from ..runs.memory": "from .memory"},
     ),
     "memory.py": (memory, {"from search_space.": "from .search_space."}),

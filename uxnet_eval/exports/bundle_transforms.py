@@ -19,7 +19,7 @@ from monai.transforms import MapTransform
 
 from search_space.errors import UserError
 
-from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file
+from ..dataset.image_file import read_file, suffixes_for
 from ..preprocessing.case_grid import CaseGrid, case_grid, from_network, from_ras, to_network, to_ras
 
 KEPT = ("filename_or_obj", "original_affine", "spatial_shape")
@@ -28,7 +28,7 @@ KEPT = ("filename_or_obj", "original_affine", "spatial_shape")
 
 def list_scans(folder: str, spatial_dims: int) -> list[str]:
     """The paths of the images in a folder, sorted; raises :class:`UserError` if there are none."""
-    suffixes = NIFTI_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
+    suffixes = suffixes_for(spatial_dims)
     found = sorted(str(path) for path in Path(folder).glob("*") if path.name.lower().endswith(suffixes))
     if not found:
         raise UserError(f"{folder}: holds no images ({', '.join(suffixes)}); give --dataset_dir")

@@ -15,9 +15,10 @@ import numpy as np
 
 from search_space.errors import UserError, nearest
 
-from ..dataset.check import GRID_TOLERANCE, largest_shift_voxels
-from ..dataset.image_file import NIFTI_SUFFIXES, PICTURE_SUFFIXES, read_file, times
-from ..dataset.msd import Dataset, case_id_of, read_dataset
+from ..dataset.cases import Dataset, case_id_of
+from ..dataset.grids import channel_mismatch
+from ..dataset.image_file import read_file, suffixes_for, times
+from ..dataset.msd import read_dataset
 from ..dataset.names import check_names
 
 _CHANNEL_NUMBER = re.compile(r"(.+)_(\d{4})")
@@ -100,21 +101,17 @@ def load_scan(scan: Scan, channel_names: Sequence[str], spatial_dims: int) -> tu
         stored, affine = read_file(scan.case_id, scan.files[0], spatial_dims)
         return _image(scan.case_id, scan.files[0], stored, channel_names, spatial_dims), affine
     channels: list[np.ndarray] = []
+    grid: tuple[tuple[int, ...], np.ndarray] | None = None
     for path, name in zip(scan.files, channel_names, strict=True):
-        stored, channel_affine = read_file(scan.case_id, path, spatial_dims)
+        stored, affine = read_file(scan.case_id, path, spatial_dims)
         channel = _image(scan.case_id, path, stored, [name], spatial_dims)
-        if not channels:
-            affine = channel_affine
-        elif channel.shape != channels[0].shape or (
-            largest_shift_voxels(channel.shape[1:], affine, channel_affine) > GRID_TOLERANCE
-        ):
-            raise UserError(
-                f"{scan.case_id}: {path} lies on another grid than {scan.files[0].name} (shapes "
-                f"{times(channel.shape[1:])} and {times(channels[0].shape[1:])}), expected one shape and affine; "
-                "resample it to the first channel's grid"
-            )
+        grid = grid or (channel.shape[1:], affine)
+        mismatch = channel_mismatch(scan.files[0].name, *grid, channel.shape[1:], affine)
+        if mismatch:
+            raise UserError(f"{scan.case_id}: {path} {mismatch}")
         channels.append(channel)
-    return np.concatenate(channels), affine
+    assert grid is not None
+    return np.concatenate(channels), grid[1]
 
 
 def _image(
@@ -165,7 +162,7 @@ def _dataset_scans(
             f"{folder / 'dataset.json'}: lists no test case, expected images to predict; add them to 'test', or "
             "predict the training cases with --training"
         )
-    return [Scan(case.case_id, (case.image,)) for case in cases]
+    return [Scan(case.case_id, case.images) for case in cases]
 
 
 def _check_dataset(dataset: Dataset, channel_names: Sequence[str], spatial_dims: int) -> None:
@@ -188,7 +185,7 @@ def _check_dataset(dataset: Dataset, channel_names: Sequence[str], spatial_dims:
 
 
 def _folder_scans(folder: Path, num_channels: int, spatial_dims: int) -> list[Scan]:
-    suffixes = NIFTI_SUFFIXES + (PICTURE_SUFFIXES if spatial_dims == 2 else ())
+    suffixes = suffixes_for(spatial_dims)
     files = sorted(
         path
         for path in folder.iterdir()

@@ -123,7 +123,7 @@ class _FolderCache(torch.utils.data.Dataset):
         return item
 
     def _hash(self, case: Case) -> str:
-        files = [path for path in (case.image, case.label) if path is not None and path.is_file()]
+        files = [path for path in (*case.images, case.label) if path is not None and path.is_file()]
         state = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
         return hashlib.sha256(json.dumps([state, self.key]).encode()).hexdigest()[:16]
 

@@ -18,8 +18,9 @@ from monai.transforms import Compose, MapTransform, NormalizeIntensityd, ScaleIn
 from search_space.errors import UserError
 
 from ..config.plan import Plan
-from ..dataset.check import grid_mismatch
-from ..dataset.msd import Case, Dataset, load_image, load_label
+from ..dataset.arrays import load_image, load_label
+from ..dataset.cases import Case, Dataset
+from ..dataset.grids import grid_mismatch
 from .augmentation import augmentation
 from .case_grid import CaseGrid, case_grid, from_network, from_ras, located, to_network, to_ras
 

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -18,9 +17,9 @@ from search_space.errors import UserError
 
 from ..config.plan import Plan
 from ..config.search import RunConfig
+from ..dataset.cases import Case, Dataset, Fold
 from ..dataset.check import too_few_cases
-from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
-from ..dataset.msd import Case, Dataset
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, shuffled_patients, split_fold
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases, fits_memory, too_large
 from ..preprocessing.whole_cases import whole_case_loader
@@ -41,56 +40,86 @@ class Split:
 def split_for(config: RunConfig, dataset: Dataset) -> tuple[Dataset, Split]:
     """The cases that a search may see, and its split of them.
 
-    ``left_out_fold`` (the outer fold) leaves the data set; ``validation_fold`` (the inner one) is
-    validated on.
+    With ``left_out_fold`` (the outer fold), the search sees what a training of that fold learns
+    from. With ``validation_fold`` (the inner one), it learns from what a training of that fold
+    learns from, and validates on what that validates on.
 
     Raises:
-        UserError: if there are too few cases.
+        UserError: if there are too few cases, or no such fold.
     """
     settings = config.search
 
-    def fold(number: int) -> set[str]:
-        _, held_out = split_fold(dataset, fold=number, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
-        return {case.case_id for case in held_out}
+    def fold(number: int) -> Fold:
+        if not dataset.fixed_folds and dataset.num_patients < NUM_FOLDS:
+            raise UserError(
+                f"{dataset.folder}: found cases of {dataset.num_patients} patients, too few for {NUM_FOLDS} folds; "
+                "leave left_out_fold and validation_fold out, or add cases"
+            )
+        learned, held_out = split_fold(dataset, fold=number, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
+        return Fold(tuple(case.case_id for case in learned), tuple(case.case_id for case in held_out))
 
-    inner = None if settings.validation_fold is None else fold(settings.validation_fold)
-    left_out = set() if settings.left_out_fold is None else fold(settings.left_out_fold)
-    seen = tuple(case for case in dataset.cases if case.case_id not in left_out)
+    seen = {case.case_id for case in dataset.cases}
+    inner = None
+    if settings.left_out_fold is not None:
+        seen &= set(fold(settings.left_out_fold).learned)
+    if settings.validation_fold is not None:
+        learned, held_out = fold(settings.validation_fold)
+        inner = seen & set(held_out)
+        seen &= {*learned, *held_out}
+        if not inner:
+            raise UserError(
+                f"{dataset.folder}: the validation cases of fold {settings.validation_fold} are all left out with fold "
+                f"{settings.left_out_fold}; give another validation_fold"
+            )
+    dataset = replace(dataset, cases=tuple(case for case in dataset.cases if case.case_id in seen))
     seed = settings.seed if settings.split_seed is None else settings.split_seed
-    dataset = replace(dataset, cases=seen)
     return dataset, split_cases(dataset, seed, settings.validation_cases, validation=inner)
 
 
 def split_cases(
     dataset: Dataset, seed: int, num_validation: int, validation: Collection[str] | None = None
 ) -> Split:
-    """A random split of the training cases.
+    """A random split of the training cases; all cases of a patient are in one group.
 
-    It depends on the seed and the case ids, not on their order.
+    It depends on the seed, the case ids and their patients, not on their order.
 
     Args:
         dataset: the data set.
         seed: of the draw.
-        num_validation: cases to hold out; at most a third of all, at least one. The rest is halved;
-            if one case is left over, it goes to the weights.
+        num_validation: cases to hold out; at most a third of all, at least one, and as many more as
+            the last patient has. The rest is halved; if one case is left over, it goes to the
+            weights.
         validation: ids of the cases to hold out; None: drawn at random.
 
     Raises:
-        UserError: if there are fewer than three cases.
+        UserError: if there are fewer than three cases, or cases of three patients.
     """
     fault = too_few_cases(dataset)
     if fault:
         raise UserError(str(fault))
-    by_id = sorted(dataset.cases, key=lambda case: case.case_id)
-    shuffled = [by_id[i] for i in np.random.default_rng(seed).permutation(len(by_id))]
+    by_id = {case.case_id: case for case in dataset.cases}
+    shuffled = shuffled_patients(list(by_id), seed, dataset.patients)
     if validation is None:
-        num_held_out = max(1, min(num_validation, int(len(shuffled) * MAX_VALIDATION_SHARE)))
-        held_out, rest = shuffled[:num_held_out], shuffled[num_held_out:]
+        num_held_out = max(1, min(num_validation, int(len(by_id) * MAX_VALIDATION_SHARE)))
+        held_out: list[str] = []
+        while len(held_out) < num_held_out:
+            held_out += shuffled.pop(0)
+        rest = shuffled
     else:
-        held_out = [case for case in by_id if case.case_id in validation]
-        rest = [case for case in shuffled if case.case_id not in validation]
-    half = len(rest) // 2
-    return Split(tuple(held_out), tuple(rest[:half]), tuple(rest[half:]))
+        held_out = sorted(validation)
+        rest = [[case_id for case_id in ids if case_id not in validation] for ids in shuffled]
+        rest = [ids for ids in rest if ids]
+    if len(rest) < 2:
+        raise UserError(
+            f"{dataset.name}: the cases to learn from are of {len(rest)} patients, expected at least 2, one for each "
+            "half of the search; hold fewer cases out"
+        )
+    half = sum(map(len, rest)) // 2
+    architecture = list(rest.pop(0))
+    while len(rest) > 1 and len(architecture) + len(rest[0]) <= half:
+        architecture += rest.pop(0)
+    groups = (held_out, architecture, [case_id for ids in rest for case_id in ids])
+    return Split(*(tuple(by_id[case_id] for case_id in group) for group in groups))
 
 
 class SearchData(pl.LightningDataModule):

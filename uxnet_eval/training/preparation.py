@@ -91,10 +91,10 @@ def prepare(config: TrainConfig, folder: Path, beside: Path) -> Training:
         )
     learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
     if split.left_out_fold is not None:
-        _, left_out = split_fold(
+        seen, _ = split_fold(
             dataset, fold=split.left_out_fold, num_folds=split.num_folds, seed=split.split_seed
         )
-        learned = tuple(case for case in learned if case not in left_out)
+        learned = tuple(case for case in learned if case in seen)
     architecture = find_architecture(
         network.architecture,
         plan.levels,
