@@ -235,8 +235,10 @@ def test_undeclared_value_between_declared_ones(folder: Path) -> None:
     ("name", "content", "message"),
     [
         ("x.nii", b"\0" * 400, r"unreadable or truncated \(no NIfTI header\)"),
-        ("x.nrrd", b"NRRD", r"cannot be read, expected \.nii\.gz, \.nii in a 3-D"),
-        ("x.png", b"", r"cannot be read, expected \.nii\.gz, \.nii in a 3-D"),
+        ("x.nrrd", b"NRRD", r"unreadable or truncated \("),
+        ("x.mha", b"", r"unreadable or truncated \(the header is damaged or voxels are missing\)"),
+        ("x.mhd", b"", r"cannot be read, expected \.nii\.gz, \.nii, \.mha, \.nrrd in a 3-D"),
+        ("x.png", b"", r"cannot be read, expected \.nii\.gz, \.nii, \.mha, \.nrrd in a 3-D"),
     ],
 )
 def test_file_of_another_kind(folder: Path, name: str, content: bytes, message: str) -> None:

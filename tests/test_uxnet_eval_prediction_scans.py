@@ -108,7 +108,7 @@ def test_chosen_cases(tmp_path: Path) -> None:
 def test_nothing_to_predict(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent: no such file or folder"):
         find_scans(tmp_path / "absent", ["MRI"], 3)
-    with pytest.raises(UserError, match=r"holds no images \(\.nii\.gz, \.nii\) and no dataset\.json"):
+    with pytest.raises(UserError, match=r"holds no images \(\.nii\.gz, \.nii, \.mha, \.nrrd\) and no dataset\.json"):
         find_scans(touch(tmp_path, "c.png"), ["MRI"], 3)
     with pytest.raises(UserError, match=r"holds no dataset\.json, so it has no training cases"):
         find_scans(tmp_path, ["MRI"], 3, training_cases=True)
@@ -216,8 +216,8 @@ def test_broken_files(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(UserError, match=r"^cut: .*cut\.nii\.gz: truncated or damaged gzip"):
         load_scan(Scan("cut", (path,)), ["MRI"], 3)
-    with pytest.raises(UserError, match=r"^a: .*a\.mha: this kind of file cannot be read"):
-        load_scan(Scan("a", (touch(tmp_path, "a.mha") / "a.mha",)), ["MRI"], 3)
+    with pytest.raises(UserError, match=r"^a: .*a\.mhd: this kind of file cannot be read"):
+        load_scan(Scan("a", (touch(tmp_path, "a.mhd") / "a.mhd",)), ["MRI"], 3)
 
 
 def test_channels_that_do_not_go_together(tmp_path: Path) -> None:
