@@ -108,7 +108,9 @@ def test_chosen_cases(tmp_path: Path) -> None:
 def test_nothing_to_predict(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent: no such file or folder"):
         find_scans(tmp_path / "absent", ["MRI"], 3)
-    with pytest.raises(UserError, match=r"holds no images \(\.nii\.gz, \.nii, \.mha, \.nrrd\) and no dataset\.json"):
+    with pytest.raises(
+        UserError, match=r"holds no images \(\.nii\.gz, \.nii, \.mha, \.nrrd\) and no dataset\.json"
+    ):
         find_scans(touch(tmp_path, "c.png"), ["MRI"], 3)
     with pytest.raises(UserError, match=r"holds no dataset\.json, so it has no training cases"):
         find_scans(tmp_path, ["MRI"], 3, training_cases=True)
