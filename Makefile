@@ -47,7 +47,7 @@ $(EXPORTS)/.ready: $(READY)
 		.write_text(f'import site; site.addsitedir({sys.argv[1]!r})')" \
 		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	$(EXPORTS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		'uxnet-search[nnunet,bundle,onnx,dicom]'
+		'uxnet-search[nnunet,bundle,onnx,dicom,rl]'
 	@# nnU-Net's default trainer needs no torchvision, and one that is built for another PyTorch breaks what looks for it.
 	@$(EXPORTS)/bin/python -c 'import torchvision' 2>/dev/null || \
 		$(EXPORTS)/bin/python -m pip uninstall --quiet --yes torchvision

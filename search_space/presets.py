@@ -57,6 +57,33 @@ def dense_unet(levels: int = 5) -> Genotype:
     return _genotype("dense-unet", levels, unet_edges(levels) | dense, identities=unet_pass_through(levels))
 
 
+def res_unet(levels: int = 5) -> Genotype:
+    """The Res-U-Net (figure 1b): the U-Net with residual 2 x 3x3x3 convolutions in every node."""
+    genotype = unet(levels)
+    operations = {
+        layer: "res2xconv3" if name == NORMAL else name for layer, name in genotype.operations.items()
+    }
+    return Genotype.from_choices(levels, genotype.edges, operations, {"preset": "res-unet"})
+
+
+def dla(levels: int = 5) -> Genotype:
+    """Deep layer aggregation (figure 1c; Yu et al. 2018): a residual encoder, then DLA-Up.
+
+    Encoder: residual 2 x 3x3x3 convolutions, stride-2 convolutions between the levels. DLA-Up
+    merges neighbouring levels again and again (iterative deep aggregation): one 3x3x3 convolution
+    per node, 1x1x1 convolution and interpolation on the way up. These are the edges of
+    :func:`unet_plus_plus`. The trees within a level of the original encoder are no part of the
+    grid.
+    """
+    genotype = unet_plus_plus(levels)
+    encoder = {"normal": "res2xconv3", "reduction": "conv3_stride2"}
+    decoder = {"normal": "conv3", "expansion": "interpolate"}
+    operations = {
+        layer: (decoder if layer.node.stage else encoder)[layer.kind] for layer in genotype.operations
+    }
+    return Genotype.from_choices(levels, genotype.edges, operations, {"preset": "dla"})
+
+
 def full(levels: int = 5) -> Genotype:
     """Every edge of the grid with the U-Net's operations: the control for searched edges."""
     return _genotype("full", levels, frozenset(Grid(levels).edges))
@@ -65,7 +92,9 @@ def full(levels: int = 5) -> Genotype:
 _PRESETS: dict[str, Callable[[int], Genotype]] = {
     "unet": unet,
     "unet++": unet_plus_plus,
+    "res-unet": res_unet,
     "dense-unet": dense_unet,
+    "dla": dla,
     "full": full,
 }
 

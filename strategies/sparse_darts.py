@@ -77,6 +77,11 @@ class SparseDARTS(DARTS):
         assert isinstance(module, SparseDartsModule)
         return module
 
+    @property
+    def prune_threshold(self) -> float:
+        """tau: an edge is kept if its gate is at least this."""
+        return self.settings.prune_threshold
+
     def gates(self) -> dict[Edge, float]:
         """sigma(beta) of every searched edge, in [0, 1]."""
         gates = {Edge.parse(label): gate.gate().item() for label, gate in self.module.gates.items()}
@@ -106,7 +111,7 @@ class SparseDARTS(DARTS):
             space.grid,
             self.gates(),
             self.alphas(),
-            self.settings.prune_threshold if prune_threshold is None else prune_threshold,
+            self.prune_threshold if prune_threshold is None else prune_threshold,
             fixed_operations=space.fixed_operations,
             fixed_edges=space.fixed_edges,
             provenance=provenance,

@@ -65,7 +65,7 @@ def test_the_comparison_holds_every_control_at_equal_budget() -> None:
     space = experiment("hippocampus.compare")["searchSpace"]
     assert set(space) == {"architecture", "fold", "seed"}  # so that steps and parameters are the same for all
     names = space["architecture"]["_value"]
-    assert {"searched", "preset:unet", "preset:unet++", "dynunet", "all-edges"} <= set(names)
+    assert {"searched", "preset:unet", "preset:unet++", "monai-unet++", "dynunet", "all-edges"} <= set(names)
     assert {"random:0", "random:1", "random:2"} <= set(names)
     assert len(space["seed"]["_value"]) >= 2
     run = TrainConfig.load(ROOT / "experiments" / "hippocampus.compare.run.yml")

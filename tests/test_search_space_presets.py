@@ -133,6 +133,40 @@ def test_dense_unet_edges_by_hand() -> None:
     assert len(edge_names("dense-unet", 5) - edge_names("unet", 5)) == 6
 
 
+def test_res_unet_is_the_unet_with_residual_blocks() -> None:
+    plain, residual = presets.unet(4), presets.get("res-unet", 4)
+    assert residual.edges == plain.edges
+    changed = {
+        str(layer): (plain.operations[layer], name)
+        for layer, name in residual.operations.items()
+        if plain.operations[layer] != name
+    }
+    # Seven nodes compute in a U-Net of four levels: four encoder and three decoder nodes.
+    assert sorted(changed) == [
+        "N0.0/normal", "N0.1/normal", "N0.2/normal", "N0.3/normal", "N1.2/normal", "N2.1/normal", "N3.0/normal",
+    ]  # fmt: skip
+    assert set(changed.values()) == {("2xconv3", "res2xconv3")}
+
+
+def test_dla_by_hand() -> None:
+    # DLA-Up merges every two neighbouring levels of a stage, as U-Net++ without its longer skips.
+    genotype = presets.get("dla", 3)
+    assert edge_names("dla", 3) == edge_names("unet++", 3)
+    assert {str(layer): name for layer, name in genotype.operations.items()} == {
+        "N0.0/normal": "res2xconv3",
+        "N0.1/reduction": "conv3_stride2",
+        "N0.1/normal": "res2xconv3",
+        "N0.2/reduction": "conv3_stride2",
+        "N0.2/normal": "res2xconv3",
+        "N1.0/expansion": "interpolate",
+        "N1.0/normal": "conv3",
+        "N1.1/expansion": "interpolate",
+        "N1.1/normal": "conv3",
+        "N2.0/expansion": "interpolate",
+        "N2.0/normal": "conv3",
+    }
+
+
 def test_full_keeps_everything() -> None:
     full = presets.full(5)
     assert full.edges == Grid(5).edges

@@ -57,7 +57,7 @@ def test_cases_are_averaged_over_seeds_before_anything_else(runs: Path) -> None:
 
 def test_a_class_that_a_case_lacks_is_left_out(runs: Path) -> None:
     unet = table_of(runs).rows[1]
-    assert unet.name == "U-Net"
+    assert unet.name == "U-Net (sum, grid)"
     assert unet.classes["posterior"]["dice"] == (0.5, None)
     assert unet.dice.mean == pytest.approx((0.55 + 0.5) / 2)
     assert unet.case_dice.to_dict() == pytest.approx({"A": 0.5, "B": 0.6})
@@ -70,7 +70,13 @@ def test_random_genotypes_weigh_the_same_however_many_seeds_they_have(runs: Path
     assert row.dice.mean == pytest.approx(0.7)  # (mean of 0.4 and 0.6, and 0.9) / 2
     assert row.sd_between_runs == pytest.approx(0.251661, abs=1e-6)  # of 0.4, 0.6, 0.9
     names = [row.name for row in table_of(runs, each_random=True).rows]
-    assert names == ["searched", "U-Net", "random genotypes, n=2", "random genotype 0", "random genotype 1"]
+    assert names == [
+        "searched",
+        "U-Net (sum, grid)",
+        "random genotypes, n=2",
+        "random genotype 0",
+        "random genotype 1",
+    ]
 
 
 def test_one_training_gives_the_score_of_its_own_summary(tmp_path: Path) -> None:
@@ -93,9 +99,9 @@ def test_folds_add_up(tmp_path: Path) -> None:
 
 
 def test_the_first_row_can_be_chosen_by_name_or_architecture(runs: Path) -> None:
-    for name in ("U-Net", "preset:unet"):
+    for name in ("U-Net (sum, grid)", "preset:unet"):
         rows = table_of(runs, first=name).rows
-        assert rows[0].name == "U-Net" and rows[0].contrast is None
+        assert rows[0].name == "U-Net (sum, grid)" and rows[0].contrast is None
         assert rows[1].contrast is not None and rows[1].contrast.difference == pytest.approx(0.15)
     with pytest.raises(
         UserError, match=r"--first unett: no such row \(did you mean '.*unet'\?\); there are sear"
@@ -127,7 +133,7 @@ def test_unequal_trainings_are_noted(tmp_path: Path) -> None:
         "DynUNet (nnU-Net): has 1.20 times the first row's parameters, though the table claims equal parameters",
         "DynUNet (nnU-Net): was scored on 1 cases, the first row on 2, 1 of them the same; their means cannot be "
         "compared, the test takes the common cases",
-        "SegResNet: a case's scores are means over 2 trainings of a network, the first row's over 1",
+        "SegResNet (MONAI): a case's scores are means over 2 trainings of a network, the first row's over 1",
     ]
 
 

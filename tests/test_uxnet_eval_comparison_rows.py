@@ -71,7 +71,7 @@ def test_a_label_is_one_row_with_its_mean_cost(nested: Path) -> None:
     assert [(row.name, len(row.trainings)) for row in rows] == [
         ("joint search", 6),
         ("best random", 6),
-        ("U-Net", 6),
+        ("U-Net (sum, grid)", 6),
     ]
     assert rows[0].multiply_adds == 5_000_000
     assert rows[0].num_genotypes == 2 and rows[0].runs_per_case == 3
@@ -91,20 +91,21 @@ def test_genotypes_that_differ_by_widths_alone_are_two_rows(tmp_path: Path) -> N
 
 
 def test_a_row_without_the_label_of_another(tmp_path: Path) -> None:
-    made_up_training(tmp_path / "a", "dynunet", case(0, 0.5), label="U-Net")
+    made_up_training(tmp_path / "a", "dynunet", case(0, 0.5), label="U-Net (sum, grid)")
     made_up_training(tmp_path / "b", "preset:unet", case(0, 0.5))
-    assert [row.name for row in table_of(tmp_path).rows] == ["U-Net", "U-Net (unlabelled)"]
+    assert [row.name for row in table_of(tmp_path).rows] == [
+        "U-Net (sum, grid)",
+        "U-Net (sum, grid) (unlabelled)",
+    ]
 
 
 def test_unequal_multiply_adds_are_noted(nested: Path) -> None:
     notes = table_of(nested, first="joint search", equal="multiply-adds").notes
-    broken = (
-        "U-Net: has 1.06 times the first row's multiply-adds, though the table claims equal multiply-adds"
-    )
+    broken = "U-Net (sum, grid): has 1.06 times the first row's multiply-adds, though the table claims equal multiply-adds"
     assert broken in notes
     claimed = table_of(nested, first="joint search")
     assert claimed.equal == "parameters"  # the trainings' budget
-    assert "U-Net: has 1.06 times the first row's multiply-adds" in claimed.notes
+    assert "U-Net (sum, grid): has 1.06 times the first row's multiply-adds" in claimed.notes
     with pytest.raises(UserError, match=r"--equal multiply_adds: expected multiply-adds or parameters"):
         table_of(nested, equal="multiply_adds")
 
@@ -124,7 +125,7 @@ def test_the_primary_contrast(nested: Path) -> None:
     assert (by_place.primary, by_place.is_primary_named) == ("best random", False)
     assert any("best random against joint search (the second row" in line for line in explanation(by_place))
     named = table_of(nested, primary="preset:unet", **first)
-    assert (named.primary, named.is_primary_named) == ("U-Net", True)
+    assert (named.primary, named.is_primary_named) == ("U-Net (sum, grid)", True)
     assert [row.contrast.is_primary for row in named.rows if row.contrast] == [False, True]
     with pytest.raises(UserError, match=r"--primary joint search: is the first row itself"):
         table_of(nested, primary="joint search", **first)
@@ -134,24 +135,26 @@ def test_the_primary_contrast(nested: Path) -> None:
 
 def test_the_trainings_name_the_primary_contrast(nested: Path) -> None:
     extra = nested / "x"
-    made_up_training(extra, "dynunet", case(0, 0.5), network={"primary": "U-Net"})
+    made_up_training(extra, "dynunet", case(0, 0.5), network={"primary": "U-Net (sum, grid)"})
     named = table_of(nested, first="joint search")
-    assert (named.primary, named.is_primary_named) == ("U-Net", True)
+    assert (named.primary, named.is_primary_named) == ("U-Net (sum, grid)", True)
     (extra / "run.yml").write_text(
-        (extra / "run.yml").read_text().replace("primary: U-Net", "primary: other")
+        (extra / "run.yml").read_text().replace("primary: U-Net (sum, grid)", "primary: other")
     )
     absent = table_of(nested, first="joint search")
     assert absent.primary is None
     assert "the trainings name 'other' for the primary contrast, but there is no such row" in absent.notes[0]
-    made_up_training(nested / "y", "segresnet", case(0, 0.5), network={"primary": "U-Net"})
-    with pytest.raises(UserError, match=r"several primary rows \(network\.primary: U-Net, other\)"):
+    made_up_training(nested / "y", "segresnet", case(0, 0.5), network={"primary": "U-Net (sum, grid)"})
+    with pytest.raises(
+        UserError, match=r"several primary rows \(network\.primary: U-Net \(sum, grid\), other\)"
+    ):
         table_of(nested)
 
 
 def test_all_of_it_is_written(nested: Path, tmp_path: Path) -> None:
-    comparison = table_of(nested, first="joint search", primary="U-Net")
+    comparison = table_of(nested, first="joint search", primary="U-Net (sum, grid)")
     values = json.loads(json.dumps(to_dict(comparison, tmp_path)))
-    assert (values["version"], values["equal"], values["primary"]) == (2, "parameters", "U-Net")
+    assert (values["version"], values["equal"], values["primary"]) == (2, "parameters", "U-Net (sum, grid)")
     unet = values["rows"][2]["against_first"]
     assert unet["is_primary"] and unet["interval"]["over_runs"]
     assert unet["sign_flips_over_runs"]["p"] == pytest.approx(2 / 64)

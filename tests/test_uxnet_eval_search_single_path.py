@@ -168,7 +168,7 @@ def test_an_unfinished_front_is_marked(finished: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_front_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="single-path writes it when its"):
+    with pytest.raises(UserError, match="writes it with its first measured network"):
         FrontRecord.load(tmp_path)
     (tmp_path / "front.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
@@ -191,9 +191,13 @@ def test_a_damaged_front_is_one_line(tmp_path: Path) -> None:
         (
             "search",
             {"strategy": "sparse-darts"},
-            "sparse-darts searches no widths; use strategy: single-path",
+            "sparse-darts searches no widths, but operations and edges; use strategy: single-path",
         ),
-        ("search", {"strategy": "singlepath"}, "single-path"),
+        (
+            "search",
+            {"strategy": "singlepath"},
+            r"unknown \(did you mean 'single-path'\?\); known: sparse-darts",
+        ),
     ],
 )
 def test_every_fault_has_its_line(

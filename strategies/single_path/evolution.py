@@ -1,135 +1,57 @@
-"""Choice of architectures by measurement: NNI's regularized evolution under hard cost limits."""
+"""NNI's regularized evolution, and NNI's random search, under hard cost limits."""
 
 from __future__ import annotations
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 
-import logging
-from collections.abc import Callable, Iterable
-from random import Random
+from collections.abc import Callable
 
-import nni
-from nni.mutable import Categorical, LabeledMutable, Mutable, Sample, SampleValidationError
-from nni.mutable.utils import label
-from nni.nas.evaluator import FunctionalEvaluator
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.space import ExecutableModelSpace
-from nni.nas.space.space import ModelStatus
-from nni.nas.strategy import RegularizedEvolution
-from numpy.random import RandomState
+from nni.nas.strategy import Random, RegularizedEvolution
 
-from search_space.errors import UserError
 from search_space.genotype import Genotype
 
+from .proposals import Measure, measure_proposals
 from .sampling import Sampler
 
 MUTATED_CHOICES = 3
 """Mean number of choices that a child changes."""
 
 
-class ArchitectureSpace(ExecutableModelSpace):
-    """The choices of a space for NNI's multi-trial strategies, by label.
-
-    The labels are those of :class:`UXNetSpace`. The models are genotypes, because shared weights
-    measure a genotype without a network of its own.
-
-    Args:
-        sampler: the space.
-        evaluator: measures a genotype.
-        excess: how far a genotype exceeds the limits; 0 if it keeps them. NNI draws another one if
-            it does not.
-    """
-
-    def __init__(
-        self, sampler: Sampler, evaluator: FunctionalEvaluator, excess: Callable[[Genotype], float]
-    ) -> None:
-        super().__init__()
-        self.sampler, self.evaluator, self.excess = sampler, evaluator, excess
-        self.sample: Sample | None = None
-        self._choices = [
-            Categorical(values, label=label(name.split("/"))) for name, values in sampler.choices.items()
-        ]
-
-    def leaf_mutables(self, is_leaf: Callable[[Mutable], bool]) -> Iterable[LabeledMutable]:
-        yield from self._choices
-
-    def check_contains(self, sample: Sample) -> SampleValidationError | None:
-        try:
-            genotype = self.sampler.genotype(sample)
-        except UserError as error:  # the output is cut off
-            return SampleValidationError(str(error))
-        return SampleValidationError("beyond the limits") if self.excess(genotype) else None
-
-    def random(
-        self, memo: Sample | None = None, random_state: RandomState | None = None
-    ) -> ArchitectureSpace:
-        """A random architecture within the limits.
-
-        NNI's own sampling gives up if few architectures are within the limits.
-        """
-        state = random_state or RandomState()
-        choices, _ = self.sampler.draw_choices(Random(int(state.randint(2**31))), self.excess)
-        sample = {} if memo is None else memo
-        sample.update(choices)
-        return self.freeze(sample)
-
-    def freeze(self, sample: Sample) -> ArchitectureSpace:
-        self.validate(sample)
-        frozen = ArchitectureSpace(self.sampler, self.evaluator, self.excess)
-        frozen.sample, frozen.status = sample, ModelStatus.Frozen
-        return frozen
-
-    def executable_model(self) -> Genotype:
-        assert self.sample is not None
-        return self.sampler.genotype(self.sample)
-
-    def extra_repr(self) -> str:
-        return f"{len(self._choices)} choices"
-
-
 def evolve(
     sampler: Sampler,
-    measure: Callable[[Genotype], float],
+    measure: Measure,
     *,
     excess: Callable[[Genotype], float],
     num_measured: int,
     population: int,
     seed: int,
 ) -> None:
-    """Measures ``num_measured`` architectures: a random population, then children of the best.
-
-    It returns nothing: ``measure`` sees every architecture and keeps its results. The same seed and
-    the same measurements give the same architectures. A killed run can therefore continue if
-    ``measure`` remembers its results.
+    """Measures a random population, then children of the best; see :func:`measure_proposals`.
 
     Args:
-        sampler: the space.
-        measure: the value to maximise, such as the Dice with inherited weights.
-        excess: the hard limits, see :class:`ArchitectureSpace`.
-        num_measured: number of all measured architectures.
+        sampler, measure, excess, num_measured: see :func:`measure_proposals`.
         population: number of random architectures among them; also the size of the population.
         seed: seed of the random numbers.
-
-    Raises:
-        UserError: if NNI finds no architecture within the limits.
     """
-
-    def evaluate(genotype: Genotype) -> None:
-        seen.append(genotype)
-        nni.report_final_result(measure(genotype))
-
-    seen: list[Genotype] = []
-    space = ArchitectureSpace(sampler, FunctionalEvaluator(evaluate), excess)
-    num_choices = len(sampler.choices)
     strategy = RegularizedEvolution(
         population_size=population,
         sample_size=max(2, population // 4),
-        mutation_prob=min(1.0, MUTATED_CHOICES / num_choices),
+        mutation_prob=min(1.0, MUTATED_CHOICES / len(sampler.choices)),
         dedup=True,
         seed=seed,
     )
-    for name in ("nni.nas.strategy.evolution", "nni.nas.execution.sequential", "nni.nas.strategy.base"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    strategy(space, SequentialExecutionEngine(max_model_count=num_measured))
-    if not seen:
-        raise UserError("the evolution found no architecture within the limits of cost; widen them")
+    measure_proposals(strategy, sampler, measure, excess=excess, num_measured=num_measured)
+
+
+def draw_at_random(
+    sampler: Sampler,
+    measure: Measure,
+    *,
+    excess: Callable[[Genotype], float],
+    num_measured: int,
+    population: int,
+    seed: int,
+) -> None:
+    """Measures random architectures; ``population`` has no effect. See :func:`evolve`."""
+    strategy = Random(dedup=True, seed=seed)
+    measure_proposals(strategy, sampler, measure, excess=excess, num_measured=num_measured)

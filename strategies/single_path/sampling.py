@@ -97,14 +97,24 @@ class Sampler:
             share = random.random()
             choices = {name: random.choice(values) for name, values in self.choices.items()}
             choices |= {str(edge): int(random.random() < share) for edge in self.free_edges}
-            found = self._led_into_limits(random, choices, excess)
+            found = self.led_into_limits(random, choices, excess)
             if found is not None:
                 return choices, found
         raise UserError("no random architecture was found within the limits of cost; widen them")
 
-    def _led_into_limits(
+    def led_into_limits(
         self, random: Random, choices: Choices, excess: Callable[[Genotype], float] | None
     ) -> Genotype | None:
+        """The genotype of choices, which are changed step by step until it keeps the limits.
+
+        Args:
+            random: the random numbers.
+            choices: a full set of choices; changed in place.
+            excess: see :meth:`draw_choices`.
+
+        Returns:
+            None if the output is cut off, or the limits are not reached in 2000 changes.
+        """
         try:
             genotype = self.genotype(choices)
         except UserError:

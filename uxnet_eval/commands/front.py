@@ -12,7 +12,10 @@ from search_space.errors import UserError
 
 def front(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="Output folder of a search with strategy: single-path.")
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Output folder of a search by measurement, such as strategy: single-path."
+        ),
     ],
     output: Annotated[
         Path | None,

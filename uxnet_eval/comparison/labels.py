@@ -11,18 +11,20 @@ from .trainings import Training
 
 TITLES = {
     "searched": "searched",
-    "unet": "U-Net",
-    "unet++": "U-Net++",
-    "dense-unet": "dense U-Net",
+    "unet": "U-Net (sum, grid)",
+    "unet++": "U-Net++ (sum, grid)",
+    "res-unet": "Res-U-Net (sum, grid)",
+    "dense-unet": "dense U-Net (sum, grid)",
+    "dla": "DLA (sum, grid)",
     "full": "all edges, U-Net operations",
     "all-edges": "all edges, searched operations",
     "searched-edges": "searched edges, U-Net operations",
     "searched-operations": "U-Net edges, searched operations",
     "dynunet": "DynUNet (nnU-Net)",
-    "segresnet": "SegResNet",
-    "u-resnet": "U-ResNet",
+    "segresnet": "SegResNet (MONAI)",
+    "u-resnet": "U-ResNet (MONAI)",
     "monai-unet++": "U-Net++ (MONAI)",
-    "dints": "DiNTS",
+    "dints": "DiNTS (MONAI)",
 }
 
 

@@ -5,15 +5,30 @@ NNI's parameters of a trial override its values by name (:meth:`.run_file.RunFil
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search_space import SearchSpaceConfig
+from search_space.errors import UserError, nearest
 from search_space.strict import StrictConfig
 from strategies.settings import StrategySettings
 
 from .run_file import RunFile, RuntimeSettings
+
+STRATEGIES = {
+    "sparse-darts": "operations and edges",
+    "darts": "operations and edges",
+    "gumbel": "operations and edges",
+    "proxyless": "operations and edges",
+    "scnas": "one operation for each kind of cell, on the U-Net's edges",
+    "single-path": "operations, edges and widths",
+    "evolution": "operations, edges and widths",
+    "random": "operations, edges and widths",
+    "rl": "operations, edges and widths",
+    "ronasmis": "operations, edges and widths",
+}
+"""What each strategy searches."""
+FROM_SCRATCH = ("evolution", "random", "rl")
+"""The strategies that train every architecture alone, from random weights."""
 
 
 class SpaceSettings(StrictConfig):
@@ -38,9 +53,9 @@ class SpaceSettings(StrictConfig):
 class SearchSettings(StrategySettings):
     """How the search runs: its length, its data, and all settings of the strategy."""
 
-    strategy: Literal["sparse-darts", "single-path"] = "sparse-darts"
-    """``sparse-darts``: the paper's gates and alphas; ``single-path``: shared weights, then choice
-    by measurement."""
+    strategy: str = "sparse-darts"
+    """How to search; one of ``sparse-darts`` (the paper), ``darts``, ``gumbel``, ``proxyless``,
+    ``scnas``, ``single-path``, ``ronasmis``, ``evolution``, ``random``, ``rl``."""
     epochs: int = Field(20, ge=1, le=10**6)
     """Number of epochs; the last one ends with a validation."""
     steps_per_epoch: int = Field(25, ge=1, le=10**6)
@@ -68,9 +83,18 @@ class SearchSettings(StrategySettings):
     checkpointed_levels: int = Field(0, ge=0)
     """Levels, from the finest on, that the backward pass computes again: less memory, more time."""
 
+    @field_validator("strategy")
+    @classmethod
+    def _check_strategy(cls, strategy: str) -> str:
+        if strategy not in STRATEGIES:
+            raise UserError(
+                f"strategy '{strategy}' is unknown{nearest(strategy, STRATEGIES)}; known: {', '.join(STRATEGIES)}"
+            )
+        return strategy
+
 
 class BudgetSettings(StrictConfig):
-    """Hard limits on the cost of the networks that a single-path search chooses."""
+    """Hard limits on the cost of the networks that a search by measurement chooses."""
 
     multiply_adds: float | None = Field(None, gt=0)
     """Largest number of multiply-adds of one patch; None: those of the U-Net of
@@ -83,7 +107,7 @@ class BudgetSettings(StrictConfig):
 
 
 class ChoiceSettings(StrictConfig):
-    """How a single-path search trains its shared weights and chooses by measurement."""
+    """How a search by measurement trains shared weights, if it has them, and chooses networks."""
 
     paths_per_step: int = Field(1, ge=1, le=10**6)
     """Architectures that learn from each batch."""
@@ -95,8 +119,9 @@ class ChoiceSettings(StrictConfig):
     population: int = Field(24, ge=2, le=10**6)
     """Architectures drawn at random for each budget, and size of the population that evolves."""
     finetune_steps: int = Field(60, ge=0, le=10**6)
-    """Steps of a short training, from the shared weights, before an architecture is measured; 0:
-    none. The ranking by shared weights alone says little about trained networks."""
+    """Steps of a short training before an architecture is measured, from the shared weights if the
+    strategy has them; 0: none. The ranking by shared weights alone says little about trained
+    networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
     measure_inherited: bool = False
@@ -105,6 +130,8 @@ class ChoiceSettings(StrictConfig):
     measure_latency: bool = True
     """Measure the latency of every operation on this machine (about half a minute), so that the
     front shows the latency of its networks."""
+    controller_learning_rate: float = Field(5e-3, gt=0)
+    """Learning rate of the controller of ``ronasmis`` (Adam)."""
 
     @model_validator(mode="after")
     def _check(self) -> ChoiceSettings:
@@ -132,13 +159,30 @@ class RunConfig(RunFile):
             raise ValueError(
                 f"validation_fold and left_out_fold are both {search.left_out_fold}; give two folds"
             )
-        if search.strategy == "sparse-darts" and len(self.space.width_choices) > 1:
-            raise ValueError("width_choices: sparse-darts searches no widths; use strategy: single-path")
+        self._check_what_is_searched()
+        if search.strategy in FROM_SCRATCH and not self.choice.finetune_steps:
+            raise ValueError(
+                f"finetune_steps: {search.strategy} trains every architecture from random weights; give 1 or more"
+            )
         if self.budget.latency_ms is not None and not self.choice.measure_latency:
             raise ValueError(
                 "budget.latency_ms: needs the table of latencies; set choice.measure_latency: true"
             )
         return self
+
+    def _check_what_is_searched(self) -> None:
+        space, strategy = self.space, self.search.strategy
+        searched = STRATEGIES[strategy]
+        if len(space.width_choices) > 1 and "widths" not in searched:
+            raise ValueError(
+                f"width_choices: {strategy} searches no widths, but {searched}; use strategy: single-path"
+            )
+        if strategy == "scnas" and space.search_edges:
+            raise ValueError(f"search_edges: scnas searches {searched}; set search_edges: false")
+        if not (space.search_blocks or space.search_edges or len(space.width_choices) > 1):
+            raise ValueError(
+                f"search_blocks and search_edges are both false: {strategy} has nothing to search; set one to true"
+            )
 
     def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:
         """The search space of the plan and the settings, for these channels and classes."""

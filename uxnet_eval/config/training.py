@@ -25,9 +25,9 @@ class NetworkSettings(StrictConfig):
 
     architecture: str = "preset:unet"
     """The path of a genotype (.json, relative to this file or to the current folder); a preset:
-    unet, unet++, dense-unet, full; a baseline: dynunet, segresnet, u-resnet, monai-unet++, dints;
-    or, made from ``genotype``: searched, all-edges, searched-edges, searched-operations,
-    random:SEED, unet-widths:SEED."""
+    unet, res-unet, dense-unet, unet++, dla, full; a baseline: dynunet, segresnet, u-resnet,
+    monai-unet++, dints; or, made from ``genotype``: searched, all-edges, searched-edges,
+    searched-operations, random:SEED, unet-widths:SEED."""
     genotype: str | None = None
     """The path of a searched genotype (.json) that ``searched``, ``all-edges`` and so on are made
     from."""

@@ -63,6 +63,8 @@ class FrontRecord(StrictConfig):
     """The budget."""
     measured: list[Measured] = Field(default_factory=list)
     """In the order of measurement."""
+    spent_s: float = Field(0.0, ge=0)
+    """Seconds of all these measurements."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Data set, seed, settings, package versions."""
 
@@ -84,8 +86,8 @@ class FrontRecord(StrictConfig):
             values = read_json(path)
         except OSError as error:
             raise UserError(
-                f"{path}: cannot be read ({error.strerror}); a search with strategy: single-path writes it when its "
-                "supernet is trained"
+                f"{path}: cannot be read ({error.strerror}); a search by measurement writes it with its "
+                "first measured network"
             ) from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON ({error}); start the same search again to go on") from None

@@ -1,20 +1,22 @@
-"""Choosing architectures by measurement, with shared weights that have been trained."""
+"""Choosing architectures by measurement: each is trained shortly, then scored."""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from search_space import Genotype
-from strategies.single_path.evolution import evolve
 from strategies.single_path.limits import Limits
+from strategies.single_path.proposals import Measure
+from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
 from ..networks.latency_table import LatencyTable
@@ -30,6 +32,7 @@ from ..runs.front_record import FrontRecord, Measured
 from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
 from .data import SearchData
 from .single_path_module import SinglePathModule
+from .single_path_reporting import ChoiceReporter
 
 logger = logging.getLogger(__name__)
 
@@ -39,82 +42,119 @@ LOGGED_EVERY = 5
 """Measurements between two lines of progress."""
 
 
+class Explore(Protocol):
+    """Proposes architectures, measures them, and proposes better ones."""
+
+    def __call__(
+        self,
+        sampler: Sampler,
+        measure: Measure,
+        *,
+        excess: Callable[[Genotype], float],
+        num_measured: int,
+        population: int,
+        seed: int,
+    ) -> None: ...
+
+
 class Chooser:
     """Measures architectures for one budget after the other, each architecture once.
 
     Args:
         config: resolved.
-        module: holds the shared weights.
         data: the cases; both streams of it are left alone.
+        device: where it is computed.
         precision: Lightning's name of the number format.
         folder: the output folder.
+        events: folder of the TensorBoard events.
         budget: multiply-adds of one patch.
         provenance: kept with every genotype.
         latencies: the table that predicts latencies; None: they stay unknown.
+        start: gives the network that a short training begins with.
+        inherited: computes an architecture with shared weights; None: there are none.
+        explore: how architectures are proposed.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        module: SinglePathModule,
         data: SearchData,
+        device: torch.device,
         precision: str,
         folder: Path,
+        events: Path,
         budget: float,
         provenance: dict[str, Any],
-        latencies: LatencyTable | None = None,
+        latencies: LatencyTable | None,
+        *,
+        start: Callable[[Genotype], nn.Module],
+        inherited: SinglePathModule | None,
+        explore: Explore,
     ) -> None:
         self._latencies = latencies
-        self._config, self._module, self._data = config, module, data
+        self._config, self._data, self._device = config, data, device
         self._precision, self._folder = precision, folder
+        self._start, self._inherited, self._explore = start, inherited, explore
         if (folder / FRONT_NAME).exists():
             self.record = FrontRecord.load(folder)
         else:
             self.record = FrontRecord(multiply_adds=budget, provenance=provenance)
+        self._reporter = ChoiceReporter(folder, events, self.record, to_nni=inherited is None)
         self._times_s: list[float] = []
         self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
 
-    def choose(self, share: float, limits: Limits) -> None:
-        """Evolves architectures within the limits.
-
-        Each is measured after a short training from shared weights.
-        """
-        choice, seed, latencies = self._config.choice, self._config.search.seed, self._latencies
+    def choose(self, share: float, limits: Limits, sampler: Sampler) -> None:
+        """Explores architectures of a space within the limits of one budget."""
+        choice = self._config.choice
         seen: list[str] = []
 
         def measure(genotype: Genotype) -> float:
             key = _key(genotype)
             if key not in self._known:
-                started, cost = time.monotonic(), limits.cost(genotype)
-                self._known[key] = Measured(
-                    genotype=genotype.to_dict(),
-                    budget_share=share,
-                    inherited_dice=self._inherited_dice(genotype),
-                    finetuned_dice=self._finetuned_dice(genotype) if choice.finetune_steps else None,
-                    parameters=cost.parameters,
-                    multiply_adds=cost.multiply_adds,
-                    latency_ms=latencies.latency_ms(genotype, limits.config) if latencies else None,
-                )
-                self.record.measured.append(self._known[key])
-                self.record.save(self._folder)
-                self._times_s.append(time.monotonic() - started)
+                self._known[key] = self._measured(genotype, share, limits)
             seen.append(key)
             tell("measured", len(self.record.measured) / (choice.num_measured * len(choice.budget_shares)))
             if len(seen) % LOGGED_EVERY == 0 or len(seen) == choice.num_measured:
                 self._log(share, seen)
             return self._known[key].score
 
-        evolve(
-            self._module.sampler,
+        self._explore(
+            sampler,
             measure,
             excess=limits.excess,
             num_measured=choice.num_measured,
             population=choice.population,
-            seed=seed,
+            seed=self._config.search.seed,
         )
 
+    def _measured(self, genotype: Genotype, share: float, limits: Limits) -> Measured:
+        started, cost, latencies = time.monotonic(), limits.cost(genotype), self._latencies
+        measured = Measured(
+            genotype=genotype.to_dict(),
+            budget_share=share,
+            inherited_dice=self._inherited_dice(genotype),
+            finetuned_dice=self._finetuned_dice(genotype) if self._config.choice.finetune_steps else None,
+            parameters=cost.parameters,
+            multiply_adds=cost.multiply_adds,
+            latency_ms=latencies.latency_ms(genotype, limits.config) if latencies else None,
+        )
+        self._times_s.append(time.monotonic() - started)
+        self.record.measured.append(measured)
+        self.record.spent_s += self._times_s[-1]
+        self.record.save(self._folder)
+        self._reporter.measured()
+        return measured
+
+    def close(self) -> None:
+        """Closes the TensorBoard events; after an interruption too."""
+        self._reporter.close()
+
     def finish(self, minutes: float) -> dict[str, float]:
-        """Writes the best genotype within the budget, and the final result, which NNI gets too."""
+        """Writes the best genotype within the budget, and the final result, which NNI gets too.
+
+        Args:
+            minutes: spent before the measurements.
+        """
         self.record.is_finished = True
         self.record.save(self._folder)
         budget = self._config.budget
@@ -134,7 +174,11 @@ class Chooser:
             "multiply_adds": best.cost.multiply_adds,
             "num_measured": len(self.record.measured),
         }
-        write_json(self._folder / RESULT_NAME, {**final, "search_minutes": round(minutes, 2)})
+        write_json(
+            self._folder / RESULT_NAME,
+            {**final, "search_minutes": round(minutes + self.record.spent_s / 60, 2)},
+        )
+        self._reporter.finish()
         report_final(final)
         logger.info("done: %s; genotype: %s", json.dumps(final), self._folder / GENOTYPE_NAME)
         return final
@@ -151,7 +195,7 @@ class Chooser:
         )
 
     def _dice(self, network: Any) -> float:
-        device, plan = self._module.device, self._config.plan
+        device, plan = self._device, self._config.plan
         tally = DiceTally(self._data.dataset.num_classes)
         with torch.inference_mode(), autocast(self._precision, device):
             for batch in self._data.val_dataloader():
@@ -163,14 +207,15 @@ class Chooser:
 
     def _inherited_dice(self, genotype: Genotype) -> float | None:
         """Dice with shared weights; None if it is not asked for and a short training follows."""
-        if self._config.choice.finetune_steps and not self._config.choice.measure_inherited:
+        choice, module = self._config.choice, self._inherited
+        if module is None or (choice.finetune_steps and not choice.measure_inherited):
             return None
-        return self._dice(lambda image: self._module(image, genotype))
+        return self._dice(lambda image: module(image, genotype))
 
     def _finetuned_dice(self, genotype: Genotype) -> float:
         """Dice of a separate network after a short training on the same patches for all."""
         choice, config = self._config.choice, self._config
-        network = self._module.shared.network(genotype).to(self._module.device)
+        network = self._start(genotype).to(self._device)
         layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
         if layout is not None:
             network = network.to(memory_format=layout)
@@ -199,7 +244,7 @@ class Chooser:
         batch: dict[str, Tensor],
         layout: torch.memory_format | None,
     ) -> None:
-        device = self._module.device
+        device = self._device
         image, label = batch["image"].to(device), batch["label"].to(device)
         optimizer.zero_grad()
         with autocast(self._precision, device):

@@ -100,7 +100,7 @@ def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable,
     """Measures the latencies of a search on this machine and puts them into its front.
 
     Args:
-        folder: output folder of a search with ``strategy: single-path``.
+        folder: output folder of a search by measurement.
         device: ``auto``, ``cpu`` or ``cuda``; None: as in the search.
 
     Raises:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
@@ -68,9 +69,13 @@ class SegmentationModule(LightningModule):
             dice = torch.tensor(self._tally.mean(), dtype=torch.float64)
             self.log("val_dice", dice, on_epoch=True, prog_bar=True, batch_size=1)
 
+    def trained_parameters(self) -> Iterable[nn.Parameter]:
+        """What the optimizer trains: all parameters."""
+        return self.parameters()
+
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+            self.trained_parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: cosine(step / self.num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -19,6 +19,7 @@ from search_space.config import SearchSpaceConfig
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer
 from strategies.gates import decided_share
+from strategies.one_shot.relaxation import RelaxedDARTS
 from strategies.pruning import RescueWarning
 from strategies.sparse_darts import SparseDARTS
 
@@ -53,7 +54,7 @@ class SearchReporter(pl.Callback):
 
     def __init__(
         self,
-        strategy: SparseDARTS,
+        strategy: SparseDARTS | RelaxedDARTS,
         space: SearchSpaceConfig,
         plan: Plan,
         output: Path,

@@ -20,6 +20,8 @@ from search_space import UXNetSpace
 from search_space.errors import UserError
 from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
+from strategies.one_shot.relaxation import RelaxedDARTS, RelaxedGumbelDARTS, RelaxedProxyless
+from strategies.one_shot.scnas import SCNAS
 
 from ..config.search import RunConfig
 from ..dataset.find import find_dataset
@@ -33,18 +35,27 @@ from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.folder import choose_output_folder, open_run_folder
-from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, GENOTYPE_NAME, RESULT_NAME
+from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
 from ..runs.search_record import SearchRecord, named
 from .data import SearchData, Split, split_for
+from .measurement import search_by_measurement
 from .module import SegmentationModule
 from .reporting import SearchReporter
-from .single_path import search_by_measurement
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
 from nni.nas.execution import SequentialExecutionEngine  # isort: skip
 from nni.nas.space import RawFormatModelSpace  # isort: skip
 
 logger = logging.getLogger(__name__)
+
+BY_GRADIENT: dict[str, type[SparseDARTS | RelaxedDARTS]] = {
+    "sparse-darts": SparseDARTS,
+    "darts": RelaxedDARTS,
+    "gumbel": RelaxedGumbelDARTS,
+    "proxyless": RelaxedProxyless,
+    "scnas": SCNAS,
+}
+"""The strategies that train a supernet of all candidates; the others measure single networks."""
 
 
 def run_search(
@@ -76,7 +87,7 @@ def run_search(
         if (folder / RESULT_NAME).exists():
             logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
         else:
-            search = _search if config.search.strategy == "sparse-darts" else _search_by_measurement
+            search = _search if config.search.strategy in BY_GRADIENT else _search_by_measurement
             search(config, dataset, split, folder, checkpoint)
     return folder
 
@@ -123,7 +134,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         cache_dir=folder / CACHE_FOLDER,
     )
     data.setup()
-    strategy = SparseDARTS(settings, validation_dataloaders=data.val_dataloader())
+    strategy = BY_GRADIENT[settings.strategy](settings, validation_dataloaders=data.val_dataloader())
     record = SearchRecord(
         levels=space_config.levels,
         spatial_dims=space_config.spatial_dims,
@@ -131,7 +142,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         alphas={},
         fixed_operations=named(space.fixed_operations),
         fixed_edges=named(space.fixed_edges),
-        prune_threshold=settings.prune_threshold,
+        prune_threshold=strategy.prune_threshold,
         provenance=_provenance(config, dataset),
     )
     reporter = SearchReporter(
@@ -164,7 +175,8 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         fit_kwargs={"ckpt_path": str(checkpoint) if checkpoint else None, "weights_only": True},
     )
     logger.info(
-        "searching %d layers and %d edges on %s (%s), %s; results go to %s",
+        "%s searches %d layers and %d edges on %s (%s), %s; results go to %s",
+        settings.strategy,
         len(space.searched_layers),
         len(space.searched_edges),
         device,
@@ -194,8 +206,9 @@ def _stoppable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
-        if (folder / CHECKPOINT_NAME).exists():
-            logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
+        kept = [folder / name for name in (FRONT_NAME, CHECKPOINT_NAME) if (folder / name).exists()]
+        if kept:
+            logger.warning("stopped; the same command continues from %s", kept[0])
         else:
             logger.warning("stopped before the first step; the same command starts again")
         raise KeyboardInterrupt from None

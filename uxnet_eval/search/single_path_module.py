@@ -89,16 +89,31 @@ def shared_weights(space: SearchSpaceConfig, *, supervised: bool) -> SharedWeigh
     """The weights of all architectures of a space, at its largest width."""
     widest = space.model_copy(update={"widths": (max(space.width_choices),) * space.levels})
     supernet = UXNetSpace(widest)
+    if supervised:
+        supernet.supervise(supervised_nodes(space.levels, space.grid.nodes))
+    return SharedWeights(supernet, _builder(space, supervised))
 
+
+def fresh_networks(space: SearchSpaceConfig, *, supervised: bool, seed: int) -> Callable[[Genotype], UXNet]:
+    """Builds networks with random weights; the same seed and genotype give the same weights."""
+    build = _builder(space, supervised)
+
+    def fresh(genotype: Genotype) -> UXNet:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            return build(genotype)
+
+    return fresh
+
+
+def _builder(space: SearchSpaceConfig, supervised: bool) -> Callable[[Genotype], UXNet]:
     def build(genotype: Genotype) -> UXNet:
         network = UXNet(space, genotype)
         if supervised:
             network.supervise(supervised_nodes(space.levels, genotype.nodes))
         return network
 
-    if supervised:
-        supernet.supervise(supervised_nodes(space.levels, space.grid.nodes))
-    return SharedWeights(supernet, build)
+    return build
 
 
 def check_space(sampler: Sampler, anchor: Genotype) -> None:

@@ -1,4 +1,4 @@
-"""What a search by measurement reports while its weights learn."""
+"""What a search by measurement reports: while shared weights learn, and while it measures."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ import pytorch_lightning as pl
 from torch.utils.tensorboard import SummaryWriter
 
 from ..nni_guards import report_intermediate, resume_intermediate_sequence
+from ..report.live import LiveReport
+from ..runs.front_record import FrontRecord
 
 logger = logging.getLogger(__name__)
 
 
 class SinglePathReporter(pl.Callback):
-    """Reports the Dice of the U-Net's path at every validation, to NNI's page and to TensorBoard.
+    """Reports the Dice of one network at every validation, to NNI's page and to TensorBoard.
 
     Args:
         events: folder of the TensorBoard events.
+        network: what the network is called.
     """
 
-    def __init__(self, events: Path) -> None:
-        self._events = events
+    def __init__(self, events: Path, network: str) -> None:
+        self._events, self._network = events, network
         self._writer: SummaryWriter | None = None
         self._num_reported = 0
         self._started = time.monotonic()
@@ -50,15 +53,54 @@ class SinglePathReporter(pl.Callback):
         self._num_reported += 1
         report_intermediate({"default": dice})
         assert self._writer is not None
-        self._writer.add_scalar("dice/unet_path", dice, trainer.current_epoch)
+        self._writer.add_scalar("dice/shared_weights", dice, trainer.current_epoch)
         self._writer.add_scalar(
             "loss/weights", float(trainer.callback_metrics["loss/weights"]), trainer.current_epoch
         )
         self._writer.flush()
-        logger.info("epoch %d: Dice %.3f of the U-Net with shared weights", trainer.current_epoch + 1, dice)
+        epoch = trainer.current_epoch + 1
+        logger.info("epoch %d: Dice %.3f of %s with shared weights", epoch, dice, self._network)
 
     def close(self) -> None:
         """Closes the TensorBoard events; after an interruption too."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+class ChoiceReporter:
+    """Reports every measurement to TensorBoard and to the run's report.
+
+    Args:
+        folder: the output folder.
+        events: folder of the TensorBoard events.
+        record: holds the measurements; those of an earlier process are known already.
+        to_nni: whether NNI gets the best Dice so far after each measurement. It does not where it
+            has already got the Dice of the shared weights, which is another measure.
+    """
+
+    def __init__(self, folder: Path, events: Path, record: FrontRecord, *, to_nni: bool) -> None:
+        self._record, self._to_nni = record, to_nni
+        self._report = LiveReport(folder)
+        num_measured = len(record.measured)
+        self._writer = SummaryWriter(str(events), purge_step=num_measured)
+        if to_nni:
+            resume_intermediate_sequence(num_measured)
+
+    def measured(self) -> None:
+        """Reports the newest measurement of the record."""
+        scores = [each.score for each in self._record.measured]
+        self._writer.add_scalar("dice/measured", scores[-1], len(scores) - 1)
+        self._writer.add_scalar("dice/best_measured", max(scores), len(scores) - 1)
+        self._writer.flush()
+        if self._to_nni:
+            report_intermediate({"default": max(scores)})
+        self._report.update()
+
+    def finish(self) -> None:
+        """Writes the report for the last time."""
+        self._report.update(last=True)
+
+    def close(self) -> None:
+        """Closes the TensorBoard events."""
+        self._writer.close()

@@ -1,0 +1,187 @@
+"""The training of shared weights, of which every architecture of a space uses a part."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from search_space import SearchSpaceConfig
+from strategies.single_path.limits import Limits
+from strategies.single_path.sampling import Sampler
+
+from ..config.search import RunConfig
+from ..dataset.msd import Dataset
+from ..networks.latency_table import LatencyTable
+from ..recipe.epochs import Validations
+from ..recipe.precision import channels_last
+from ..recipe.progress import SearchProgress
+from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
+from .data import SearchData
+from .ronasmis_module import RonasmisModule
+from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
+from .single_path_reporting import SinglePathReporter
+
+logger = logging.getLogger(__name__)
+
+TRAINED_SHARE = 1.25
+"""Architectures of up to this share of the budget's multiply-adds learn, so that the budget is no
+edge of what is known."""
+LEAST_SHARE = 0.85
+"""Architectures below this share of a budget are not measured for it: smaller budgets have their
+own."""
+
+
+class Prepared(NamedTuple):
+    """A search by measurement with shared weights, before its first step.
+
+    Attributes:
+        module: the shared weights.
+        limits: those of every share of the budget, the largest share first.
+        budget: multiply-adds of one patch.
+    """
+
+    module: SinglePathModule
+    limits: dict[float, Limits]
+    budget: float
+
+
+def budget_limits(
+    config: RunConfig, space: SearchSpaceConfig, latencies: LatencyTable | None = None
+) -> tuple[dict[float, Limits], float]:
+    """The limits of every share of the budget, the largest share first, and the budget.
+
+    Args:
+        config: resolved.
+        space: its space.
+        latencies: measured on this machine; None: latency is not limited.
+
+    Raises:
+        UserError: if no network keeps the limits.
+    """
+    unlimited = Limits(space, config.plan.patch_size)
+    budget = config.budget.multiply_adds or unlimited.cost(anchor_of(space)).multiply_adds
+    limits = {
+        share: replace(
+            unlimited,
+            multiply_adds=share * budget,
+            parameters=config.budget.max_parameters,
+            least_share=LEAST_SHARE,
+            latency_ms=config.budget.latency_ms,
+            latency=latencies and partial(latencies.latency_ms, space=space),
+        )
+        for share in sorted(config.choice.budget_shares, reverse=True)
+    }
+    for each in limits.values():
+        each.check()
+    return limits, budget
+
+
+def prepare_measurement(
+    config: RunConfig, dataset: Dataset, latencies: LatencyTable | None = None
+) -> Prepared:
+    """The shared weights of a search, and its limits.
+
+    Args:
+        config: resolved; its strategy has shared weights.
+        dataset: gives channels and classes.
+        latencies: measured on this machine; None: latency is not limited.
+
+    Raises:
+        UserError: if the space does not hold the U-Net, or no network keeps the limits.
+    """
+    settings, runtime = config.search, config.runtime
+    space = config.space_config(dataset.num_channels, dataset.num_classes)
+    sampler, anchor, has_controller = Sampler(space), anchor_of(space), settings.strategy == "ronasmis"
+    if not has_controller:
+        check_space(sampler, anchor)
+    unlimited = Limits(space, config.plan.patch_size)
+    budget = config.budget.multiply_adds or unlimited.cost(anchor).multiply_adds
+    trained = replace(unlimited, multiply_adds=TRAINED_SHARE * budget)
+    trained.check()
+    limits, budget = budget_limits(config, space, latencies)
+    shared = shared_weights(space, supervised=settings.deep_supervision)
+    if runtime.channels_last:
+        shared = shared.to(memory_format=channels_last(space.spatial_dims))
+    common: dict[str, Any] = {
+        "paths_per_step": config.choice.paths_per_step,
+        "seed": settings.seed,
+        "plan": config.plan,
+        "num_classes": dataset.num_classes,
+        "learning_rate": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "num_steps": settings.epochs * settings.steps_per_epoch,
+        "channels_last": runtime.channels_last,
+    }
+    if has_controller:
+        common["controller_learning_rate"] = config.choice.controller_learning_rate
+        common["warmup_epochs"] = settings.warmup_epochs
+    kind = RonasmisModule if has_controller else SinglePathModule
+    return Prepared(kind(shared, sampler, trained.excess, anchor, **common), limits, budget)
+
+
+def train_shared_weights(
+    config: RunConfig,
+    module: SinglePathModule,
+    data: SearchData,
+    device: torch.device,
+    precision: Any,
+    folder: Path,
+    events: Path,
+    checkpoint: Path | None,
+) -> float:
+    """Trains shared weights, or goes on with it; returns the minutes of earlier processes.
+
+    Args:
+        config: resolved.
+        module: the weights; on the device and in evaluation mode afterwards.
+        data: the patches to learn from and the cases to validate on.
+        device, precision: where and how it is computed.
+        folder: the output folder.
+        events: folder of the TensorBoard events.
+        checkpoint: to go on from; None: from the start.
+    """
+    settings = config.search
+    has_controller = isinstance(module, RonasmisModule)
+    patches: Any = data.weights_dataloader()
+    if has_controller:
+        patches = {"weights": patches, "architecture": data.architecture_dataloader()}
+    reporter = SinglePathReporter(events, "the controller's network" if has_controller else "the U-Net")
+    trainer = pl.Trainer(
+        max_epochs=settings.epochs,
+        **trainer_settings(device, precision),
+        devices=1,
+        gradient_clip_val=settings.gradient_clip_norm,
+        callbacks=[
+            Validations(settings.validate_every, settings.epochs),
+            reporter,
+            SearchProgress(settings.steps_per_epoch),
+            checkpoint_each_epoch(folder, ModelCheckpoint),
+        ],
+    )
+    logger.info(
+        "%s: training the weights of a supernet on %s (%s): %d epochs; results go to %s",
+        settings.strategy,
+        device,
+        precision,
+        settings.epochs,
+        folder,
+    )
+    try:
+        trainer.fit(
+            module,
+            train_dataloaders=patches,
+            val_dataloaders=data.val_dataloader(),
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+    finally:
+        reporter.close()
+    module.to(device).eval()
+    return reporter.spent_minutes
