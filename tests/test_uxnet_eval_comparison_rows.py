@@ -175,3 +175,19 @@ def test_the_terminal_shows_multiply_adds_beside_parameters(nested: Path) -> Non
     assert "5 M" in shown and "5.3 M" in shown and "0.0312" in shown
     assert "-0.0995" in shown and "…" not in shown and "flips" in shown
     assert all(len(line.rstrip()) < 120 for line in shown.splitlines())  # nothing is cut off
+
+
+def test_one_label_at_two_budgets_is_two_rows(tmp_path: Path) -> None:
+    for budget in (4e8, 1.2e9):
+        for seed in (0, 1):
+            made_up_training(
+                tmp_path / f"unet-{budget:g}-{seed}",
+                "preset:unet",
+                {"a": [0.8 + seed / 100, 0.7]},
+                seed=seed,
+                label="unet",
+                multiply_adds=int(budget),
+                network={"multiply_adds": budget, "parameters": None},
+            )
+    rows = table_of(tmp_path).rows
+    assert sorted((row.name, len(row.trainings)) for row in rows) == [("unet, 0.4 G", 2), ("unet, 1.2 G", 2)]

@@ -40,7 +40,8 @@ def label_trainings(trainings: Sequence[Training]) -> list[str]:
 
     A genotype's file is called by its name. Where two files of one name, or ``searched`` of two
     searches, hold different genotypes, a number tells them apart. A label that was set is one row,
-    whatever its genotypes are.
+    whatever its genotypes are. Trainings of different budgets of multiply-adds are different rows,
+    named after the budget.
     """
     given = {training.label for training in trainings if training.label is not None}
     numbers: dict[str, list[str]] = {}
@@ -57,7 +58,17 @@ def label_trainings(trainings: Sequence[Training]) -> list[str]:
         numbered = len(numbers[title]) > 1
         label = f"{title} ({numbers[title].index(training.genotype) + 1})" if numbered else title
         labels.append(f"{label} (unlabelled)" if label in given else label)
-    return labels
+    return _told_apart_by_budget(labels, trainings)
+
+
+def _told_apart_by_budget(labels: Sequence[str], trainings: Sequence[Training]) -> list[str]:
+    budgets: dict[str, set[float | None]] = {}
+    for label, training in zip(labels, trainings, strict=True):
+        budgets.setdefault(label, set()).add(training.budget)
+    return [
+        f"{label}, {training.budget / 1e9:.3g} G" if len(budgets[label]) > 1 and training.budget else label
+        for label, training in zip(labels, trainings, strict=True)
+    ]
 
 
 def _title(training: Training) -> str:

@@ -153,11 +153,11 @@ def compare(
 
 
 def _without_twins(trainings: Sequence[Training], notes: list[str]) -> list[Training]:
-    """The trainings without repeats of network, label, fold and seed; repeats are noted."""
+    """The trainings without repeats of network, label, budget, fold and seed; repeats are noted."""
     kept: dict[tuple[object, ...], Training] = {}
     for training in trainings:
         fold, seed = training.result["fold"], training.result["seed"]
-        key = (training.label, training.architecture, training.genotype, fold, seed)
+        key = (training.label, training.architecture, training.genotype, training.budget, fold, seed)
         if key in kept:
             notes.append(
                 f"{training.folder}: {training.label or training.architecture}, fold {fold}, seed {seed} is there already in "

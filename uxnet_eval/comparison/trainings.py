@@ -61,6 +61,12 @@ class Training:
         label = self.result.get("label")
         return None if label is None else str(label)
 
+    @property
+    def budget(self) -> float | None:
+        """The multiply-adds that its width was set by; None: it was not set by them."""
+        budget = self.settings.get("network.multiply_adds")
+        return None if budget is None else float(budget)
+
 
 @dataclass
 class Trainings:
