@@ -51,7 +51,13 @@ def tiny_schedule(data: Path, *, folds: tuple[int, ...] = (1, 2), with_unet: boo
             "validation_cases": 1,
         },
         "budget": {"multiply_adds": 11_000_000},
-        "choice": {"num_measured": 3, "population": 2, "finetune_steps": 1, "budget_shares": [1.0]},
+        "choice": {
+            "num_measured": 3,
+            "population": 2,
+            "finetune_steps": 1,
+            "budget_shares": [1.0],
+            "measure_latency": False,
+        },
         "runtime": {"num_threads": 1, "precision": "float32"},
     }
     return Schedule(

@@ -155,6 +155,7 @@ def test_from_a_stage_keeps_the_stages_before(
         stopping.setitem(stages.RUNS, "evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run_auto(str(demo_set), folder, begin_at="evaluate")
+    assert "stopped in the stage evaluate; the same command goes on" in (folder / "auto.log").read_text()
     assert not (folder / "evaluation").exists()
     assert not (folder / "outcome.json").exists()
     run_auto(str(demo_set), folder)
@@ -248,9 +249,9 @@ def test_folders_that_cannot_be_used(demo_set: Path, tmp_path: Path) -> None:
 def test_no_hours_left_after_planning(demo_set: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"0\.0005 hours are too few; this machine needs at least"):
         run_auto(str(demo_set), tmp_path / "run", hours=0.0005)
-    # More hours for the same folder need no other folder.
+    # Other hours need no other folder, as long as there is no schedule.
     with pytest.raises(UserError, match=r"0\.0006 hours are too few"):
-        run_auto(str(demo_set), tmp_path / "run", hours=0.0006, begin_at="plan")
+        run_auto(str(demo_set), tmp_path / "run", hours=0.0006)
 
 
 def test_faulty_data_end_the_first_stage(tmp_path: Path) -> None:
@@ -300,7 +301,8 @@ def test_progress_is_weighed_by_predicted_minutes(
         with progress.stage("train"), progress.run({"steps": 3.0, "scored": 1.0}, 0.25, 0.5):
             tell("steps", 1.0)
             assert progress.share == pytest.approx((2.2 + 4 * (0.25 + 0.25 * 0.75)) / 7)
-    assert "train (5 of 7): 56 % of all, about" in caplog.text
+    # Of train, 4.8 minutes are predicted for what is left, or its own pace: nearly no time so far.
+    assert "train (5 of 7): 56 % of all, about 1 min left" in caplog.text
 
 
 def test_markdown_has_both_tables(finished: Path) -> None:

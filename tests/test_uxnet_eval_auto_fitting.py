@@ -54,7 +54,7 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
     choice = schedule.search.choice
     search = schedule.search.search
     shared_s = search.epochs * search.steps_per_epoch * 0.1 + 12 * 0.05
-    measured_s = choice.num_measured * (choice.finetune_steps * 0.08 + 2 * 12 * 0.05)
+    measured_s = choice.num_measured * (choice.finetune_steps * 0.08 + 12 * 0.05)
     begun_s = 8 + 160 * 0.02
     assert 60 * schedule.minutes["search"] == pytest.approx(shared_s + measured_s + begun_s, rel=0.01)
 

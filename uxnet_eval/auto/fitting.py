@@ -177,7 +177,7 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
     steps = max(MIN_SUPERNET, min(MAX_SUPERNET, steps))
     validation_cases = max(1, min(12, needs.seen_cases // 3))
     for finetune in FINETUNE_STEPS:
-        each_s = finetune * timing.searched_step_s + 2 * validation_cases * timing.validated_case_s
+        each_s = finetune * timing.searched_step_s + validation_cases * timing.validated_case_s
         measured = int((free_s - steps * timing.search_step_s) / each_s)
         if measured >= ENOUGH_MEASURED:
             break
@@ -204,6 +204,8 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
                     "num_measured": measured,
                     "population": min(MAX_POPULATION, max(2, measured // 2)),
                     "finetune_steps": finetune,
+                    "measure_inherited": False,
+                    "measure_latency": False,
                 }
             ),
         }

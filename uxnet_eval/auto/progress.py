@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -133,7 +132,8 @@ class OverallProgress:
     def _left(self) -> str:
         if self._record.schedule is None:
             return f"of {self._record.hours:g} hours"
-        return f"about {timedelta(seconds=60 * max(1, round(self.left_s / 60)))} left"
+        hours, minutes = divmod(max(1, round(self.left_s / 60)), 60)
+        return f"about {f'{hours} h ' if hours else ''}{minutes} min left"
 
     def _predicted(self) -> dict[str, float]:
         """Minutes of each stage; a guess from the hours until there is a schedule."""

@@ -143,7 +143,8 @@ def open_record(
         dataset: the data set.
         hours: for all stages; None: those of the folder, else one.
         with_unet: train the U-Net too.
-        begin_at: the stage to begin at anew; with check or plan, hours and U-Net may change.
+        begin_at: the stage to begin at anew. With check or plan, or without a schedule yet, hours
+            and U-Net may change.
 
     Raises:
         UserError: if the folder holds something else: another data set's run, other hours, or
@@ -170,9 +171,9 @@ def open_record(
             f"{folder}: holds a run on {record.dataset}, with other cases or classes than {dataset.folder} lists; give "
             "another output folder"
         )
-    plans_anew = begin_at in STAGES[:2]
-    if plans_anew:
+    if record.schedule is None or begin_at in STAGES[:2]:  # it is planned anew
         record.hours, record.with_unet = hours or record.hours, with_unet
+        record.stages["plan"] = StageRecord()
     if hours not in (None, record.hours):
         raise UserError(
             f"{folder}: holds a run that was planned for {record.hours:g} hours; leave --hours out to go on, or add "

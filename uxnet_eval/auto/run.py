@@ -54,8 +54,12 @@ def run_auto(
             for name in STAGES:
                 if record.stages[name].done:
                     continue
-                with progress.stage(name):
-                    RUNS[name](run)
+                try:
+                    with progress.stage(name):
+                        RUNS[name](run)
+                except KeyboardInterrupt:
+                    logger.warning("stopped in the stage %s; the same command goes on there", name)
+                    raise
                 record.stages[name].done = True
                 record.save(folder)
         return record
