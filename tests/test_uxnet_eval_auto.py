@@ -198,8 +198,16 @@ def test_one_training_without_a_unet(demo_set: Path, tmp_path: Path, monkeypatch
     assert list(outcome["networks"]) == ["searched"]
     assert sentences(outcome) == ["Each row is one training; no stage before saw these cases."]
     assert not (folder / "choose").exists()
-    # Three steps are three quarters of the predicted time, two scored cases the rest.
-    assert told["train"] == pytest.approx([0.25, 0.5, 0.75, 0.875, 1.0, 1.0])
+    # Three steps, then two scored cases, by the times of the schedule that was fitted to the network.
+    record = AutoRecord.load(folder)
+    assert record is not None
+    assert record.fitted is not None
+    parts = record.fitted.parts["train"]
+    steps = parts["steps"] / sum(parts.values())
+    assert 0.2 < steps < 1
+    assert told["train"] == pytest.approx(
+        [steps / 3, steps * 2 / 3, steps, steps + (1 - steps) / 2, 1.0, 1.0]
+    )
     # Two steps of shared weights, three measured architectures.
     assert told["search"] == pytest.approx([0.25, 0.5, 0.5 + 1 / 6, 0.5 + 2 / 6, 1.0, 1.0])
 
