@@ -5,13 +5,14 @@ EXPORTS := .venv-exports
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-exports benchmark lint docs tutorial dist clean
+.PHONY: help setup demo test test-scale test-exports benchmark slurm lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
+	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"
@@ -35,7 +36,14 @@ demo: $(READY)
 	$(BIN)/uxnet demo demo
 
 test: $(READY) chromium
-	$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --durations=10 -m "not scale" $(PYTEST_ARGS)
+
+test-scale: $(VENV)/.ready-scale slurm
+	$(BIN)/python -m pytest -q --durations=10 -m scale $(PYTEST_ARGS)
+
+$(VENV)/.ready-scale: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[slurm]'
+	@touch $@
 
 # The other tools come into an environment of their own on top of .venv, which stays as it is.
 test-exports: $(EXPORTS)/.ready
@@ -64,6 +72,14 @@ chromium:
 		{ apt-get install -qq -y --no-install-recommends chromium || { apt-get update -qq && \
 		  apt-get install -qq -y --no-install-recommends chromium; }; } >/dev/null 2>&1 && exit 0; fi; \
 	echo "no Chromium found or installed: the browser tests will be skipped (Debian: apt install chromium)"
+
+# The daemons themselves; the tests start them on the loopback interface alone.
+slurm:
+	@PATH="$$PATH:/usr/sbin"; command -v slurmctld >/dev/null && command -v munged >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get install -qq -y --no-install-recommends slurm-wlm munge || { apt-get update -qq && \
+		  apt-get install -qq -y --no-install-recommends slurm-wlm munge; }; } >/dev/null 2>&1 && exit 0; fi; \
+	echo "no SLURM found or installed: its tests will be skipped (Debian: apt install slurm-wlm munge)"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -17,10 +17,11 @@ EXTRAS = {
     "nnunet": ["nnunetv2>=2.6"],
     "bundle": ["pytorch-ignite>=0.5", "fire>=0.6"],
     "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
+    "slurm": ["submitit>=1.5.2"],
     "rl": ["tianshou>=0.5,<1", "gym>=0.26,<0.27"],  # what NNI's PolicyBasedRL needs
     "dicom": ["pydicom>=3", "highdicom>=0.25"],
 }
-"""What other tools need; tested by make test-exports."""
+"""What other tools need; tested by make test-exports, ``slurm`` by make test-scale."""
 
 HERE = Path(__file__).parent
 SHIPPED = ("*.yml", "results/*genotype*.json", "results/hippocampus_genotypes/*.json")

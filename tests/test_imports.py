@@ -28,6 +28,7 @@ ORDER = (
     "architectures",
     "config",
     "nni_guards",
+    "slurm",
     "nni_experiments",
     "preprocessing",
     "planning",
@@ -55,6 +56,8 @@ MAY_IMPORT_NNI = (
     "strategies/",
     "uxnet_eval/nni_guards/",
     "uxnet_eval/nni_experiments/launch.py",
+    "uxnet_eval/slurm/launch.py",
+    "uxnet_eval/slurm/parameters.py",  # NNI's tuners give the parameters
     "uxnet_eval/search/run.py",  # a trial hands the strategy to NNI's engine
     "uxnet_eval/search/module.py",  # the strategies want NNI's Lightning module
 )

@@ -18,6 +18,7 @@ try:
 
     from .commands import (
         auto,
+        cancel,
         check,
         compare,
         contest,
@@ -36,6 +37,7 @@ try:
         predict,
         report,
         search,
+        status,
         table,
         train,
     )
@@ -69,6 +71,8 @@ for _panel, _name, _command in (
     ("Step by step", "draw", draw.draw),
     ("Step by step", "train", train.train),
     ("Experiments", "launch", launch.launch),
+    ("Experiments", "status", status.status),
+    ("Experiments", "cancel", cancel.cancel),
     ("Experiments", "derive", derive.derive),
     ("Experiments", "contest", contest.contest),
     ("Experiments", "compare", compare.compare),

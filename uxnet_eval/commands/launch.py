@@ -1,4 +1,4 @@
-"""``uxnet launch``: an NNI experiment, guarded."""
+"""``uxnet launch``: an experiment, by NNI's manager under guard, or as jobs of SLURM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ def launch(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Instead of a configuration: continue an experiment that stopped or whose manager died.",
+            help="Instead of a configuration: continue an experiment that stopped or whose manager died; or, by its "
+            "folder, one of SLURM.",
+        ),
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Submit the trials as an array of SLURM jobs, without a manager: time (of each trial), partition, gpus, "
+            "cpus, mem, account, qos, constraint, concurrency, signal.",
         ),
     ] = None,
     port: Annotated[
@@ -37,7 +46,7 @@ def launch(
         ),
     ] = None,
     experiment_dir: Annotated[
-        Path | None, typer.Option(help="Folder for NNI's files. Default: ~/nni-experiments.")
+        Path | None, typer.Option(help="Folder for the experiment's folder. Default: ~/nni-experiments.")
     ] = None,
     open_to_network: Annotated[
         bool,
@@ -54,7 +63,11 @@ def launch(
     Python. Prints the experiment's id, the web page's address with the token, and the folder.
 
     Example: uxnet launch experiments/hippocampus.yml --wait
+
+    Example: uxnet launch experiments/X.yml --slurm partition=gpu,time=4:00:00,gpus=1,mem=32G
     """
+    from ..slurm.record import is_slurm_experiment
+
     if (experiment is None) == (resume is None):
         raise typer.BadParameter("give either an experiment configuration or --resume ID")
     if resume is not None and experiment_dir is not None:
@@ -67,6 +80,16 @@ def launch(
         from ..paper_tables.writing import refuse_output
 
         refuse_output(table, force=True)
+    folder = None if resume is None else Path(resume)
+    if slurm is not None or (folder is not None and is_slurm_experiment(folder)):
+        if port is not None or open_to_network:
+            raise typer.BadParameter("SLURM's jobs have no web page: leave --port and --open-to-network out")
+        launched = _launch_on_slurm(experiment, folder, slurm, experiment_dir, wait)
+        if table is not None:
+            from .table import print_and_write
+
+            print_and_write([str(launched)], table)
+        return
     from ..nni_experiments import launch as launching
 
     if experiment is not None:
@@ -88,3 +111,27 @@ def launch(
         from .table import print_and_write
 
         print_and_write([started.experiment_id], table)
+
+
+def _launch_on_slurm(
+    experiment: Path | None, folder: Path | None, slurm: str | None, experiment_dir: Path | None, wait: bool
+) -> Path:
+    from ..slurm import launch as launching
+    from ..slurm.request import parse_request
+
+    request = None if slurm is None else parse_request(slurm)
+    if experiment is not None:
+        assert request is not None
+        started = launching.launch(experiment, request, experiment_dir=experiment_dir)
+    else:
+        assert folder is not None
+        started = launching.resume(folder, request)
+    jobs = started.jobs[-1]
+    typer.echo(f"experiment: {started.folder}")
+    typer.echo(
+        f"trials:     {len(jobs)} of {len(started.parameters)}, job {next(iter(jobs.values())).split('_')[0]}"
+    )
+    typer.echo(f"see it with: uxnet status {started.folder}; end it with: uxnet cancel {started.folder}")
+    if wait:
+        launching.wait_until_done(started, lambda line: typer.echo(line, err=True))
+    return started.folder

@@ -15,9 +15,9 @@ from search_space.errors import UserError
 from search_space.reading import read_json, read_yaml
 
 from ..evaluation.scores import read_cases
-from ..nni_experiments.records import ExperimentRecord
 from ..nni_experiments.sources import find_source
 from ..runs.names import CASES_NAME, CONFIG_NAME, CURVES_NAME, FINAL_FOLDER, GENOTYPE_NAME, RESULT_NAME
+from ..runs.trial_record import Experiment
 
 RESULT_KEYS = (
     "architecture",
@@ -119,13 +119,13 @@ def _add_source(found: Trainings, source: str, seen: set[Path]) -> None:
         (_add_contest if _is_contest(each) else _add_folder)(found, each, str(each), seen)
 
 
-def _add_experiment(found: Trainings, experiment: ExperimentRecord, seen: set[Path]) -> None:
+def _add_experiment(found: Trainings, experiment: Experiment, seen: set[Path]) -> None:
     trials = experiment.trials()
     if not trials:
         raise UserError(f"experiment {experiment.id}: no trial has begun; wait for one to finish")
     num_searches = 0
     for trial in trials:
-        name = f"trial {trial.sequence} ({trial.id}, {trial.status})"
+        name = f"{trial.name}, {trial.status}"
         if _is_contest(trial.output):
             _add_contest(found, trial.output, name, seen)
         elif _is_training(trial.output):

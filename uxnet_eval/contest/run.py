@@ -15,7 +15,14 @@ from strategies.single_path.limits import Limits
 from ..config.contest import ContestConfig
 from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
-from ..nni_guards import TrialLock, as_by_hand, is_nni_trial, next_parameters, report_final
+from ..nni_guards import (
+    TrialLock,
+    as_by_hand,
+    is_nni_trial,
+    next_parameters,
+    report_final,
+    trial_output,
+)
 from ..runs.files import write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import FINAL_FOLDER, RESULT_NAME
@@ -49,17 +56,17 @@ def run_contest(
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
     """
-    config = ContestConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
+    config = ContestConfig.load(config_path).override(next_parameters(), source="the trial's parameters")
     config = config.override(overrides or {}, source="--set")
-    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
-    shared_folder = folder.parent.parent / SEARCHES_FOLDER if is_nni_trial() else None
+    folder = choose_output_folder(config.output, output, trial_output())
+    shared_folder = folder.parent.parent / SEARCHES_FOLDER if is_nni_trial() else None  # one machine
     data = find_dataset(config.dataset, beside=config_path.parent)
     dataset = read_dataset(data)
     limits = contest_limits(config, dataset)
     limits.check()
     make_output_folder(folder)
     with TrialLock(folder):
-        open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
+        open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None)
         if not (folder / RESULT_NAME).exists():
             with as_by_hand():  # the steps within are no trials of their own
                 _run(config.model_copy(update={"dataset": str(data)}), folder, limits, shared_folder)

@@ -15,10 +15,9 @@ from search_space.errors import UserError
 
 from ..nni_guards.door import page_address
 from ..runs.names import REPORT_NAME
-from .records import ExperimentRecord, TrialRecord, find_experiment
+from ..runs.trial_record import TrialRecord, best_score, num_ended
+from .records import ExperimentRecord, find_experiment
 
-ENDED = ("SUCCEEDED", "FAILED", "USER_CANCELED", "SYS_CANCELED", "EARLY_STOPPED")
-"""Statuses of a trial that runs no more."""
 REPORT_PAGE = f"/logs/{REPORT_NAME}"
 """The report of all searches, which NNI's server hands out from the experiment's log folder."""
 
@@ -67,7 +66,7 @@ class ExperimentProgress:
         self._report: Path | None = record.folder / "log" / REPORT_NAME
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
-        self._already_ended = _num_ended(record.trials())
+        self._already_ended = num_ended(record.trials())
         self._progress = Progress(
             TextColumn("experiment {task.description}"),
             BarColumn(),
@@ -84,14 +83,14 @@ class ExperimentProgress:
         if self._report is not None and self._report.exists():  # written at the first validation
             self._show(f"report of its searches: {self._page(REPORT_PAGE)}")
             self._report = None
-        ended = _num_ended(trials)
+        count = num_ended(trials)
         self._progress.update(
             self._task,
-            completed=ended,
+            completed=count,
             running=sum(trial.status == "RUNNING" for trial in trials),
             best=best_score(trials),
             left=time_left(
-                self._max_trials, ended, ended - self._already_ended, time.monotonic() - self._started
+                self._max_trials, count, count - self._already_ended, time.monotonic() - self._started
             ),
         )
 
@@ -108,12 +107,6 @@ class ExperimentProgress:
         self._progress.stop()
 
 
-def best_score(trials: Sequence[TrialRecord]) -> str:
-    """The highest ``default`` of the final results, to four digits; ``-`` if there is none."""
-    scores = [trial.final["default"] for trial in trials if trial.final and "default" in trial.final]
-    return f"{max(scores):.4f}" if scores else "-"
-
-
 def time_left(max_trials: int | None, num_ended: int, num_ended_now: int, elapsed_s: float) -> str:
     """The time left at the pace so far, in words; empty until a trial has ended while watched.
 
@@ -127,7 +120,3 @@ def time_left(max_trials: int | None, num_ended: int, num_ended_now: int, elapse
         return ""
     minutes = (max_trials - num_ended) * elapsed_s / num_ended_now / 60
     return f"about {minutes:.0f} min left" if minutes >= 1 else "less than a minute left"
-
-
-def _num_ended(trials: Sequence[TrialRecord]) -> int:
-    return sum(trial.status in ENDED for trial in trials)

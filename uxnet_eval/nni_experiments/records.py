@@ -15,6 +15,7 @@ from typing import Any
 from search_space.errors import UserError, nearest
 
 from ..nni_guards.door import open_url, read_token
+from ..runs.trial_record import TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -22,27 +23,6 @@ DATABASE = ("db", "nni.sqlite")
 """In an experiment's folder."""
 
 _warned_trials: set[str] = set()
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """What NNI recorded about one trial.
-
-    Attributes:
-        id: as in the web UI; the trial's output folder bears it.
-        sequence: the web UI's "Trial No.".
-        status: NNI's word. A trial killed for lack of memory is USER_CANCELED.
-        parameters: what NNI's tuner chose for it.
-        final: its final result by key (``default`` among them); None if it has not reported one.
-        output: its output folder.
-    """
-
-    id: str
-    sequence: int
-    status: str
-    parameters: Mapping[str, Any]
-    final: Mapping[str, float] | None
-    output: Path
 
 
 @dataclass(frozen=True)
@@ -57,6 +37,7 @@ class ExperimentRecord:
         port: of the manager's web UI, now or the last time.
         pid: of the manager; None if it does not answer.
         error: what the manager says is wrong, in one line; empty if nothing.
+        engine: what runs the trials.
     """
 
     id: str
@@ -66,6 +47,7 @@ class ExperimentRecord:
     port: int
     pid: int | None = None
     error: str = ""
+    engine: str = "NNI"
 
     def trials(self) -> list[TrialRecord]:
         """All trials so far, in the order of their sequence numbers.

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from search_space.errors import UserError
 
-from .records import ExperimentRecord, find_experiment, is_experiment, known_experiments, read_experiment
+from ..runs.trial_record import Experiment
+from ..slurm.record import is_slurm_experiment, read_slurm_experiment
+from .records import find_experiment, is_experiment, known_experiments, read_experiment
 
 
-def find_source(source: str | os.PathLike[str]) -> ExperimentRecord | Path:
-    """The NNI experiment that ``source`` names, or else the existing folder.
+def find_source(source: str | os.PathLike[str]) -> Experiment | Path:
+    """The experiment that ``source`` names, or else the existing folder.
 
     Args:
-        source: an NNI experiment's id or folder, or any other folder; whether that one holds a run
-            is for the caller to see.
+        source: an NNI experiment's id or folder, the folder of an experiment on SLURM, or any other
+            folder; whether that one holds a run is for the caller to see.
 
     Raises:
         UserError: if there is no such folder and NNI knows no such experiment, or an experiment's
@@ -24,6 +26,8 @@ def find_source(source: str | os.PathLike[str]) -> ExperimentRecord | Path:
     folder = Path(source)
     if is_experiment(folder):
         return read_experiment(folder.absolute())
+    if is_slurm_experiment(folder):
+        return read_slurm_experiment(folder)
     if folder.is_dir():
         return folder
     if folder.exists():

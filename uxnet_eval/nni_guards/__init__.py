@@ -21,6 +21,7 @@ from .trial import (
     report_final,
     report_intermediate,
     resume_intermediate_sequence,
+    trial_output,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "report_final",
     "report_intermediate",
     "resume_intermediate_sequence",
+    "trial_output",
 ]

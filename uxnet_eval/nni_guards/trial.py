@@ -1,7 +1,7 @@
 """Guards inside a trial: its parameters, its results, its output folder.
 
-Without a manager (a run by hand) the functions that talk to one do nothing, so a search calls them
-always.
+A trial without a manager (under SLURM) finds its parameters in its folder and leaves its results
+there. In a run by hand the functions do nothing, so a search calls them always.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import IO, Any
 from search_space.errors import UserError
 
 from ..runs.names import TENSORBOARD_FOLDER
+from ..runs.trial_folder import TRIAL_VARIABLE, TrialFolder
 from .door import open_url, trial_channel
 from .metrics import clean_metrics
 
@@ -37,10 +38,19 @@ def is_nni_trial() -> bool:
     return platform not in (None, "", "standalone", "unittest") and bool(os.environ.get("NNI_TRIAL_JOB_ID"))
 
 
+def trial_output() -> Path | None:
+    """The output folder of the trial that this process is; None in a run by hand."""
+    if is_nni_trial():
+        return Path(os.environ["NNI_OUTPUT_DIR"])
+    own = TrialFolder.of_process()
+    return None if own is None else own.path
+
+
 @contextlib.contextmanager
 def as_by_hand() -> Iterator[None]:
     """A context in which this process is no trial: it reports nothing and takes no parameters."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("NNI_")}
+    names = [name for name in os.environ if name.startswith("NNI_") or name == TRIAL_VARIABLE]
+    hidden = {name: os.environ.pop(name) for name in names}
     try:
         yield
     finally:
@@ -48,7 +58,7 @@ def as_by_hand() -> Iterator[None]:
 
 
 def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
-    """The parameters that NNI recorded for this trial; empty in a run by hand.
+    """The parameters of this trial; empty in a run by hand.
 
     NNI 3.0 hands parameters to whichever trial asks first, not to the trial it recorded them for.
     The trial's own record is therefore read back from the manager, and NNI is told to report under
@@ -62,7 +72,8 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
     """
     global _manager_channel, _manager_record
     if not is_nni_trial():
-        return {}
+        own = TrialFolder.of_process()
+        return {} if own is None else own.parameters()
     import nni  # deferred: a run by hand needs no NNI
     import nni.trial
     from nni.runtime.trial_command_channel import get_default_trial_command_channel
@@ -124,7 +135,7 @@ def _own_record(url: str, timeout_s: float) -> dict[str, Any]:
 
 
 def report_intermediate(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Sends one point of every curve to the web UI and returns what was sent.
+    """Sends one point of every curve to the web UI, or keeps it, and returns what was sent.
 
     Report every key from the first report on: the UI offers only those. See :func:`clean_metrics`
     for what becomes of NaN and for the errors.
@@ -135,6 +146,8 @@ def report_intermediate(metrics: Mapping[str, Any]) -> dict[str, float]:
 
         with _channel_to_manager():
             nni.report_intermediate_result(cleaned)
+    elif own := TrialFolder.of_process():
+        own.report_intermediate(cleaned)
     return cleaned
 
 
@@ -149,6 +162,8 @@ def report_final(metrics: Mapping[str, Any]) -> dict[str, float]:
 
         with _channel_to_manager():
             nni.report_final_result(cleaned)
+    elif own := TrialFolder.of_process():
+        own.report_final(cleaned)
     return cleaned
 
 
@@ -174,6 +189,8 @@ def resume_intermediate_sequence(num_reported: int) -> None:
         import nni.trial
 
         nni.trial.overwrite_intermediate_seq(num_reported)
+    elif own := TrialFolder.of_process():
+        own.keep_intermediates(num_reported)
 
 
 def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from search_space.errors import UserError
 
-from ..nni_experiments.records import ExperimentRecord, TrialRecord, is_experiment
+from ..nni_experiments.records import is_experiment
 from ..nni_experiments.sources import find_source
 from ..runs.names import (
     CASES_NAME,
@@ -24,6 +24,7 @@ from ..runs.names import (
     SUMMARY_NAME,
 )
 from ..runs.overlays import read_overlays
+from ..runs.trial_record import Experiment, TrialRecord
 from .front_run import read_front
 from .scored_cases import read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
@@ -88,7 +89,7 @@ def read_source(source: str | os.PathLike[str]) -> Source:
         return _trials_alone(folder.resolve(), error)
 
 
-def experiment_source(experiment: ExperimentRecord) -> Source:
+def experiment_source(experiment: Experiment) -> Source:
     """The trials of an experiment, running ones too."""
     trials = experiment.trials()
     name = str(
@@ -98,7 +99,7 @@ def experiment_source(experiment: ExperimentRecord) -> Source:
     )
     found = Source(
         title=f"{name or 'Experiment'} {experiment.id}".strip(),
-        origin=f"NNI experiment {experiment.id} ({experiment.status}), {experiment.folder}",
+        origin=f"{experiment.engine} experiment {experiment.id} ({experiment.status}), {experiment.folder}",
     )
     if experiment.error:
         found.notes.append(f"experiment {experiment.id}: {experiment.error}")
@@ -125,7 +126,7 @@ def _trials_alone(experiment: Path, error: UserError) -> Source:
 
 
 def _add_trial(found: Source, trial: TrialRecord) -> None:
-    name = f"trial {trial.sequence} ({trial.id})"
+    name = trial.name
     if not trial.output.is_dir():
         found.notes.append(f"{name}: {trial.status}, its output folder {trial.output} does not exist")
         return

@@ -18,14 +18,14 @@ from .names import CHECKPOINT_NAME, CONFIG_NAME, previous_checkpoint
 logger = logging.getLogger(__name__)
 
 
-def choose_output_folder(configured: str | None, given: Path | None, *, is_trial: bool) -> Path:
-    """The output folder of a run: an NNI trial's own, the one given, or the configuration's.
+def choose_output_folder(configured: str | None, given: Path | None, trial: Path | None) -> Path:
+    """The output folder of a run: the trial's own, the one given, or the configuration's.
 
     Raises:
         UserError: if there is none.
     """
-    if is_trial:
-        return Path(os.environ["NNI_OUTPUT_DIR"])
+    if trial is not None:
+        return trial
     if given is None and configured is None:
         raise UserError("no output folder: give --output, or 'output' in the run configuration")
     return Path(given or str(configured))
@@ -56,7 +56,7 @@ def open_run_folder(
         config_yaml: the resolved configuration, kept there as ``run.yml``.
         defaults: the settings' defaults by full name (``search.epochs``); a setting that is newer
             than a kept ``run.yml`` had its default in that run.
-        is_trial: an NNI trial's own folder, in which NNI keeps files too.
+        is_trial: a trial's own folder, in which what started it keeps files too.
 
     Raises:
         UserError: if the folder holds something else, or another run: nothing is overwritten.

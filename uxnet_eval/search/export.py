@@ -15,11 +15,11 @@ from typing import Any
 from search_space.errors import UserError, nearest
 from search_space.genotype import Genotype
 
-from ..nni_experiments.records import ExperimentRecord, TrialRecord
 from ..nni_experiments.sources import find_source
 from ..runs.front_record import FrontRecord
 from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME, SEARCH_NAME
 from ..runs.search_record import SearchRecord
+from ..runs.trial_record import Experiment, TrialRecord
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _genotype_of(
     return best.genotype.model_copy(update={"provenance": {**record.provenance, **found, **provenance}})
 
 
-def find_search_experiment(source: str | os.PathLike[str]) -> ExperimentRecord:
+def find_search_experiment(source: str | os.PathLike[str]) -> Experiment:
     """The NNI experiment with this id or folder; raises :class:`UserError` if there is none."""
     found = find_source(source)
     if isinstance(found, Path):
@@ -139,7 +139,7 @@ def _trained_genotype(trial: TrialRecord, prune_threshold: float | None) -> Geno
     return Genotype.load(path)
 
 
-def best_trial(experiment: ExperimentRecord, by: str = "default") -> TrialRecord:
+def best_trial(experiment: Experiment, by: str = "default") -> TrialRecord:
     """The trial with the highest final ``by`` (the first of equal ones).
 
     Warns of trials without a final result.
@@ -166,7 +166,7 @@ def best_trial(experiment: ExperimentRecord, by: str = "default") -> TrialRecord
     return max(scored, key=lambda pair: pair[0])[1]
 
 
-def _named_trial(experiment: ExperimentRecord, trial_id: str) -> TrialRecord:
+def _named_trial(experiment: Experiment, trial_id: str) -> TrialRecord:
     trials = {trial.id: trial for trial in experiment.trials()}
     if trial_id not in trials:
         raise UserError(

@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from search_space import UXNetSpace
 from search_space.errors import UserError
+from search_space.reading import read_json
 from strategies import SparseDARTS
 from strategies.bilevel_steps import NonFiniteLoss
 from strategies.one_shot.relaxation import RelaxedDARTS, RelaxedGumbelDARTS, RelaxedProxyless
@@ -26,7 +27,14 @@ from strategies.one_shot.scnas import SCNAS
 from ..config.search import RunConfig
 from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
-from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters
+from ..nni_guards import (
+    TrialLock,
+    is_nni_trial,
+    link_tensorboard,
+    next_parameters,
+    report_final,
+    trial_output,
+)
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.loss import Diverged
@@ -63,7 +71,7 @@ def run_search(
 ) -> Path:
     """Runs or continues one search and returns its output folder.
 
-    In an NNI trial the folder is the trial's and NNI's parameters override the configuration;
+    In a trial the folder is the trial's and the tuner's parameters override the configuration;
     ``overrides`` come last. A run that was stopped goes on from its last epoch; one that is done is
     left alone.
 
@@ -75,21 +83,30 @@ def run_search(
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
     """
-    config = RunConfig.load(config_path).override(next_parameters(), source="NNI's parameters")
+    config = RunConfig.load(config_path).override(next_parameters(), source="the trial's parameters")
     config = config.override(overrides or {}, source="--set")
-    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
+    folder = choose_output_folder(config.output, output, trial_output())
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
     dataset, split = split_for(config, dataset)  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
     resolve_device(config.runtime.device)  # before the folder is made this run's
-    checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
+    checkpoint = open_run_folder(
+        folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
+    )
     with TrialLock(folder):
         if (folder / RESULT_NAME).exists():
             logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
+            _report_again(folder)
         else:
             search = _search if config.search.strategy in BY_GRADIENT else _search_by_measurement
             search(config, dataset, split, folder, checkpoint)
     return folder
+
+
+def _report_again(folder: Path) -> None:
+    """Reports the result of a search that was killed before it could."""
+    result = read_json(folder / RESULT_NAME)
+    report_final({name: value for name, value in result.items() if name != "search_minutes"})
 
 
 class _CheckpointFromTheStart(ModelCheckpoint):
@@ -233,4 +250,6 @@ def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
             "experiment_id": os.environ.get("NNI_EXP_ID"),
             "trial_id": os.environ.get("NNI_TRIAL_JOB_ID"),
         }
+    elif (folder := trial_output()) is not None:
+        provenance["slurm"] = {"experiment_id": folder.parents[1].name, "trial_id": folder.name}
     return provenance

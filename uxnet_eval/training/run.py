@@ -24,7 +24,7 @@ from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model, read_tensors
-from ..nni_guards import TrialLock, is_nni_trial, link_tensorboard, next_parameters, report_final
+from ..nni_guards import TrialLock, link_tensorboard, next_parameters, report_final, trial_output
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
@@ -65,7 +65,7 @@ def run_training(
 ) -> Path:
     """Trains one network, or continues to, and returns the output folder.
 
-    In an NNI trial the folder is the trial's and NNI's parameters override the configuration;
+    In a trial the folder is the trial's and the tuner's parameters override the configuration;
     ``architecture`` and ``overrides`` come last. A run that was stopped goes on from its last
     epoch; one that is done is left alone.
 
@@ -84,7 +84,9 @@ def run_training(
     _check_devices(config.runtime.devices, device)
     make_output_folder(folder)
     with _only_process_of(folder):
-        checkpoint = open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=is_nni_trial())
+        checkpoint = open_run_folder(
+            folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
+        )
         split = config.train
         store_folds(
             folder,
@@ -120,10 +122,10 @@ def _configuration(
     config_path: Path, output: Path | None, architecture: str | None, overrides: Mapping[str, Any]
 ) -> tuple[TrainConfig, Path]:
     config = TrainConfig.load(config_path)
-    folder = choose_output_folder(config.output, output, is_trial=is_nni_trial())
+    folder = choose_output_folder(config.output, output, trial_output())
     if _is_helper():  # NNI has given the trial's parameters to the process that started this one
         return TrainConfig.load(folder / CONFIG_NAME), folder
-    config = config.override(next_parameters(), source="NNI's parameters")
+    config = config.override(next_parameters(), source="the trial's parameters")
     if architecture is not None:
         path = Path(architecture)
         given = str(path.absolute()) if path.suffix == ".json" else architecture
