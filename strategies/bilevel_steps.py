@@ -17,6 +17,7 @@ from .expected_cost import ExpectedCost
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
 from .phases import Phase
+from .processes import average_gradients
 from .sampling import open_or_close, sampled_edges, sampled_operations, step_generator
 from .settings import StrategySettings
 from .supernet import SearchableSpace
@@ -130,6 +131,11 @@ class SparseDartsModule(DartsLightningModule):
         if self.phase.has_architecture_steps(searches_edges=bool(self.gates)):
             self._architecture_step(architecture_batch, batch_idx)
         return self._weight_step(weight_batch, batch_idx)
+
+    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The backward pass; several processes then have the mean of their gradients."""
+        super().manual_backward(loss, *args, **kwargs)
+        average_gradients(parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def _architecture_step(self, batch: Any, batch_idx: int) -> None:
         optimizer: Any = self.architecture_optimizers()

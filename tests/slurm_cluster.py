@@ -27,7 +27,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket,cred_expire=6
 CredType=cred/munge
 # Without this, the daemons and srun listen on all interfaces.
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny

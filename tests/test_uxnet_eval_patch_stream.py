@@ -101,8 +101,12 @@ def test_every_case_has_its_turn(prepared: PreparedCases) -> None:
 
 
 def test_processes_share_the_cases(prepared: PreparedCases) -> None:
-    ranks = [case_numbers(prepared, steps_per_epoch=1, rank=rank, num_ranks=2) for rank in (0, 1)]
-    assert Counter(itertools.chain(*ranks)) == Counter(range(8))  # 2 epochs x 2 ranks x 2 patches
+    ranks = [case_numbers(prepared, steps_per_epoch=2, rank=rank, num_ranks=2) for rank in (0, 1)]
+    together = list(itertools.chain(*zip(*ranks, strict=True)))  # 2 epochs x 2 steps x 2 ranks x 1 patch
+    assert together == case_numbers(prepared, steps_per_epoch=2)  # the batches of one process
+    assert Counter(together) == Counter(range(8))
+    with pytest.raises(ValueError, match="3 processes cannot share a batch of 2"):
+        PatchStream(prepared, PLAN, steps_per_epoch=1, num_ranks=3)
 
 
 def test_threads_end_and_leave_torch_as_it_was(prepared: PreparedCases) -> None:

@@ -147,7 +147,13 @@ def main() -> None:
 
     Exit codes: 0 done, 1 user error, 2 wrong usage, 130 interrupted.
     """
+    from .runs.processes import is_helper
+
     _report_to_stderr()
+    if is_helper():  # the first process of the run speaks for all
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        for package in ("search_space", "strategies", "uxnet_eval"):
+            logging.getLogger(package).setLevel(logging.ERROR)
     try:
         app(prog_name="uxnet")
     except UserError as error:

@@ -81,6 +81,14 @@ class ContestConfig(RunConfig):
     contest: ContestSettings = ContestSettings()
 
     @model_validator(mode="after")
+    def _one_process(self) -> Self:
+        if self.runtime.devices not in ("auto", 1) or self.runtime.num_nodes > 1:
+            raise ValueError(
+                "runtime.devices: a contest runs in one process; leave devices and num_nodes out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _contest_sets_the_folds(self) -> Self:
         for section, name in (
             ("search", "left_out_fold"),
@@ -108,7 +116,7 @@ class ContestConfig(RunConfig):
     def search_config(self, changes: Mapping[str, Mapping[str, Any]]) -> RunConfig:
         """The search of this contest, with values replaced by section and name."""
         values = {name: self.model_dump()[name] for name in RunConfig.model_fields if name != "output"}
-        values["runtime"].pop("devices")
+        values["runtime"]["devices"] = 1
         values["search"] |= {
             "seed": self.contest.seed,
             "left_out_fold": self.contest.outer_fold,
@@ -123,6 +131,7 @@ class ContestConfig(RunConfig):
         """A training of this contest: of ``network``, with settings of the training replaced."""
         values = {name: self.model_dump()[name] for name in ("dataset", "plan", "train", "runtime")}
         values["network"] = dict(network)
+        values["runtime"]["devices"] = 1
         values["train"] |= {"seed": self.contest.seed, **train}
         config: TrainConfig = TrainConfig.parse(values, "contest: train")
         return config

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_core import to_jsonable_python
 from typing_extensions import Self
 
@@ -33,6 +33,20 @@ class RuntimeSettings(StrictConfig):
     """Background threads that prepare batches; 0 prepares them in the training thread."""
     num_threads: int | None = Field(None, ge=1, le=1024)
     """Threads of PyTorch on the CPU; None: all cores."""
+    devices: Literal["auto"] | int = 1
+    """Processes of this machine that share each batch, each with a GPU of its own (or with cores of
+    the processor); ``auto``: all visible GPUs that can share it evenly."""
+    num_nodes: int = Field(1, ge=1, le=4096)
+    """Machines that share each batch; start the same command on each, see docs/scale.md."""
+    strategy: Literal["ddp"] = "ddp"
+    """How several processes compute together: Lightning's DDP (distributed data parallel)."""
+
+    @field_validator("devices")
+    @classmethod
+    def _some(cls, value: str | int) -> str | int:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"devices is {value}; expected auto or at least 1")
+        return value
 
 
 class RunFile(StrictConfig):

@@ -114,14 +114,8 @@ class TrainRuntimeSettings(RuntimeSettings):
     """Where and how it is computed."""
 
     devices: Literal["auto"] | int = "auto"
-    """GPUs to train on together, each with its own batches; ``auto``: all that are visible."""
-
-    @field_validator("devices")
-    @classmethod
-    def _some(cls, value: str | int) -> str | int:
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"devices is {value}; expected auto or at least 1")
-        return value
+    """Processes of this machine that share each batch, each with a GPU of its own (or with cores of
+    the processor); ``auto``: all visible GPUs that can share it evenly."""
 
 
 class TrainConfig(RunFile):

@@ -63,12 +63,14 @@ class PatchStream:
             num_workers: background threads; 0 prepares a batch when it is asked for.
             transform: from a prepared case to ``image`` and ``label``; None: :func:`augmentation`
                 of the plan.
-            rank: of this process among ``num_ranks`` that share the work; each gets other samples.
-            num_ranks: processes that train together.
+            rank: of this process among ``num_ranks``.
+            num_ranks: processes that share each batch of the plan evenly, in the order of ranks.
         """
         if not len(cases):
             raise ValueError("a stream needs at least one case")
-        self.cases, self.batch_size = cases, plan.batch_size
+        if plan.batch_size % num_ranks:
+            raise ValueError(f"{num_ranks} processes cannot share a batch of {plan.batch_size} evenly")
+        self.cases, self.batch_size = cases, plan.batch_size // num_ranks
         self.steps_per_epoch, self.num_workers = steps_per_epoch, num_workers
         self.seed = (seed,) if isinstance(seed, int) else tuple(seed)
         self.rank, self.num_ranks = rank, num_ranks
@@ -114,11 +116,19 @@ class PatchStream:
         per_step = self.batch_size * self.num_ranks
         number = (epoch * self.steps_per_epoch + step) * per_step + self.rank * self.batch_size + place
         round_number, index = divmod(number, len(self.cases))
-        order = np.random.default_rng((*self.seed, 0, round_number)).permutation(len(self.cases))
+        order = self._order(round_number)
         transform = self._own_transform()
         sample_seed = np.random.SeedSequence((*self.seed, 1, number)).generate_state(1)[0]
         transform.set_random_state(seed=int(sample_seed))
         return transform(self.cases[int(order[index])])
+
+    def _order(self, round_number: int) -> np.ndarray:
+        """The cases of a round; kept by each thread, or a round of N samples would cost N x N."""
+        kept: tuple[int, np.ndarray] | None = getattr(self._own, "order", None)
+        if kept is None or kept[0] != round_number:
+            random = np.random.default_rng((*self.seed, 0, round_number))
+            kept = self._own.order = (round_number, random.permutation(len(self.cases)))
+        return kept[1]
 
     def _own_transform(self) -> Compose:
         if not hasattr(self._own, "transform"):

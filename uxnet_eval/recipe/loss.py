@@ -9,13 +9,38 @@ from collections.abc import Sequence
 
 import torch
 from monai.losses import DiceCELoss
+from monai.networks.utils import one_hot
 from torch import Tensor
+from torch.nn import functional
+
+from strategies.processes import num_processes, summed
 
 from .deep_supervision import supervised_loss
 
 dice_and_cross_entropy = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
 """Soft Dice over the batch's foreground, plus cross entropy; of logits (B, K, *S) and class indices
 (B, 1, *S)."""
+
+
+def shared_dice_and_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """:data:`dice_and_cross_entropy` of the batches of all processes together, in each of them.
+
+    Dice is a ratio of sums over the batch, so the sums are added up, not the losses. The backward
+    pass leaves in each process the gradient whose mean over the processes is that of the whole.
+
+    Args:
+        logits: (B, K, *S) of this process.
+        label: class indices (B, 1, *S) of this process.
+    """
+    axes = [0, *range(2, logits.ndim)]
+    probability = logits.softmax(1)[:, 1:]
+    mask = one_hot(label, logits.shape[1])[:, 1:]
+    sums = torch.cat([(probability * mask).sum(axes), probability.sum(axes) + mask.sum(axes)])
+    cross_entropy = functional.cross_entropy(logits, label[:, 0].long()) / num_processes()
+    shared = summed(torch.cat([sums, cross_entropy[None]]))
+    overlap, size = shared[:-1].chunk(2)
+    smooth = dice_and_cross_entropy.dice.smooth_nr, dice_and_cross_entropy.dice.smooth_dr
+    return (1 - (2 * overlap + smooth[0]) / (size + smooth[1])).mean() + shared[-1]
 
 
 class Diverged(RuntimeError):
@@ -30,7 +55,8 @@ def segmentation_loss(outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tens
         label: class indices (B, 1, *S) at full resolution.
     """
     with torch.autocast(label.device.type, enabled=False):  # sums over many voxels: not in bfloat16
-        return supervised_loss(outputs, label, dice_and_cross_entropy)
+        loss = dice_and_cross_entropy if num_processes() == 1 else shared_dice_and_cross_entropy
+        return supervised_loss(outputs, label, loss)
 
 
 def check_finite(value: Tensor, what: str, epoch: int) -> None:

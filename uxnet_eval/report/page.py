@@ -16,6 +16,7 @@ from search_space.errors import UserError
 from ..runs.files import write_bytes
 from ..runs.overlays import CLASS_COLORS
 from .geometry import drawing_look, grid_geometry, operation_titles
+from .picture_budget import drop_pictures
 from .search_run import MAX_DRAWN_EPOCHS, plain, run_data
 from .sources import Source
 
@@ -57,7 +58,7 @@ def page_data(source: Source) -> dict[str, Any]:
     share = max(2, min(MAX_DRAWN_EPOCHS, MAX_DRAWN_EPOCHS_OF_ALL // max(1, len(source.searches))))
     runs = [run_data(run, share) for run in source.searches]
     drawn = [run for run in runs if run["hasRecord"]]
-    return {
+    data = {
         "title": source.title,
         "origin": source.origin,
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -78,6 +79,8 @@ def page_data(source: Source) -> dict[str, Any]:
         "overlays": source.overlays,
         "configuration": source.configuration,
     }
+    data["notes"] += drop_pictures(data)
+    return data
 
 
 def save_page(source: Source, path: str | os.PathLike[str]) -> Path:

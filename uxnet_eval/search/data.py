@@ -144,6 +144,7 @@ class SearchData(pl.LightningDataModule):
         cache: bool = True,
         cache_dir: str | os.PathLike[str] | None = None,
         memory_share: float = 0.4,
+        rank: tuple[int, int] = (0, 1),
     ):
         """Reads nothing yet; cases are read in :meth:`setup`, or when first needed.
 
@@ -159,11 +160,13 @@ class SearchData(pl.LightningDataModule):
             cache_dir: folder for prepared cases if they take more than ``memory_share`` of the free
                 memory.
             memory_share: from 0 (always the folder) to 1.
+            rank: number of this process, and how many share the search.
         """
         super().__init__()
         self.dataset, self.plan, self.split = dataset, plan, split
         self.steps_per_epoch, self.num_workers, self.seed = steps_per_epoch, num_workers, seed
-        self.cache, self.cache_dir, self.memory_share = cache, cache_dir, memory_share
+        self.rank, self.num_ranks = rank
+        self.cache, self.cache_dir, self.memory_share = cache, cache_dir, memory_share / self.num_ranks
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and prepares the cases; called by Lightning.
@@ -192,7 +195,7 @@ class SearchData(pl.LightningDataModule):
         return self._weights
 
     def val_dataloader(self) -> DataLoader:
-        """The held-out cases, whole, one at a time."""
+        """This process's share of the held-out cases, whole, one at a time."""
         return self._validation
 
     @cached_property
@@ -210,7 +213,7 @@ class SearchData(pl.LightningDataModule):
 
     @cached_property
     def _validation(self) -> DataLoader:
-        return whole_case_loader(self._prepared(self.split.validation))
+        return whole_case_loader(self._prepared(self.split.validation[self.rank :: self.num_ranks]))
 
     @cached_property
     def _folder(self) -> str | os.PathLike[str] | None:
@@ -236,13 +239,12 @@ class SearchData(pl.LightningDataModule):
         return self._stream(self._weight_cases, stream, num_steps)
 
     def _stream(self, cases: PreparedCases, stream: int, num_steps: int | None = None) -> PatchStream:
-        trainer = self.trainer
         return PatchStream(
             cases,
             self.plan,
             steps_per_epoch=self.steps_per_epoch if num_steps is None else num_steps,
             seed=(self.seed, stream),
             num_workers=self.num_workers,
-            rank=trainer.global_rank if trainer else 0,
-            num_ranks=trainer.world_size if trainer else 1,
+            rank=self.rank,
+            num_ranks=self.num_ranks,
         )

@@ -66,6 +66,7 @@ class SegmentationModule(LightningModule):
         prediction = segment(self, batch["image"], self.plan).argmax(1, keepdim=True)
         self._tally.add(foreground_dice(prediction, batch["label"], self.num_classes))
         if batch_idx + 1 == sum(self.trainer.num_val_batches):
+            self._tally.sums = self.trainer.strategy.reduce(self._tally.sums, reduce_op="sum")
             dice = torch.tensor(self._tally.mean(), dtype=torch.float64)
             self.log("val_dice", dice, on_epoch=True, prog_bar=True, batch_size=1)
 

@@ -76,11 +76,15 @@ class SearchReporter(pl.Callback):
         self._started = time.monotonic() - state_dict["spent_s"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         resume_intermediate_sequence(len(self.record.history))
         # Events after the checkpoint, of a run that was stopped, are dropped.
         self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
         for name, value in trainer.callback_metrics.items():
             if name.startswith(("loss/", "learning_rate/")):
                 self._scalar(name, float(value), trainer.current_epoch)
@@ -104,6 +108,8 @@ class SearchReporter(pl.Callback):
         self.record.history.append(
             {"epoch": epoch, **scores, "gates": named(gates), "alphas": named(alphas), **_losses(trainer)}
         )
+        if not trainer.is_global_zero:
+            return
         self.record.save(self.output)
         self._write_genotypes()
         self._write_events(epoch, scores, gates, alphas)
@@ -142,7 +148,7 @@ class SearchReporter(pl.Callback):
             self._writer = None
 
     def _derived_dice(self, genotype: Genotype, trainer: pl.Trainer) -> tuple[float, ValidationCases]:
-        """Dice of the pruned network with the supernet's weights, and validation cases to look at.
+        """Dice of the pruned network with the supernet's weights, and this process's cases to see.
 
         The Dice is aggregated as ``val_dice`` is, see
         :class:`~uxnet_eval.recipe.validation.DiceTally`.
@@ -159,6 +165,7 @@ class SearchReporter(pl.Callback):
                 dice = foreground_dice(prediction, label, self.space.num_classes)
                 tally.add(dice)
                 cases.add(batch["case_id"], batch["image"], label, prediction, dice.nanmean())
+        tally.sums = trainer.strategy.reduce(tally.sums, reduce_op="sum")
         return tally.mean(), cases
 
     def _write_genotypes(self) -> None:

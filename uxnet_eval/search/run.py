@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -39,11 +40,26 @@ from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
+from ..recipe.processes import (
+    SameArchitecture,
+    check_shareable,
+    num_devices,
+    own_rank,
+    process_settings,
+)
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.folder import choose_output_folder, open_run_folder
-from ..runs.names import CACHE_FOLDER, CHECKPOINT_NAME, FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
+from ..runs.names import (
+    CACHE_FOLDER,
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    FRONT_NAME,
+    GENOTYPE_NAME,
+    RESULT_NAME,
+)
+from ..runs.processes import is_helper
 from ..runs.search_record import SearchRecord, named
 from .data import SearchData, Split, split_for
 from .measurement import search_by_measurement
@@ -83,17 +99,26 @@ def run_search(
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
     """
-    config = RunConfig.load(config_path).override(next_parameters(), source="the trial's parameters")
-    config = config.override(overrides or {}, source="--set")
+    config = RunConfig.load(config_path)
     folder = choose_output_folder(config.output, output, trial_output())
+    if is_helper():  # the process that started this one has the trial's parameters
+        config = RunConfig.load(folder / CONFIG_NAME)
+    else:
+        config = config.override(next_parameters(), source="the trial's parameters")
+        config = config.override(overrides or {}, source="--set")
     dataset = read_dataset(find_dataset(config.dataset, beside=config_path.parent))
     dataset, split = split_for(config, dataset)  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
-    resolve_device(config.runtime.device)  # before the folder is made this run's
+    device = resolve_device(config.runtime.device)  # before the folder is made this run's
+    devices = num_devices(config.runtime, device, config.plan.batch_size)
+    if devices * config.runtime.num_nodes > 1 and config.search.strategy != "sparse-darts":
+        raise UserError(
+            f"strategy {config.search.strategy} searches in one process; set devices and num_nodes to 1"
+        )
     checkpoint = open_run_folder(
         folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
     )
-    with TrialLock(folder):
+    with contextlib.nullcontext() if is_helper() else TrialLock(folder):
         if (folder / RESULT_NAME).exists():
             logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
             _report_again(folder)
@@ -116,7 +141,7 @@ class _CheckpointFromTheStart(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         assert self.dirpath is not None
         path = Path(self.dirpath) / CHECKPOINT_NAME
-        if not path.exists():
+        if not trainer.strategy.broadcast(path.exists()):  # all processes save, or none
             trainer.save_checkpoint(path)
 
 
@@ -133,6 +158,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
     settings, runtime = config.search, config.runtime
     _prepare(config)
     device = resolve_device(runtime.device)
+    devices = num_devices(runtime, device, config.plan.batch_size)
     precision = resolve_precision(runtime.precision, device)
     space_config = config.space_config(dataset.num_channels, dataset.num_classes)
     space = UXNetSpace(space_config)
@@ -141,6 +167,8 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         space.supervise(supervised_nodes(space_config.levels, space_config.grid.nodes))
     if runtime.channels_last:
         space = space.to(memory_format=channels_last(space_config.spatial_dims))
+    rank, total = own_rank(runtime, devices)
+    check_shareable(space, len(split.validation), total, device)
     data = SearchData(
         dataset,
         config.plan,
@@ -149,6 +177,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         num_workers=runtime.num_workers,
         seed=settings.seed,
         cache_dir=folder / CACHE_FOLDER,
+        rank=(rank, total),
     )
     data.setup()
     strategy = BY_GRADIENT[settings.strategy](settings, validation_dataloaders=data.val_dataloader())
@@ -168,9 +197,10 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
     trainer = Trainer(
         max_epochs=settings.epochs,
         **trainer_settings(device, precision),
-        devices=1,
+        **process_settings(runtime, devices, wraps=False),
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
+            *([SameArchitecture(lambda: strategy.module.arch_parameters())] if total > 1 else []),
             reporter,
             SearchProgress(settings.steps_per_epoch),
             checkpoint_each_epoch(folder, _CheckpointFromTheStart),
@@ -206,6 +236,8 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
             strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     finally:
         reporter.close()
+    if is_helper():
+        return
     final = reporter.finish()
     logger.info("done: %s; genotype: %s", json.dumps(final), folder / GENOTYPE_NAME)
 
@@ -230,6 +262,8 @@ def _stoppable(folder: Path) -> Iterator[None]:
             logger.warning("stopped before the first step; the same command starts again")
         raise KeyboardInterrupt from None
     except (NonFiniteLoss, Diverged) as error:
+        if is_helper():  # every process meets it; the first one says so
+            sys.exit(1)
         raise UserError(f"{folder}: {error}") from None
 
 

@@ -29,6 +29,7 @@ class TrainData(pl.LightningDataModule):
         learned: cases to learn from.
         held_out: the fold's cases.
         cache_dir: folder for prepared cases that do not fit into memory.
+        rank: number of this process, and how many share the training.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class TrainData(pl.LightningDataModule):
         learned: tuple[Case, ...],
         held_out: tuple[Case, ...],
         cache_dir: Path,
+        rank: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
+        self.rank, self.num_ranks = rank
         self.dataset, self.config = dataset, config
         self.learned, self.held_out, self.cache_dir = learned, held_out, cache_dir
 
@@ -55,22 +58,23 @@ class TrainData(pl.LightningDataModule):
         return self.patches
 
     def val_dataloader(self) -> DataLoader:
-        """The whole cases to validate on during the training, spread evenly over the fold."""
+        """This process's share of the whole cases to validate on, spread evenly over the fold."""
         wanted = self.config.train.validation_cases or len(self.held_out)
         chosen = np.linspace(0, len(self.held_out) - 1, min(wanted, len(self.held_out))).round().astype(int)
-        return whole_case_loader(Subset(self.validation_cases, chosen.tolist()))  # type: ignore[arg-type]
+        own = chosen.tolist()[self.rank :: self.num_ranks]
+        return whole_case_loader(Subset(self.validation_cases, own))  # type: ignore[arg-type]
 
     @cached_property
     def patches(self) -> PatchStream:
-        trainer, train = self.trainer, self.config.train
+        train = self.config.train
         return PatchStream(
             self._prepared(self.learned),
             self.config.plan,
             steps_per_epoch=train.steps_per_epoch,
             seed=train.seed,
             num_workers=self.config.runtime.num_workers,
-            rank=trainer.global_rank if trainer else 0,
-            num_ranks=trainer.world_size if trainer else 1,
+            rank=self.rank,
+            num_ranks=self.num_ranks,
         )
 
     @cached_property
@@ -80,7 +84,7 @@ class TrainData(pl.LightningDataModule):
 
     @cached_property
     def _in_memory(self) -> bool:
-        return fits_memory(self.dataset, self.config.plan, MEMORY_SHARE)
+        return fits_memory(self.dataset, self.config.plan, MEMORY_SHARE / self.num_ranks)
 
     def _prepared(self, cases: tuple[Case, ...]) -> PreparedCases:
         return PreparedCases(

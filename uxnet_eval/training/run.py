@@ -6,7 +6,7 @@ import contextlib
 import errno
 import json
 import logging
-import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from ..nni_guards import TrialLock, link_tensorboard, next_parameters, report_fi
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
+from ..recipe.processes import check_shareable, num_devices, own_rank, process_settings
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
@@ -43,6 +44,7 @@ from ..runs.names import (
     LAST_NAME,
     RESULT_NAME,
 )
+from ..runs.processes import is_helper
 from ..runs.validation_cases import ValidationCases
 from .data import TrainData
 from .module import TrainModule
@@ -81,7 +83,7 @@ def run_training(
     config, folder = _configuration(config_path, output, architecture, overrides or {})
     training = prepare(config, folder, config_path.parent)
     device = resolve_device(config.runtime.device)
-    _check_devices(config.runtime.devices, device)
+    devices = num_devices(config.runtime, device, config.plan.batch_size)
     make_output_folder(folder)
     with _only_process_of(folder):
         checkpoint = open_run_folder(
@@ -101,7 +103,7 @@ def run_training(
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
             report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
-            _train(training, checkpoint, device)
+            _train(training, checkpoint, device, devices)
     return folder
 
 
@@ -123,7 +125,7 @@ def _configuration(
 ) -> tuple[TrainConfig, Path]:
     config = TrainConfig.load(config_path)
     folder = choose_output_folder(config.output, output, trial_output())
-    if _is_helper():  # NNI has given the trial's parameters to the process that started this one
+    if is_helper():  # NNI has given the trial's parameters to the process that started this one
         return TrainConfig.load(folder / CONFIG_NAME), folder
     config = config.override(next_parameters(), source="the trial's parameters")
     if architecture is not None:
@@ -133,7 +135,7 @@ def _configuration(
     return config.override(overrides, source="--set"), folder
 
 
-def _train(training: Training, checkpoint: Path | None, device: torch.device) -> None:
+def _train(training: Training, checkpoint: Path | None, device: torch.device, devices: int) -> None:
     config, folder, settings = training.config, training.folder, training.config.train
     quieten()
     if config.runtime.num_threads:
@@ -141,8 +143,16 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
     pl.seed_everything(settings.seed, verbose=False)
     precision = resolve_precision(config.runtime.precision, device)
     module = training.new_module()
+    rank, total = own_rank(config.runtime, devices)
+    num_cases = min(settings.validation_cases or len(training.held_out), len(training.held_out))
+    check_shareable(module, num_cases, total, device)
     data = TrainData(
-        training.dataset, config, training.learned, training.held_out, cache_dir=folder / CACHE_FOLDER
+        training.dataset,
+        config,
+        training.learned,
+        training.held_out,
+        cache_dir=folder / CACHE_FOLDER,
+        rank=(rank, total),
     )
     reporter = TrainReporter(
         folder,
@@ -153,7 +163,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
     trainer = pl.Trainer(
         max_epochs=_last_epoch(checkpoint, settings.epochs),
         **trainer_settings(device, precision),
-        devices=config.runtime.devices if device.type == "cuda" else 1,
+        **process_settings(config.runtime, devices, wraps=True),
         callbacks=[
             EpochSeeds(settings.seed),
             Validations(settings.validate_every, settings.epochs),
@@ -184,6 +194,8 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device) ->
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
         raise KeyboardInterrupt from None
     except Diverged as error:
+        if is_helper():  # every process meets it; the first one says so
+            sys.exit(1)
         raise UserError(
             f"{folder}: {error}; stopped. Train into another folder with a lower learning_rate, or with precision: float32"
         ) from None
@@ -241,13 +253,6 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
 
 
-def _check_devices(wanted: str | int, device: torch.device) -> None:
-    if device.type == "cuda" and isinstance(wanted, int) and wanted > torch.cuda.device_count():
-        raise UserError(
-            f"devices is {wanted}, but {torch.cuda.device_count()} GPUs are visible; lower it, or devices: auto"
-        )
-
-
 def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
     """Epochs to train in all.
 
@@ -276,10 +281,5 @@ def _keep_genotype(folder: Path, architecture: Architecture) -> None:
         )
 
 
-def _is_helper() -> bool:
-    """True in the processes that Lightning starts for further GPUs."""
-    return int(os.environ.get("LOCAL_RANK", "0")) > 0
-
-
 def _only_process_of(folder: Path) -> contextlib.AbstractContextManager[Any]:
-    return contextlib.nullcontext() if _is_helper() else TrialLock(folder)
+    return contextlib.nullcontext() if is_helper() else TrialLock(folder)
