@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import psutil
 
 from search_space.grid import Grid
 from search_space.operations import default_candidates
@@ -92,7 +91,6 @@ def of_cases(count: int) -> dict[str, Any]:
         )
         fits_s, _ = timed(lambda: fits_memory(dataset, PLAN, 0.4))
         few = dataset.cases[:NUM_PREPARED]
-        before = psutil.Process().memory_info().rss
         prepare_s, prepared = timed(lambda: PreparedCases(few, dataset, PLAN))
         item = prepared[0]
         tensors = [item["image"], item["label"], *item["foreground"]]
@@ -106,7 +104,6 @@ def of_cases(count: int) -> dict[str, Any]:
             "fits_memory_s": fits_s,
             "prepare_ms_per_case": 1e3 * prepare_s / len(few),
             "memory_bytes_per_case": sum(t.numel() * t.element_size() for t in tensors),
-            "rss_growth_bytes_per_case": (psutil.Process().memory_info().rss - before) / len(few),
             "cache_bytes_per_case": cached_bytes,
             "patch_ms": 1e3 * stream_s / (NUM_STEPS * PLAN.batch_size),
         }

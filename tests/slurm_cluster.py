@@ -93,14 +93,15 @@ class Cluster:
             "slurmctld": ["-D", "-i"],
             "slurmd": ["-D", "-N", "node1"],
         }[name]
-        self.daemons[name] = subprocess.Popen(
-            [program, *options],
-            env={**os.environ, **self.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / f"{name}.err").open("ab"),
-            start_new_session=True,
-        )
+        with (self.folder / f"{name}.err").open("ab") as errors:
+            self.daemons[name] = subprocess.Popen(
+                [program, *options],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
 
     def kill(self, name: str) -> None:
         """Ends a daemon without a warning, as a reboot does."""

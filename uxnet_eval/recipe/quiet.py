@@ -17,7 +17,6 @@ QUIET_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own code
     r"Grad strides do not match bucket view strides",  # channels-last weights; the numbers are right
     r"It is recommended to use `self.log\('val_dice'",  # the same number in all processes
-    r"The `srun` command is available",  # a trial on SLURM is one process
     r"The '.*_dataloader' does not have many workers",  # cases are in memory
     r"The `srun` command is available on your system but is not used",  # a run is one process
     r"The number of training batches .* is smaller than the logging interval",

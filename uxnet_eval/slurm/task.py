@@ -152,6 +152,8 @@ class TrialTask:
             for process in alive:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+            psutil.wait_procs(alive, timeout=5)
+        self._process.poll()  # so that it is known to have ended
 
 
 def _has_saved(folder: Path, since: float) -> bool:
