@@ -208,7 +208,7 @@ def test_trials_of_an_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = find_trainings([str(experiment)])
     assert [training.folder.name for training in found.finished] == ["aaaaa"]
     assert found.notes == [
-        "trial 1 (bbbbb, EARLY_STOPPED): dynunet, fold 0, seed 0: not finished (2 of 4 epochs validated); left out",
+        "trial 1 (bbbbb), EARLY_STOPPED: dynunet, fold 0, seed 0: not finished (2 of 4 epochs validated); left out",
         "trial 2 (ccccc), FAILED: has not begun to train; parameters {'seed': 2}",
     ]
 
