@@ -26,6 +26,7 @@ COMMANDS = (
     *("check", "plan", "demo-data", "search", "launch", "demo", "front", "latency", "export", "draw"),
     *("report", "train", "predict", "evaluate", "derive", "contest", "compare", "experiments"),
     *("auto", "table", "convert"),
+    *("status", "cancel"),  # in test_uxnet_eval_slurm.py
 )
 USUAL_PATH = ("check", "auto", "report", "predict", "evaluate")
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from search_space import UserError
+from uxnet_eval.cli import app
 from uxnet_eval.nni_experiments.sources import find_source
 from uxnet_eval.nni_guards import (
     as_by_hand,
@@ -260,3 +264,52 @@ def test_slurms_own_words_become_one_line() -> None:
         "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid\n"
     )
     assert cluster.own_words(said) == "invalid partition specified: x; Batch job submission failed: Invalid"
+
+
+def invoke(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_status_shows_every_trial(tmp_path: Path) -> None:
+    experiment = made_up_experiment(tmp_path, ["SUCCEEDED", "FAILED"])
+    TrialFolder(experiment.output(0)).report_final({"default": 0.25})
+    shown = invoke("status", tmp_path).stdout
+    assert re.search(r"0 .*SUCCEEDED .*seed=0 .*0\.2500", shown) and re.search(r"1 .*FAILED .*seed=1", shown)
+    assert shown.endswith("2 of 2 trials ended, 0 running, best 0.2500\n")
+    (tmp_path / "other").mkdir()
+    assert "is no experiment; give the folder" in str(invoke("status", tmp_path / "other").exception)
+
+
+def test_cancel_ends_what_is_in_the_queue_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up_experiment(tmp_path, ["SUCCEEDED", "WAITING", "RUNNING"])
+    asked: list[tuple[str, ...]] = []
+
+    def ask(*command: str) -> str:
+        asked.append(command)
+        return "7_1|PENDING|Priority\n7_2|RUNNING|None\n" if command[0] == "squeue" else ""
+
+    monkeypatch.setattr(cluster, "ask", ask)
+    monkeypatch.setattr("uxnet_eval.slurm.launch.require_cluster", lambda: None)
+    assert invoke("cancel", tmp_path).stdout == "2 trials ended\n"
+    assert asked[-1] == ("scancel", "7_1", "7_2")
+    assert read_slurm_experiment(tmp_path).is_cancelled
+
+
+def test_launch_hands_its_request_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def launched(*arguments: object, **options: object) -> SlurmExperiment:
+        calls.append((*arguments, options))
+        return made_up_experiment(tmp_path / str(len(calls)), ["WAITING", "WAITING"])
+
+    monkeypatch.setattr("uxnet_eval.slurm.launch.launch", launched)
+    monkeypatch.setattr("uxnet_eval.slurm.launch.resume", launched)
+    done = invoke("launch", "x.yml", "--slurm", "time=5,gpus=1", "--experiment-dir", tmp_path)
+    request = parse_request("time=5,gpus=1")
+    assert calls == [(Path("x.yml"), request, {"experiment_dir": tmp_path})]
+    assert f"experiment: {tmp_path / '1'}\ntrials:     2 of 2, job 7\n" in done.stdout
+    invoke("launch", "--resume", tmp_path / "1")
+    invoke("launch", "--resume", tmp_path / "1", "--slurm", "time=9")
+    assert calls[1:] == [(tmp_path / "1", None, {}), (tmp_path / "1", parse_request("time=9"), {})]
+    refused = invoke("launch", "x.yml", "--slurm", "time=5", "--port", "8080")
+    assert refused.exit_code == 2 and len(calls) == 3
