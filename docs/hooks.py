@@ -13,7 +13,7 @@ from nbconvert import MarkdownExporter
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "tutorial.ipynb"
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")  # a link from docs/ to another folder of the repository
-_FROM_ROOT = re.compile(r"\]\(docs/([^)\s]+)")  # a link from CONTRIBUTING.md into docs/
+_FROM_ROOT = re.compile(r"\]\(docs/([^)\s]+)")  # a link from a page of the root into docs/
 _ROLE = re.compile(r":(?:py:)?(?:mod|class|func|meth|attr|data|exc|ref):(?=<code|`)")
 
 
@@ -29,7 +29,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Returns the page with links as they are in the site."""
-    if page.file.src_uri == "CONTRIBUTING.md":
+    if page.file.src_uri in ("CONTRIBUTING.md", "SECURITY.md"):
         markdown = _FROM_ROOT.sub(r"](\1", markdown)
     return _OUTSIDE.sub(r"](\1", markdown).replace(f"]({NOTEBOOK}", "](tutorial.md")
 
