@@ -17,7 +17,7 @@ from uxnet_eval.comparison.trainings import find_trainings
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
-from uxnet_eval.contest.proposals import PAPER_SEARCHES, propose
+from uxnet_eval.contest.proposals import GRADIENT_SEARCHES, MEASURED_SEARCHES, propose
 from uxnet_eval.contest.run import contest_limits, run_contest
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
@@ -157,11 +157,7 @@ def test_a_comparison_takes_the_scored_training_alone(finished: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name in CONTENDERS
-        if name not in ("searched", "searched-unet-edges") and name not in PAPER_SEARCHES
-    ],
+    [name for name in CONTENDERS if name not in GRADIENT_SEARCHES and name not in MEASURED_SEARCHES],
 )
 def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_set: Path) -> None:
     config = ContestConfig.load(write_config(tmp_path, demo_set, contest={"contender": name, "proposals": 3}))
@@ -175,7 +171,7 @@ def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_
     if name == "unet-widths":
         assert found[0].widths == (1.0, 1.0, 1.0)
         assert all(set(genotype.edges) == unet_edges(3) for genotype in found)
-    if name in ("unet", "unet++"):
+    if name in ("unet", "unet++", "res-unet", "dla"):
         assert found == [presets.get(name, 3)]
     if name == "all-edges":
         assert set(found[0].edges) == set(Grid(3).edges)
@@ -185,7 +181,7 @@ def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["searched-unet-edges", "paper"])
+@pytest.mark.parametrize("name", ["searched-unet-edges", "paper", "scnas", "ronasmis"])
 def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
     folder = run_contest(
         write_config(
@@ -193,13 +189,15 @@ def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
         )
     )
     genotype = Genotype.load(folder / "final" / "genotype.json")
-    if name == "searched-unet-edges":
-        assert set(genotype.edges) == unet_edges(3)
-    else:
-        settings = yaml.safe_load((folder / "search" / "run.yml").read_text())
-        assert settings["search"]["strategy"] == "sparse-darts"
-        assert settings["search"]["commit"] is False
+    settings = yaml.safe_load((folder / "search" / "run.yml").read_text())["search"]
+    assert (settings["left_out_fold"], settings["validation_fold"]) == (2, 3)
+    assert result_of(folder)["search_minutes"] > 0
+    if name == "paper":
+        assert (settings["strategy"], settings["commit"]) == ("sparse-darts", False)
         assert genotype.widths is None
+    else:
+        assert set(genotype.edges) == unet_edges(3)
+        assert settings["strategy"] == ("single-path" if name == "searched-unet-edges" else name)
 
 
 def trial(

@@ -97,6 +97,18 @@ def test_the_table_holds_every_operation_at_every_width(table: LatencyTable) -> 
     assert len(table.checked_ms) == latency_table.NUM_CHECKED
 
 
+@pytest.mark.parametrize("fixed", ["search_edges", "search_blocks"])
+def test_the_table_holds_what_a_space_fixes(fixed: str) -> None:
+    """Identity in the U-Net's pass-through nodes, or the U-Net's operations, which are no candidates here."""
+    space = SearchSpaceConfig(
+        levels=3, base_channels=4, width_choices=(0.5, 1.0), normal_candidates=("conv3",), **{fixed: False}
+    )
+    meter = CountedMeter(torch.device("cpu"), "32-true", is_channels_last=False)
+    measured = measure_table(space, PATCH, meter)
+    sampler = Sampler(space)
+    assert all(measured.latency_ms(sampler.draw(Random(seed)), space) > 0 for seed in range(20))
+
+
 def test_the_prediction_is_exact_where_times_add_up() -> None:
     meter = CountedMeter(torch.device("cpu"), "32-true", is_channels_last=False)
     exact = measure_table(SPACE, PATCH, meter)

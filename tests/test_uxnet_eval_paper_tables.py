@@ -111,8 +111,8 @@ def test_which_tables_are_written(tmp_path: Path) -> None:
 def test_rows_that_the_paper_does_not_have_come_last(tmp_path: Path) -> None:
     (table,) = tables_of(trained(tmp_path / "runs", "unet++", "searched", "unet"))
     frame = cells(table)
-    assert list(frame["network"])[len(TABLE_2) :] == ["search by measurement", "U-Net++ (sum, grid)"]
-    assert list(frame["SBB"])[len(TABLE_2) :] == ["✓", "×"]
+    assert list(frame["network"])[len(TABLE_2) :] == ["U-Net++ (sum, grid)", "search by measurement"]
+    assert list(frame["SBB"])[len(TABLE_2) :] == ["×", "✓"]
     assert set(frame[PUBLISHED][len(TABLE_2) :]) == {"-"}
 
 
@@ -193,7 +193,7 @@ def test_latex_has_a_line_for_each_row_and_no_bare_symbol(tmp_path: Path) -> Non
     lines = body[1].strip().splitlines()
     assert len(lines) == len(TABLE_2) + 1 and all(line.endswith(r"\\") for line in lines)
     assert all(line.count(" & ") == len(cells(table).columns) - 1 for line in lines)
-    assert lines[0].startswith(r"U-Net & $\times$ & $\times$ & - & 72.50 & 70.00 $\pm$ 14.14 &")
+    assert lines[0].startswith(r"U-Net (sum, grid) & $\times$ & $\times$ & - & 72.50 & 70.00 $\pm$ 14.14 &")
     assert text.isascii() and not re.search(r"(?<!\\)%", text)
 
 

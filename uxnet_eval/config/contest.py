@@ -26,6 +26,10 @@ Contender = Literal[
     "monai-unet++",
     "u-resnet",
     "unet++",
+    "res-unet",
+    "dla",
+    "scnas",
+    "ronasmis",
     "paper",
     "paper-sbb",
     "paper-mssa",
@@ -41,10 +45,10 @@ class ContestSettings(StrictConfig):
     contender: Contender = "searched"
     """searched: the search; searched-unet-edges: the same search on the U-Net's edges; random:
     random architectures of the same space and budget; unet-widths: the U-Net with random widths;
-    unet, unet++, all-edges, dynunet, monai-unet++, u-resnet: one network without a choice; paper:
-    the paper's own search method, with tau 0.75; paper-tau-0.60, paper-tau-0.90: the same search,
-    pruned at another tau; paper-sbb, paper-mssa: the paper's method for the operations alone, for
-    the edges alone."""
+    unet, unet++, res-unet, dla, all-edges, dynunet, monai-unet++, u-resnet: one network without a
+    choice; paper: the paper's own search method, with tau 0.75; paper-tau-0.60, paper-tau-0.90: the
+    same search, pruned at another tau; paper-sbb, paper-mssa: the paper's method for the operations
+    alone, for the edges alone; scnas, ronasmis: these methods on the U-Net's edges."""
     outer_fold: int = Field(0, ge=0, lt=NUM_FOLDS)
     """Fold that scores the final network; neither search nor choice sees it."""
     inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)

@@ -21,14 +21,33 @@ from .shared_search import search_once
 
 LEAST_SHARE = 0.85
 """Random architectures use at least this share of the budget, as those of the search do."""
-PAPER_SEARCHES: dict[str, dict[str, bool]] = {
+PAPER_SPACE: dict[str, Any] = {
+    "width_choices": (1.0,),
+    "anchored_edges": False,
+    "edge_scale": False,
+    "pass_through": False,
+}
+"""The paper's space, without the extensions of this project."""
+GRADIENT_SEARCHES: dict[str, dict[str, bool]] = {
     "paper": {},
     "paper-tau-0.60": {},
     "paper-tau-0.90": {},
     "paper-sbb": {"search_edges": False},
     "paper-mssa": {"search_blocks": False},
+    "scnas": {"search_edges": False},
 }
-"""What each contender of the paper's own method searches: all, or operations or edges alone."""
+"""What the contenders of the paper's method and of SCNAS search: all, or operations or edges
+alone."""
+MEASURED_SEARCHES: dict[str, dict[str, dict[str, Any]]] = {
+    "searched": {"search": {"strategy": "single-path"}},
+    "searched-unet-edges": {"space": {"search_edges": False}, "search": {"strategy": "single-path"}},
+    "ronasmis": {
+        "space": {"search_edges": False, "width_choices": (0.5, 0.75, 1.0, 1.5)},
+        "search": {"strategy": "ronasmis"},
+    },
+}
+"""Settings of the contenders that search by measurement, by section. RONASMIS searches the whole
+network, widths included; table 2 of the paper says that it searches no aggregation."""
 PAPER_THRESHOLD = 0.75
 """tau of the paper's final network; its searches are the same for the taus below."""
 PAPER_THRESHOLDS = {"paper-tau-0.60": 0.60, "paper-tau-0.90": 0.90}
@@ -62,17 +81,13 @@ def propose(
     """
     contest, space = config.contest, limits.config
     name, number = contest.contender, contest.proposals
-    if name in PAPER_SEARCHES:
-        searched = search_once(config.search_config(_of_paper(name)), folder, shared_folder)
+    if name in GRADIENT_SEARCHES:
+        searched = search_once(config.search_config(_by_gradients(name)), folder, shared_folder)
         record = SearchRecord.load(searched)
         return Proposals([record.genotype(PAPER_THRESHOLDS.get(name))], searched)
-    if name in ("searched", "searched-unet-edges"):
-        changes: dict[str, dict[str, Any]] = {
-            "search": {"strategy": "single-path"},
-            "budget": {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters},
-        }
-        if name == "searched-unet-edges":
-            changes["space"] = {"search_edges": False}
+    if name in MEASURED_SEARCHES:
+        budget = {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters}
+        changes = {**MEASURED_SEARCHES[name], "budget": budget}
         searched = search_once(config.search_config(changes), folder, shared_folder)
         found = FrontRecord.load(searched)
         within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
@@ -92,16 +107,11 @@ def propose(
     return Proposals([name])
 
 
-def _of_paper(name: str) -> dict[str, dict[str, Any]]:
-    """Settings of the paper's own method, by section; another tau needs no other search."""
-    space = {
-        "width_choices": (1.0,),
-        "anchored_edges": False,
-        "edge_scale": False,
-        "pass_through": False,
-    }
-    search = {"strategy": "sparse-darts", **PAPER, "prune_threshold": PAPER_THRESHOLD}
-    return {"space": {**space, **PAPER_SEARCHES[name]}, "search": search}
+def _by_gradients(name: str) -> dict[str, dict[str, Any]]:
+    """Settings of a search of ``GRADIENT_SEARCHES``; another tau needs no other search."""
+    paper = {"strategy": "sparse-darts", **PAPER, "prune_threshold": PAPER_THRESHOLD}
+    search = {"strategy": name} if name == "scnas" else paper
+    return {"space": {**PAPER_SPACE, **GRADIENT_SEARCHES[name]}, "search": search}
 
 
 def _unet(config: ContestConfig, seed: int, index: int) -> Genotype:

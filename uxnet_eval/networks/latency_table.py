@@ -19,6 +19,7 @@ from search_space.cost import level_voxels
 from search_space.errors import UserError
 from search_space.grid import Layer
 from search_space.layers import NormAct, build_operation
+from search_space.presets import default_operation, unet_pass_through
 from search_space.reading import read_json
 from search_space.strict import StrictConfig
 from strategies.single_path.sampling import Sampler
@@ -156,11 +157,21 @@ def _operations(space: SearchSpaceConfig) -> Iterator[tuple[Layer, str, tuple[fl
             chosen = dict(zip(sorted(levels), factors, strict=True))
             widths = tuple(chosen.get(level, 1.0) for level in range(space.levels))
             config = _with_widths(space, widths)
-            for name in space.layer_candidates(layer):
+            for name in _names(space, layer):
                 key = _name(layer, name, config)
                 if key not in seen:
                     seen.add(key)
                     yield layer, name, widths
+
+
+def _names(space: SearchSpaceConfig, layer: Layer) -> list[str]:
+    """The operations that a layer may have, those that the space fixes included."""
+    names = list(space.layer_candidates(layer))
+    if not space.search_blocks:
+        names.append(default_operation(layer))
+    if not space.search_edges and layer.kind == "normal" and layer.node in unet_pass_through(space.levels):
+        names.append("identity")
+    return names
 
 
 def _layer(

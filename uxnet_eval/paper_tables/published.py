@@ -64,7 +64,7 @@ ABLATION = PublishedTable(
     1,
     "searched operations (SBB), searched edges (MSSA) and the threshold tau",
     (
-        PublishedRow("unet", "U-Net", False, False, None, {"brain": 72.50}),
+        PublishedRow("unet", "U-Net (sum, grid)", False, False, None, {"brain": 72.50}),
         PublishedRow("paper-sbb", "SBB alone", True, False, None, {"brain": 73.43}),
         PublishedRow("paper-mssa", "MSSA alone", False, True, 0.75, {"brain": 73.65}),
         PublishedRow("paper-tau-0.60", "UXNet, tau 0.60", True, True, 0.60, {"brain": 73.90}),
@@ -76,14 +76,16 @@ COMPARISON = PublishedTable(
     2,
     "the searched network beside others",
     (
-        PublishedRow("unet", "U-Net", False, False, None, _dice(72.5, 90.70, 73.13, 86.2)),
+        PublishedRow("unet", "U-Net (sum, grid)", False, False, None, _dice(72.5, 90.70, 73.13, 86.2)),
         PublishedRow(
             "dynunet", "nnU-Net (here: DynUNet)", False, False, None, _dice(74.0, 92.7, 74.54, None)
         ),
         PublishedRow("monai-unet++", "U-Net++ (MONAI)", False, False, None, _dice(72.66, 91.56, 72.95, 86.7)),
         PublishedRow("u-resnet", "U-ResNet (MONAI)", False, False, None, _dice(71.61, 89.6, 63.77, 88.0)),
-        PublishedRow("scnas", "SCNAS", True, False, None, _dice(72.04, 90.47, 67.92, None)),
-        PublishedRow("ronasmis", "RONASMIS", True, False, None, _dice(74.14, 92.72, 75.71, None)),
+        PublishedRow("scnas", "SCNAS (re-implemented)", True, False, None, _dice(72.04, 90.47, 67.92, None)),
+        PublishedRow(
+            "ronasmis", "RONASMIS (re-implemented)", True, False, None, _dice(74.14, 92.72, 75.71, None)
+        ),
         PublishedRow("paper", "UXNet, tau 0.75", True, True, 0.75, _dice(74.57, 93.5, 76.36, 89.6)),
     ),
 )

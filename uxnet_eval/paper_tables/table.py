@@ -88,13 +88,19 @@ def paper_tables(found: Trainings) -> list[PaperTable]:
             continue
         rows = [PaperRow(row, own.get(row.contender)) for row in table.rows]
         if table is COMPARISON:
-            known = of_tables[0] | of_tables[1]
-            rows += [PaperRow(_not_in_paper(name), own[name]) for name in own if name not in known]
+            others = sorted(own.keys() - of_tables[0] - of_tables[1], key=_place)
+            rows += [PaperRow(_not_in_paper(name), own[name]) for name in others]
         missing = [row.published.name for row in rows if row.own is None]
         notes = [f"not trained yet: {'; '.join(missing)}"] if missing else []
         published_data = data if any(data in row.dice_percent for row in table.rows) else "brain"
         tables.append(PaperTable(table, rows, data_name, published_data, notes + comparison.notes))
     return tables
+
+
+def _place(contender: str) -> tuple[int, str]:
+    """The place of a row that the paper does not have: as in ``OTHER_NAMES``, then by name."""
+    names = list(OTHER_NAMES)
+    return (names.index(contender) if contender in names else len(names), contender)
 
 
 def _not_in_paper(contender: str) -> PublishedRow:
