@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 EXPORTS := .venv-exports
+TRACKING := .venv-tracking
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-scale test-exports benchmark slurm lint docs tutorial dist clean
+.PHONY: help setup demo test test-scale test-exports test-tracking benchmark slurm lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -13,6 +14,7 @@ help:
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
 	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
+	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"
@@ -61,6 +63,19 @@ $(EXPORTS)/.ready: $(READY)
 		$(EXPORTS)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
+# Experiment trackers want many packages; they come into an environment of their own on top of .venv.
+test-tracking: $(TRACKING)/.ready
+	$(TRACKING)/bin/python -m pytest -q --durations=5 tests/test_uxnet_eval_tracking.py $(PYTEST_ARGS)
+
+$(TRACKING)/.ready: $(READY)
+	$(BIN)/python -m venv $(TRACKING)
+	$(TRACKING)/bin/python -c "import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path('purelib'), 'base.pth') \
+		.write_text(f'import site; site.addsitedir({sys.argv[1]!r})')" \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(TRACKING)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		'uxnet-search[mlflow,wandb]'
+	@touch $@
+
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks $(BENCHMARK_ARGS)
 
@@ -106,5 +121,5 @@ tutorial: $(DOCS_READY)
 		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
 
 clean:
-	rm -rf $(VENV) $(EXPORTS) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(EXPORTS) $(TRACKING) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

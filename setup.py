@@ -19,9 +19,12 @@ EXTRAS = {
     "onnx": ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"],
     "slurm": ["submitit>=1.5.2"],
     "rl": ["tianshou>=0.5,<1", "gym>=0.26,<0.27"],  # what NNI's PolicyBasedRL needs
+    "wandb": ["wandb>=0.19"],
+    "mlflow": ["mlflow>=2.20"],
     "dicom": ["pydicom>=3", "highdicom>=0.25"],
 }
-"""What other tools need; tested by make test-exports, ``slurm`` by make test-scale."""
+"""What other tools need; tested by make test-exports, ``slurm`` by make test-scale,
+``wandb`` and ``mlflow`` by make test-tracking."""
 
 HERE = Path(__file__).parent
 SHIPPED = ("*.yml", "results/*genotype*.json", "results/hippocampus_genotypes/*.json")

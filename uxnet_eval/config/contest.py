@@ -133,7 +133,9 @@ class ContestConfig(RunConfig):
 
     def training_config(self, network: Mapping[str, Any], train: Mapping[str, Any]) -> TrainConfig:
         """A training of this contest: of ``network``, with settings of the training replaced."""
-        values = {name: self.model_dump()[name] for name in ("dataset", "plan", "train", "runtime")}
+        values = {
+            name: self.model_dump()[name] for name in ("dataset", "plan", "tracking", "train", "runtime")
+        }
         values["network"] = dict(network)
         values["runtime"]["devices"] = 1
         values["train"] |= {"seed": self.contest.seed, **train}

@@ -18,6 +18,7 @@ from search_space.strict import StrictConfig
 
 from ..dataset.find import find_dataset
 from .plan import Plan
+from .tracking import TrackingSettings
 
 
 class RuntimeSettings(StrictConfig):
@@ -58,6 +59,7 @@ class RunFile(StrictConfig):
     output: str | None = None
     """Folder of the results when run by hand; an NNI trial writes to its own."""
     plan: Plan
+    tracking: TrackingSettings = TrackingSettings()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -148,7 +148,7 @@ class TrainConfig(RunFile):
         """
         if isinstance(values, dict) and {"search", "space"} & values.keys():
             search = RunConfig.parse(values, source)
-            values = search.model_dump(include={"dataset", "plan", "runtime"})
+            values = search.model_dump(include={"dataset", "plan", "tracking", "runtime"})
         return super().from_values(values, source)
 
     def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:

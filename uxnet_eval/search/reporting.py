@@ -12,7 +12,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from search_space import UXNet
 from search_space.config import SearchSpaceConfig
@@ -26,6 +25,7 @@ from strategies.sparse_darts import SparseDARTS
 from ..config.plan import Plan
 from ..nni_guards import report_final, report_intermediate, resume_intermediate_sequence
 from ..recipe.precision import autocast
+from ..recipe.tracking import TrackedWriter
 from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..report.live import LiveReport, architecture_picture
 from ..runs.files import write_json
@@ -65,7 +65,7 @@ class SearchReporter(pl.Callback):
         self.strategy, self.space, self.plan, self.output, self.record = strategy, space, plan, output, record
         self._events, self._class_names = events, class_names
         self._report = LiveReport(output)
-        self._writer: SummaryWriter | None = None
+        self._writer: TrackedWriter | None = None
         self._started = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class SearchReporter(pl.Callback):
             return
         resume_intermediate_sequence(len(self.record.history))
         # Events after the checkpoint, of a run that was stopped, are dropped.
-        self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
+        self._writer = TrackedWriter(self._events, purge_step=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:

@@ -49,6 +49,7 @@ from ..recipe.processes import (
 )
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
+from ..recipe.tracking import check_tracking, tracked
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.folder import choose_output_folder, open_run_folder
 from ..runs.names import (
@@ -110,6 +111,7 @@ def run_search(
     dataset, split = split_for(config, dataset)  # fails before anything is written
     config.space_config(dataset.num_channels, dataset.num_classes)
     device = resolve_device(config.runtime.device)  # before the folder is made this run's
+    check_tracking(config.tracking)
     devices = num_devices(config.runtime, device, config.plan.batch_size)
     if devices * config.runtime.num_nodes > 1 and config.search.strategy != "sparse-darts":
         raise UserError(
@@ -124,7 +126,9 @@ def run_search(
             _report_again(folder)
         else:
             search = _search if config.search.strategy in BY_GRADIENT else _search_by_measurement
-            search(config, dataset, split, folder, checkpoint)
+            values = config.model_dump(mode="json")
+            with tracked(config.tracking, folder, dataset.name, values, config.search.epochs):
+                search(config, dataset, split, folder, checkpoint)
     return folder
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from torch.utils.tensorboard import SummaryWriter
 
 from ..nni_guards import report_intermediate, resume_intermediate_sequence
+from ..recipe.tracking import TrackedWriter
 from ..report.live import LiveReport
 from ..runs.front_record import FrontRecord
 
@@ -27,7 +27,7 @@ class SinglePathReporter(pl.Callback):
 
     def __init__(self, events: Path, network: str) -> None:
         self._events, self._network = events, network
-        self._writer: SummaryWriter | None = None
+        self._writer: TrackedWriter | None = None
         self._num_reported = 0
         self._started = time.monotonic()
         self._spent_s = 0.0
@@ -46,7 +46,7 @@ class SinglePathReporter(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         resume_intermediate_sequence(self._num_reported)
-        self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
+        self._writer = TrackedWriter(self._events, purge_step=trainer.current_epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         dice = float(trainer.callback_metrics["val_dice"])
@@ -83,7 +83,7 @@ class ChoiceReporter:
         self._record, self._to_nni = record, to_nni
         self._report = LiveReport(folder)
         num_measured = len(record.measured)
-        self._writer = SummaryWriter(str(events), purge_step=num_measured)
+        self._writer = TrackedWriter(events, purge_step=num_measured)
         if to_nni:
             resume_intermediate_sequence(num_measured)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from ..nni_guards import report_intermediate, resume_intermediate_sequence
+from ..recipe.tracking import TrackedWriter
 from ..runs.files import write_json
 from ..runs.names import CURVES_NAME
 from .module import TrainModule
@@ -46,7 +46,7 @@ class TrainReporter(pl.Callback):
         self.stopped_early = False
         self._peak_gib = 0.0
         self._events = events
-        self._writer: SummaryWriter | None = None
+        self._writer: TrackedWriter | None = None
         self._started = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class TrainReporter(pl.Callback):
         if trainer.is_global_zero:
             resume_intermediate_sequence(len(self.history))
             # Events after the checkpoint, of a run that was stopped, are dropped.
-            self._writer = SummaryWriter(str(self._events), purge_step=trainer.current_epoch)
+            self._writer = TrackedWriter(self._events, purge_step=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainModule)

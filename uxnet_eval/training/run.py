@@ -31,6 +31,7 @@ from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.processes import check_shareable, num_devices, own_rank, process_settings
 from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
+from ..recipe.tracking import check_tracking, tracked
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..report.live import LiveReport
 from ..runs.files import write_json
@@ -84,6 +85,7 @@ def run_training(
     training = prepare(config, folder, config_path.parent)
     device = resolve_device(config.runtime.device)
     devices = num_devices(config.runtime, device, config.plan.batch_size)
+    check_tracking(config.tracking)
     make_output_folder(folder)
     with _only_process_of(folder):
         checkpoint = open_run_folder(
@@ -103,7 +105,9 @@ def run_training(
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
             report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
-            _train(training, checkpoint, device, devices)
+            values = config.model_dump(mode="json")
+            with tracked(config.tracking, folder, training.dataset.name, values, config.train.epochs):
+                _train(training, checkpoint, device, devices)
     return folder
 
 
