@@ -270,4 +270,8 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (stored,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     identity = json.loads((tmp_path / "tracking.json").read_text())["wandb"]
     assert stored.name == f"run-{identity}.wandb" and stored.stat().st_size > 0
+    for _ in range(60):  # wandb's own process writes the file
+        if b"loss" in stored.read_bytes():
+            break
+        time.sleep(1)
     assert b"loss" in stored.read_bytes()
