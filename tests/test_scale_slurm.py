@@ -212,7 +212,7 @@ def test_a_preempted_training_goes_on_to_the_weights_of_an_undisturbed_one(
     assert all(torch.equal(kept[name], straight[name]) for name in kept)
     compared = uxnet("compare", experiment.folder, "-o", tmp_path / "comparison")
     assert not compared.error
-    assert "\n| U-Net | " in (tmp_path / "comparison" / "comparison.md").read_text()
+    assert "\n| U-Net (" in (tmp_path / "comparison" / "comparison.md").read_text()
 
 
 def test_the_time_limit_queues_again_what_saves_and_ends_what_does_not(

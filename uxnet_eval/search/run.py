@@ -146,7 +146,7 @@ class _CheckpointFromTheStart(ModelCheckpoint):
         assert self.dirpath is not None
         path = Path(self.dirpath) / CHECKPOINT_NAME
         if not trainer.strategy.broadcast(path.exists()):  # all processes save, or none
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 def _search_by_measurement(
