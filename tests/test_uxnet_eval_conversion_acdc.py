@@ -14,6 +14,7 @@ from search_space import UserError
 from uxnet_eval.cli import app
 from uxnet_eval.conversion.acdc import convert_acdc
 from uxnet_eval.dataset.check import check_dataset
+from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
 
 SHAPE = (6, 7, 3)
@@ -43,7 +44,7 @@ def write_patient(folder: Path, number: int, ed: int = 1, es: int = 12, labelled
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     folder = tmp_path / "database"
-    for number in (1, 2):
+    for number in (1, 2, 3):
         write_patient(folder / "training", number, es=10 + number)
     write_patient(folder / "testing", 101)
     return folder
@@ -53,10 +54,10 @@ def test_published_folders_become_a_sound_data_set(published: Path, tmp_path: Pa
     out = tmp_path / "Task10_ACDC"
     done = CliRunner().invoke(app, ["convert", "acdc", str(published), "-o", str(out)])
     assert done.exit_code == 0, done.output
-    assert "wrote 4 case(s) and 2 to test on" in done.output
+    assert "wrote 6 case(s) and 2 to test on" in done.output
     assert check_dataset(out) == []
     dataset = read_dataset(out)
-    names = ["patient001_frame01", "patient001_frame11", "patient002_frame01", "patient002_frame12"]
+    names = [f"patient{number:03d}_frame{frame:02d}" for number in (1, 2, 3) for frame in (1, 10 + number)]
     assert [case.case_id for case in dataset.cases] == names
     assert [case.case_id for case in dataset.test_cases] == ["patient101_frame01", "patient101_frame12"]
     assert dataset.class_names == ("background", "right ventricle", "myocardium", "left ventricle")
@@ -76,9 +77,20 @@ def test_patients_of_the_test_may_lack_labels(published: Path, tmp_path: Path) -
     assert [("label" in entry) for entry in made.test] == [True, True, False, False]
 
 
+def test_both_frames_of_a_patient_lie_in_one_fold(tmp_path: Path) -> None:
+    for number in range(1, 8):
+        write_patient(tmp_path / "database", number)
+    convert_acdc(tmp_path / "database", tmp_path / "out")
+    dataset = read_dataset(tmp_path / "out")
+    for fold in range(5):
+        parts = split_fold(dataset, fold=fold, num_folds=5, seed=0)
+        learned, held_out = ({case.case_id.split("_")[0] for case in part} for part in parts)
+        assert held_out and not learned & held_out
+
+
 def test_every_fault_is_named_in_one_line(published: Path, tmp_path: Path) -> None:
     training = published / "training"
-    (write_patient(training, 3) / "Info.cfg").unlink()
+    (write_patient(training, 10) / "Info.cfg").unlink()
     (write_patient(training, 4) / "Info.cfg").write_text("ED: 1\nGroup: DCM\n")
     (write_patient(training, 5) / "patient005_frame12_gt.nii.gz").unlink()
     (write_patient(training, 6) / "patient006_frame01.nii.gz").unlink()
@@ -90,7 +102,7 @@ def test_every_fault_is_named_in_one_line(published: Path, tmp_path: Path) -> No
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        "Info.cfg is missing or does not name ED and ES: patient003, patient004",
+        "Info.cfg is missing or does not name ED and ES: patient004, patient010",
         "images without a label: patient005_frame12",
         "frames without an image: patient006_frame01",
         "labels with other values than 0 to 3: patient007_frame01 (4)",
