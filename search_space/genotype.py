@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from .checksum import CHECKSUM, checksum, without_checksum
 from .errors import UserError
 from .grid import Edge, Grid, Layer, Node, live_edges, live_nodes
 from .operations import KINDS, check_operation
@@ -256,9 +257,14 @@ class Genotype(StrictConfig):
             raise UserError(f"{source}: {message}" if source else message) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the genotype as JSON, completely or not at all."""
+        """Writes the genotype as JSON, completely or not at all.
+
+        Its checksum stands in the provenance, which older programs do not look into.
+        """
+        values = self.to_dict()
+        values["provenance"] = {**self.provenance, CHECKSUM: checksum(values)}
         with replacing(path) as part:
-            part.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            part.write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Genotype:
@@ -268,8 +274,21 @@ class Genotype(StrictConfig):
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); give a genotype file") from None
         except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error}); export the genotype again") from None
-        return cls.from_dict(values, source=str(path))
+            raise UserError(f"{path}: {error}; export the genotype again") from None
+        return cls.from_dict(_verified(values, str(path)), source=str(path))
+
+
+def _verified(values: Any, source: str) -> Any:
+    """The content of a file without the checksum in its provenance."""
+    provenance = values.get("provenance") if isinstance(values, dict) else None
+    if not isinstance(provenance, dict) or CHECKSUM not in provenance:
+        return values
+    rest = {key: value for key, value in provenance.items() if key != CHECKSUM}
+    try:
+        content = without_checksum({**values, "provenance": rest, CHECKSUM: provenance[CHECKSUM]})
+    except ValueError as error:
+        raise UserError(f"{source}: {error}; export the genotype again") from None
+    return content
 
 
 def _readable() -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from .checksum import without_checksum
+
 MAX_JSON_BYTES = 64 * 2**20
 MAX_YAML_BYTES = 2**20
 MAX_ALIASES = 20
@@ -16,18 +18,21 @@ MAX_ALIASES = 20
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value in a JSON file.
+    """The value in a JSON file, without its checksum if it has one.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if the file is not JSON in UTF-8, is too large or too deeply nested, or has a
-            number with thousands of digits.
+        ValueError: if the file is not JSON in UTF-8, is too large or too deeply nested, has a
+            number with thousands of digits, or does not match its checksum.
     """
     text = _read_text(Path(path), MAX_JSON_BYTES)
     try:
-        return json.loads(text)
+        values = json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("not JSON: nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    return without_checksum(values) if isinstance(values, dict) else values
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:

@@ -171,10 +171,7 @@ class SparseDartsModule(DartsLightningModule):
         result = self.training_module.training_step(batch, batch_idx)
         loss = result["loss"] if isinstance(result, dict) else result
         if not torch.isfinite(loss):
-            raise NonFiniteLoss(
-                f"the loss is {loss.item()} in epoch {self.trainer.current_epoch}; lower learning_rate, or use "
-                "precision: float32"
-            )
+            raise NonFiniteLoss(f"the loss is {loss.item()} in epoch {self.trainer.current_epoch + 1}")
         return loss
 
     def _weights(self) -> list[nn.Parameter]:

@@ -110,3 +110,12 @@ def test_the_notebook_holds_outputs_without_machine_paths():
     pictures = re.findall(r'"image/png": "([^"]*)"', text)
     assert pictures
     assert sum(map(len, pictures)) < 300_000
+
+
+def test_contributing_names_every_room() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    package = ROOT / "uxnet_eval"
+    rooms = [f"uxnet_eval/{path.name}/" for path in package.iterdir() if (path / "__init__.py").is_file()]
+    rooms += [f"uxnet_eval/{path.name}" for path in package.glob("*.py") if path.name != "__init__.py"]
+    assert len(rooms) > 20
+    assert not [room for room in rooms if f"`{room}`" not in text]

@@ -21,10 +21,10 @@ from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.image_file import read_file
 from uxnet_eval.dataset.msd import read_dataset
-from uxnet_eval.networks.checkpoint import read_tensors
 from uxnet_eval.preprocessing.case_grid import case_grid
 from uxnet_eval.runs.archive import check_archive
 from uxnet_eval.runs.folder import open_run_folder
+from uxnet_eval.runs.tensors import read_tensors
 
 PLAN = {"spacing_mm": [1.0] * 3, "patch_size": [16, 16, 16], "strides": [[2, 2, 2]], "batch_size": 1}
 
@@ -107,7 +107,8 @@ def test_genotype(tmp_path: Path, content: str) -> None:
         ({"spacing_mm": [1e9, 1.0, 1.0]}, "up to 10000"),
         ({"patch_size": [16000] * 3}, "up to 10000"),
         ({"patch_size": [8000] * 3}, r"a batch of 1 patches .* at least 3.81e\+03 GiB"),
-        ({"batch_size": 10**6, "patch_size": [64] * 3}, "a batch of 1000000 patches .* GiB that are free"),
+        ({"batch_size": 4096, "patch_size": [512] * 3}, "a batch of 4096 patches .* GiB that are free"),
+        ({"batch_size": 10**6}, "less than or equal to 4096"),
         ({"batch_size": 10**30}, "less than or equal|at most"),
         ({"strides": [[0, 2, 2]]}, "1 or 2 along each axis"),
         ({"strides": [[2, 2, 2]] * 100}, "at most 12 levels"),

@@ -186,3 +186,10 @@ def test_controls_have_labels_and_pictures_descriptions(page: Page, report: str)
         "[...document.querySelectorAll('#page svg')].every((each) => each.getAttribute('aria-label'))"
     )
     assert page.run("document.documentElement.lang") == "en"
+
+
+def test_the_ways_to_other_tools_are_listed(page: Page, trainings: str) -> None:
+    page.open(trainings)
+    commands = page.run("[...document.querySelectorAll('#elsewhere code')].map((code) => code.textContent)")
+    assert len(commands) == 5 and all(command.startswith("uxnet ") for command in commands)
+    assert "fold-0/best.pt --format onnx" in commands[1]  # of equal ones the first

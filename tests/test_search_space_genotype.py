@@ -165,10 +165,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.json: cannot be read \(No such file or directory\)"):
         Genotype.load(tmp_path / "absent.json")
     (tmp_path / "broken.json").write_text('{"format": "uxnet-genotype", ')
-    with pytest.raises(UserError, match=r"broken\.json: not JSON \(.*\); export the genotype again"):
+    with pytest.raises(UserError, match=r"broken\.json: not JSON: .*; export the genotype again"):
         Genotype.load(tmp_path / "broken.json")
     (tmp_path / "binary.json").write_bytes(b"\x1f\x8b\xff\xfe")
-    with pytest.raises(UserError, match=r"binary\.json: not JSON"):
+    with pytest.raises(UserError, match=r"binary\.json: not UTF-8"):
         Genotype.load(tmp_path / "binary.json")
 
 

@@ -52,7 +52,7 @@ def test_settings_and_phases_need_neither_torch_nor_nni() -> None:
 def test_one_switch_searches_as_the_paper_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = {}
 
-    def run(config: Path, *, output: Path | None, overrides: dict[str, object]) -> Path:
+    def run(config: Path, *, overrides: dict[str, object], **_: object) -> Path:
         given.update(overrides)
         return tmp_path
 

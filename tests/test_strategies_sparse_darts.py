@@ -243,9 +243,7 @@ def test_nni_lists_the_found_model_too() -> None:
 
 def test_a_loss_of_nan_ends_the_search() -> None:
     strategy, _ = prepare(poison=True)
-    with pytest.raises(
-        NonFiniteLoss, match=r"the loss is nan in epoch 0; lower learning_rate, or use precision"
-    ):
+    with pytest.raises(NonFiniteLoss, match=r"the loss is nan in epoch 1$"):
         strategy.run()
     assert [step.kind for step in strategy.steps()][-1] == "architecture"  # it was the weights' half
 

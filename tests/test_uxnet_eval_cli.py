@@ -210,11 +210,10 @@ def test_parse_overrides_refuses(settings: list[str], message: str) -> None:
 def test_search_hands_over_its_options(calls: list[Any], tmp_path: Path) -> None:
     output = tmp_path / "out"
     invoke("search", "--config", "a.run.yml", "--output", str(output), "--set", "epochs=5", "--set", "seed=1")
-    invoke("search", "--config", "a.run.yml")
-    assert calls == [
-        ("run_search", (Path("a.run.yml"),), {"output": output, "overrides": {"epochs": 5, "seed": 1}}),
-        ("run_search", (Path("a.run.yml"),), {"output": None, "overrides": {}}),
-    ]
+    invoke("search", "--config", "a.run.yml", "--from-checkpoint", "b/checkpoint.ckpt")
+    given = {"output": output, "overrides": {"epochs": 5, "seed": 1}, "from_checkpoint": None}
+    begun = {"output": None, "overrides": {}, "from_checkpoint": Path("b/checkpoint.ckpt")}
+    assert calls == [("run_search", (Path("a.run.yml"),), each) for each in (given, begun)]
 
 
 def test_launch_hands_over_its_options_and_prints_where_things_are(calls: list[Any]) -> None:

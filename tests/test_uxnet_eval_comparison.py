@@ -175,7 +175,7 @@ def test_half_and_damaged_trainings_are_named(tmp_path: Path) -> None:
         f"{tmp_path / 'b'}: dynunet, fold 1, seed 2: not finished (2 of 4 epochs validated); left out"
     )
     assert "cases.csv: not a table of scores" in found.notes[1]
-    assert "result.json: is cut short or no YAML" in found.notes[2]
+    assert "result.json: is damaged or cut short (not JSON" in found.notes[2]
     assert "result.json: lacks architecture, fold" in found.notes[3]
     assert len(found.notes) == 4
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from search_space import Genotype, UserError, presets
+from search_space.checksum import CHECKSUM
 from search_space.grid import Grid
 from search_space.presets import unet_edges
 from uxnet_eval.comparison.trainings import find_trainings
@@ -68,7 +69,14 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 def without_times(values: Any) -> Any:
     if isinstance(values, dict):
-        dropped = ("minutes", "search_minutes", "selection_minutes", "peak_memory_gib", "architecture")
+        dropped = (
+            "minutes",
+            "search_minutes",
+            "selection_minutes",
+            "peak_memory_gib",
+            "architecture",
+            CHECKSUM,
+        )
         return {key: without_times(value) for key, value in values.items() if key not in dropped}
     return [without_times(value) for value in values] if isinstance(values, list) else values
 

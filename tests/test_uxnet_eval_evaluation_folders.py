@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 from uxnet_eval import cli
 from uxnet_eval.dataset.label_folder import parse_labels
 from uxnet_eval.dataset.msd import load_label, read_dataset
@@ -86,7 +87,7 @@ def test_files_are_what_was_returned(folders: tuple[Path, Path], tmp_path: Path)
     assert lines[2] == "a,spleen,,,,0.0,0.0"
     back = read_cases(tmp_path / "out" / "cases.csv")
     pd.testing.assert_frame_equal(back, result.cases, check_dtype=False, check_exact=True)
-    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == result.summary
+    assert read_json(tmp_path / "out" / "summary.json") == result.summary
     assert summarise(back) == {name: result.summary[name] for name in summarise(back)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -15,12 +14,14 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from search_space import SearchSpaceConfig, UserError, UXNet
+from search_space.reading import read_json
 from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 from uxnet_eval import cli
 from uxnet_eval.networks import latency_table
 from uxnet_eval.networks.latency import LatencyMeter
 from uxnet_eval.networks.latency_table import LatencyTable, measure_table
+from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.search.export import export_genotype
 from uxnet_eval.search.latencies import check_latency
@@ -183,9 +184,9 @@ def test_export_refuses_latencies_of_another_machine_until_they_are_measured_ane
     finished: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(finished, tmp_path / "run")
-    values = json.loads((folder / "latency.json").read_text())
+    values = read_json(folder / "latency.json")
     values["machine"]["device"] = "another processor"
-    (folder / "latency.json").write_text(json.dumps(values))
+    write_json(folder / "latency.json", values)
     with pytest.raises(UserError, match="measured with device 'another processor', here it is"):
         export_genotype(folder, max_latency_ms=1e6)
     shown = CliRunner().invoke(cli.app, ["latency", str(folder)])

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from search_space import Genotype, UserError, UXNet
+from search_space.reading import read_json
 from strategies.bilevel_steps import SparseDartsModule
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.folds import split_fold
@@ -59,7 +60,7 @@ def test_output_holds_everything_that_later_commands_need(finished):
     assert len(record.gates) == 11 and len(record.alphas) == 11  # 3 levels: 3 + 6 + 2 edges; 6 + 2 + 3 layers
     assert all(gate == 0.5 for gate in record.history[0]["gates"].values())  # warm-up
     assert all(gate != 0.5 for gate in record.gates.values())
-    assert set(json.loads((finished / "result.json").read_text())) == {
+    assert set(read_json(finished / "result.json")) == {
         "default",
         "derived_dice",
         "edges_kept",
@@ -213,5 +214,8 @@ def test_two_dimensional_search_with_the_edges_of_the_unet(tmp_path, demo_set_2d
 
 def test_loss_that_is_not_finite_is_one_clear_line(tmp_path, demo_set):
     path = write_config(tmp_path, demo_set, learning_rate=1e30)
-    with pytest.raises(UserError, match=r"the loss is nan in epoch \d+; lower learning_rate"):
+    with pytest.raises(
+        UserError,
+        match=r"the loss is nan in epoch \d+; stopped\. The last good state stays: .*lower learning_rate",
+    ):
         run_search(path)

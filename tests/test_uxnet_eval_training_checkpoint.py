@@ -139,6 +139,13 @@ def other_genotype(values: dict[str, Any]) -> None:
     values["architecture"] = find_architecture("full", 4).to_dict()
 
 
+def set_weight(value: Any) -> Callable[[dict[str, Any]], None]:
+    def edit(values: dict[str, Any]) -> None:
+        values["weights"][next(iter(values["weights"]))] = value
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -153,7 +160,30 @@ def other_genotype(values: dict[str, Any]) -> None:
         (set_value("plan", "patch_size", value=[10, 16, 16]), r"patch_size \[10, 16, 16\]: axis 0"),
         (set_value("architecture", value={"name": "nnunet", "genotype": None}), r"'nnunet' is no baseline"),
         (set_value("architecture", "genotype", "edges", value=["N0.0-N0.9"]), r"is not an edge of a grid"),
-        (set_value("dataset", value=3), r"its description is damaged"),
+        (set_value("dataset", value=3), r"dataset: expected keys and values, found int"),
+        (set_value("config", value=3), r"its description is damaged"),
+        (
+            set_value("dataset", "label_values", value=[0]),
+            r"label_values are \[0\], expected \d ascending numbers",
+        ),
+        (
+            set_value("dataset", "label_values", value=[-1, 0, 1, 2]),
+            r"label_values are \[-1, 0, 1, 2\], expected",
+        ),
+        (
+            set_value("dataset", "label_values", value=[0, 1.5, 2, 3]),
+            r"label_values\.1: Input should be a valid int",
+        ),
+        (set_value("config", "train", "overlap", value=5), r"overlap: Input should be less than 1, found 5"),
+        (
+            set_value("config", "runtime", "precision", value="foo"),
+            r"precision: Input should be .*found 'foo'",
+        ),
+        (set_value("base_channels", value=1e8), r"base_channels: Input should be less than"),
+        (set_weight("foo"), r"weight .* is no array of real numbers"),
+        (set_weight(None), r"weight .* is no array of real numbers"),
+        (set_weight(torch.zeros(3).to_sparse()), r"weight .* is no array of real numbers"),
+        (set_weight(torch.tensor([torch.nan])), r"weight .* is not finite"),
     ],
 )
 def test_what_does_not_fit(change: Callable[..., Path], edit: Callable[[dict[str, Any]], None], message: str):

@@ -57,7 +57,7 @@ def test_gradient_that_is_not_finite_stops_the_training(
     monkeypatch.setattr(TrainModule, "on_train_epoch_start", spoil)
     with pytest.raises(
         UserError,
-        match=rf"^{tmp_path / 'out'}: the gradient has norm {value} in epoch 2; stopped\. Train into",
+        match=rf"^{tmp_path / 'out'}: the gradient has norm {value} in epoch 2; stopped\. The last good state stays",
     ):
         train.run_training(config)
     state = torch.load(tmp_path / "out" / "checkpoint.ckpt", weights_only=True)["state_dict"]
@@ -70,7 +70,8 @@ def test_loss_that_is_not_finite_stops_the_training(config: Path, monkeypatch: p
         "uxnet_eval.training.module.segmentation_loss", lambda outputs, *_: outputs[0].sum() * torch.inf
     )
     with pytest.raises(
-        UserError, match=r"the loss is (-?inf|nan) in epoch 1; stopped\. .*lower learning_rate"
+        UserError,
+        match=r"the loss is (-?inf|nan) in epoch 1; stopped\. Nothing is saved yet: .*lower learning_rate",
     ):
         train.run_training(config)
 

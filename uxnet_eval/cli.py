@@ -6,6 +6,7 @@ imports when it runs, so that ``uxnet --help`` does not wait for PyTorch.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -156,10 +157,10 @@ def main() -> None:
             logging.getLogger(package).setLevel(logging.ERROR)
     try:
         app(prog_name="uxnet")
-    except UserError as error:
+    except (UserError, OSError, MemoryError) as error:
         if _wants_traceback:
             raise
-        print(f"uxnet: error: {error}", file=sys.stderr)
+        print(f"uxnet: error: {_in_words(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         _end_interrupted()
@@ -167,6 +168,16 @@ def main() -> None:
         if stop.code == 130:  # typer's own translation of Ctrl-C, which is silent
             _end_interrupted()
         raise
+
+
+def _in_words(error: Exception) -> str:
+    """One line about a fault of the input or of the machine."""
+    if isinstance(error, OSError):
+        advice = "free space" if error.errno == errno.ENOSPC else "uxnet --traceback shows where"
+        return printable(f"{error.filename or 'a file'}: {error.strerror or error}; {advice}")
+    if isinstance(error, MemoryError):
+        return f"the memory of this machine is not enough ({error}); use a smaller patch, batch or scan"
+    return str(error)
 
 
 def _end_interrupted() -> None:

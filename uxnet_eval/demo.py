@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 
 from .config.search import RunConfig
 from .dataset.demo_data import make_demo_data
@@ -25,9 +25,9 @@ from .nni_experiments.shipped import copy_files
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
-from .runs.names import RESULT_NAME
+from .runs.names import CURVES_NAME
+from .runs.result import read_result
 from .search.export import export_genotype
-from .training.reporting import CURVES_NAME
 
 EXPERIMENT, SEARCH, TRAINING = "demo.yml", "demo.run.yml", "demo.train.run.yml"
 DATA = "demo-data"
@@ -137,7 +137,7 @@ def _predict_one(data: Path, output: Path, checkpoint: Path) -> None:
 
 def _comparison(trained: Path, networks: Iterable[str]) -> Table:
     """A row for each trained network: its learning curve, score and cost."""
-    curves = {name: json.loads((trained / name / CURVES_NAME).read_text())["history"] for name in networks}
+    curves = {name: read_json(trained / name / CURVES_NAME)["history"] for name in networks}
     epochs = [entry["epoch"] for entry in next(iter(curves.values()))]
     table = Table(
         "network",
@@ -149,7 +149,7 @@ def _comparison(trained: Path, networks: Iterable[str]) -> Table:
         title="Dice on the held-out cases of one fold, in the course of the training",
     )
     for name, curve in curves.items():
-        result = json.loads((trained / name / RESULT_NAME).read_text())
+        result = read_result(trained / name)
         table.add_row(
             name,
             *(f"{entry['val_dice']:.3f}" for entry in curve),

@@ -27,6 +27,14 @@ Settings = Annotated[
     ),
 ]
 
+FromCheckpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="Begin with the state of another run of the same data and network: its checkpoint.ckpt. Learning rates, "
+        "weights of the loss and the number of epochs may differ."
+    ),
+]
+
 
 def refuse_existing(path: Path, force: bool) -> None:
     """Raises :class:`UserError` if ``path`` exists, unless forced, or its folder does not."""

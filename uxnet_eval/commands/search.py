@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from .console import RunOutput, Settings
+from .console import FromCheckpoint, RunOutput, Settings
 
 
 def search(
     config: Annotated[Path, typer.Option(help="The run configuration, X.run.yml.")],
     output: RunOutput = None,
     settings: Settings = None,
+    from_checkpoint: FromCheckpoint = None,
     paper: Annotated[
         bool,
         typer.Option("--paper", help="Search as the paper does, without this project's additions to it."),
@@ -34,5 +35,5 @@ def search(
     from ..search.run import run_search
 
     overrides = (PAPER if paper else {}) | parse_overrides(settings or [])
-    folder = run_search(config, output=output, overrides=overrides)
+    folder = run_search(config, output=output, overrides=overrides, from_checkpoint=from_checkpoint)
     typer.echo(f"results are in {folder}; next: uxnet export {folder} -o genotype.json")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import RunOutput, Settings
+from .console import FromCheckpoint, RunOutput, Settings
 
 
 def train(
@@ -24,6 +24,7 @@ def train(
     ] = None,
     output: RunOutput = None,
     settings: Settings = None,
+    from_checkpoint: FromCheckpoint = None,
 ) -> None:
     """Train a network from scratch and score it on the held-out fold.
 
@@ -37,7 +38,11 @@ def train(
     from ..training.run import run_training
 
     folder = run_training(
-        config, output=output, architecture=architecture, overrides=parse_overrides(settings or [])
+        config,
+        output=output,
+        architecture=architecture,
+        overrides=parse_overrides(settings or []),
+        from_checkpoint=from_checkpoint,
     )
     typer.echo(
         f"results are in {folder}; next: uxnet predict -i IMAGES -o OUT --checkpoint {folder / 'best.pt'}"

@@ -31,6 +31,10 @@ RESULT_KEYS = (
 )
 
 
+MAX_NUMBER = 1e18
+"""Beyond any time, size and cost; NaN is not below it."""
+
+
 @dataclass(frozen=True)
 class Training:
     """A finished training.
@@ -206,10 +210,19 @@ def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> N
         missing = [key for key in RESULT_KEYS if key not in result]
         if missing:
             raise UserError(f"{folder / RESULT_NAME}: lacks {', '.join(missing)}; train it again")
+        numbers = RESULT_KEYS[1:] + (("search_minutes",) if result.get("search_minutes") is not None else ())
+        wrong = [key for key in numbers if not _is_number(result[key])]
+        wrong += [key for key in ("parameters", "multiply_adds") if key not in wrong and result[key] <= 0]
+        if wrong:
+            raise UserError(f"{folder / RESULT_NAME}: {', '.join(wrong)}: expected a number; train it again")
         cases = read_cases(folder / CASES_NAME)
         found.finished.append(Training(folder, result, cases, settings, _genotype(folder)))
     except UserError as error:
         found.notes.append(f"{name}: damaged, left out: {error}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
 
 
 def _progress(folder: Path, settings: Mapping[str, Any]) -> str:
@@ -232,11 +245,11 @@ def _genotype(folder: Path) -> str:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = read_yaml(path)  # JSON is YAML too
+        values = read_json(path) if path.suffix == ".json" else read_yaml(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise UserError(f"{path}: is cut short or no YAML; train it again") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged or cut short ({error}); train it again") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
     return values

@@ -32,7 +32,7 @@ class Plan(StrictConfig):
     """Voxels along each axis; a multiple of the product of the strides."""
     strides: tuple[tuple[int, ...], ...]
     """Per level 1.., the stride (1 or 2) along each axis: one level fewer than the grid has."""
-    batch_size: int = Field(2, ge=1, le=2**20)
+    batch_size: int = Field(2, ge=1, le=4096)
     """Patches per step."""
     mirror_axes: tuple[int, ...] | None = None
     """Axes along which patches may be mirrored, in training and prediction; None: all. Leave out an

@@ -26,6 +26,7 @@ from ..nni_guards import (
 from ..runs.files import write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import FINAL_FOLDER, RESULT_NAME
+from ..runs.result import read_result
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
 from .proposals import LEAST_SHARE, propose
@@ -70,7 +71,7 @@ def run_contest(
         if not (folder / RESULT_NAME).exists():
             with as_by_hand():  # the steps within are no trials of their own
                 _run(config.model_copy(update={"dataset": str(data)}), folder, limits, shared_folder)
-        result = _result(folder)
+        result = read_result(folder, FINAL_KEYS)
         report_final({name: result[name] for name in FINAL_KEYS})
     logger.info("done: %s", json.dumps(result))
     return folder
@@ -123,11 +124,11 @@ def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Pat
     )
     search_minutes = 0.0
     if proposals.search_folder is not None:
-        search_minutes = _result(proposals.search_folder)["search_minutes"]
+        search_minutes = read_result(proposals.search_folder, ("search_minutes",))["search_minutes"]
     selection_minutes = sum(each["minutes"] for each in selection)
     # The price of the final network, for comparisons, which look at trainings alone.
     price = {"search_minutes": search_minutes + selection_minutes}
-    write_json(folder / FINAL_FOLDER / RESULT_NAME, {**_result(folder / FINAL_FOLDER), **price})
+    write_json(folder / FINAL_FOLDER / RESULT_NAME, {**read_result(folder / FINAL_FOLDER), **price})
     write_json(
         folder / RESULT_NAME,
         {
@@ -186,8 +187,4 @@ def _train(
     labelled = {"label": config.contest.contender, **network}
     write_text(path, config.training_config(labelled, train).to_yaml())
     run_training(path, output=folder)
-    return _result(folder)
-
-
-def _result(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / RESULT_NAME).read_text()))
+    return read_result(folder)

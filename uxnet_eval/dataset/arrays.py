@@ -62,7 +62,7 @@ def load_label(case: Case, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """
     if case.label is None:
         raise UserError(f"{case.case_id}: has no label; only the cases under 'training' have one")
-    stored, affine = read_file(case.case_id, case.label, dataset.spatial_dims)
+    stored, affine = read_file(case.case_id, case.label, dataset.spatial_dims, is_label=True)
     label, faults = label_with_faults(stored, dataset)
     if faults:
         raise UserError(f"{case.case_id}: {case.label}: {faults[0]}")

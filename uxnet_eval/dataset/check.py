@@ -114,7 +114,7 @@ def _check_case(case: Case, dataset: Dataset) -> tuple[list[str], set[int]]:
 
     def stored_in(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         try:
-            return read_file(case.case_id, path, dims)
+            return read_file(case.case_id, path, dims, is_label=path == case.label)
         except UserError as error:
             messages.append(str(error).removeprefix(f"{case.case_id}: "))
             return None

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 
 from ..runs.files import replacing
 from .check import MIN_CASES
@@ -113,7 +114,7 @@ def _is_kept(folder: Path, settings: dict[str, Any]) -> bool:
         return False
     advice = "expected nothing, or a demo set of the same settings; give another folder or remove this one"
     try:
-        found = dict(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))[_SETTINGS_KEY])
+        found = dict(read_json(folder / "dataset.json")[_SETTINGS_KEY])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: holds something that is no demo set, {advice}") from None
     if found != settings:

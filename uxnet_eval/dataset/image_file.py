@@ -29,6 +29,9 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 ALL_SUFFIXES = NIFTI_SUFFIXES + ITK_SUFFIXES + PICTURE_SUFFIXES
 
 
+PALETTE_MODES = ("P", "PA")
+"""Pillow's names of pictures whose numbers stand for colours of a table."""
+
 MAX_SPACING_MM = 1e4
 """Beyond any scanner's; a micrograph in micrometres stays below."""
 MAX_OFFSET_MM = 1e7
@@ -62,8 +65,13 @@ def _nifti_shape(path: Path) -> tuple[int, ...]:
     return tuple(volume.shape)
 
 
-def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, np.ndarray]:
+def read_file(
+    case_id: str, path: Path, spatial_dims: int, *, is_label: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The stored array (header scaling applied, channels last) and its 4x4 float64 affine.
+
+    Of a PNG with a palette, a label is the numbers of the colours. As an image it is refused,
+    because these numbers are no intensities.
 
     Raises:
         UserError: begins with ``case_id``; the file is absent, unreadable, truncated, of a kind
@@ -87,7 +95,7 @@ def read_file(case_id: str, path: Path, spatial_dims: int) -> tuple[np.ndarray, 
         elif lower.endswith(ITK_SUFFIXES):
             stored, affine, pixdim = read_itk(path, where)
         else:
-            stored, affine, pixdim = _read_picture(path, where), np.eye(4), np.ones(2)
+            stored, affine, pixdim = _read_picture(path, where, is_label), np.eye(4), np.ones(2)
     except UserError:
         raise
     except (MemoryError, OverflowError) as error:
@@ -183,10 +191,15 @@ def _read_to_the_end(stream: _Readable) -> None:
             raise OSError(f"more than {MAX_BYTES_BEHIND // 2**20} MiB lie behind the voxels")
 
 
-def _read_picture(path: Path, where: str) -> np.ndarray:
+def _read_picture(path: Path, where: str, is_label: bool) -> np.ndarray:
     """Rows, columns and, if there are several, channels of a PNG or JPEG."""
     try:
         with Image.open(path) as picture:
+            if picture.mode in PALETTE_MODES and not is_label:
+                raise UserError(
+                    f"{where}: found a palette, whose numbers are no intensities, expected grey or RGB; convert the "
+                    "picture"
+                )
             width, height = picture.size
             needed = 16.0 * width * height * len(picture.getbands())
             refuse_beyond_memory(where, f"an image of {width}x{height} pixels", needed, "downsample it")

@@ -109,7 +109,7 @@ def dataset_of_labels(
         UserError: if the first file is no label of 2 or 3 axes, the values are no whole numbers, or
             there is no class.
     """
-    stored, _ = read_file(matched[0], files[matched[0]], 2)  # 2: any kind of file
+    stored, _ = read_file(matched[0], files[matched[0]], 2, is_label=True)  # 2: any kind of file
     spatial_dims = _squeezed(stored, 3).ndim
     if spatial_dims not in (2, 3):
         raise UserError(
@@ -142,7 +142,7 @@ def dataset_of_labels(
 
 def _values(case_id: str, path: Path) -> set[int]:
     """The values that occur in a reference."""
-    found = np.unique(read_file(case_id, path, 2)[0]).astype(np.float64)
+    found = np.unique(read_file(case_id, path, 2, is_label=True)[0]).astype(np.float64)
     with np.errstate(invalid="ignore"):
         whole = np.rint(found)
         bad = ~((np.abs(found - whole) <= WHOLE_TOLERANCE) & (whole >= 0) & (whole <= MAX_LABEL_VALUE))
@@ -166,7 +166,7 @@ def read_label(case_id: str, path: Path, dataset: Dataset, declared_by: str) -> 
     Raises:
         UserError: if the file cannot be read or is no label map of the data set's classes.
     """
-    stored, affine = read_file(case_id, path, dataset.spatial_dims)
+    stored, affine = read_file(case_id, path, dataset.spatial_dims, is_label=True)
     label, faults = label_with_faults(stored, dataset, declared_by)
     if faults:
         raise UserError(f"{case_id}: {path}: {faults[0]}")

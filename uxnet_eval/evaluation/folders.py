@@ -20,6 +20,7 @@ import pandas as pd
 from nibabel.affines import voxel_sizes
 from rich.table import Table
 
+from search_space.checksum import with_checksum
 from search_space.errors import UserError
 
 from ..dataset.label_folder import (
@@ -168,7 +169,10 @@ def write_evaluation(evaluation: Evaluation, output: Path) -> None:
     """
     texts = {
         CASES_NAME: csv_of_cases(evaluation.cases),
-        SUMMARY_NAME: json.dumps(evaluation.summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n",
+        SUMMARY_NAME: json.dumps(
+            with_checksum(evaluation.summary), indent=2, allow_nan=False, ensure_ascii=False
+        )
+        + "\n",
     }
     try:
         output.mkdir(exist_ok=True)

@@ -7,34 +7,74 @@ The file holds tensors and plain values alone, so it is loaded without running a
 
 from __future__ import annotations
 
-import errno
 import os
-import pickle
 import platform
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, StrictInt, model_validator
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from search_space.errors import UserError
+from search_space.strict import StrictConfig
 
 from ..architectures.architecture import Architecture
 from ..config.plan import Plan
 from ..config.training import TrainConfig
-from ..dataset.msd import Dataset
+from ..dataset.cases import Dataset
+from ..dataset.description import MAX_LABEL_VALUE
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
-from ..runs.archive import check_archive
 from ..runs.files import replacing
+from ..runs.tensors import read_tensors
 from .build import build_network
 
 FORMAT = "uxnet-model"
 VERSION = 1
 KEYS = ("weights", "architecture", "base_channels", "max_channels", "plan", "dataset", "config", "scores")
+
+
+class Described(StrictConfig):
+    """What a file says of the data that its network was trained on."""
+
+    name: str
+    """Name of the data set."""
+    channel_names: tuple[str, ...] = Field(min_length=1)
+    """A name for each channel."""
+    class_names: tuple[str, ...] = Field(min_length=2)
+    """A name for each class, background first."""
+    label_values: tuple[StrictInt, ...]
+    """The value of each class in label maps, ascending."""
+    spatial_dims: Literal[2, 3]
+    """Spatial dimensions of the data."""
+
+    @model_validator(mode="after")
+    def _one_value_for_each_class(self) -> Self:
+        ascending = list(self.label_values) == sorted(set(self.label_values))
+        in_range = all(0 <= value <= MAX_LABEL_VALUE for value in self.label_values)
+        if len(self.label_values) != len(self.class_names) or not ascending or not in_range:
+            raise ValueError(
+                f"label_values are {list(self.label_values)}, expected {len(self.class_names)} ascending numbers from "
+                f"0 to {MAX_LABEL_VALUE}"
+            )
+        return self
+
+
+class Settings(StrictConfig):
+    """What a file says of the network and of prediction with it."""
+
+    base_channels: float = Field(ge=0.1, le=1e6)
+    """Channels of the finest level."""
+    max_channels: int = Field(ge=1, le=10**6)
+    """Upper bound of the channels of a level."""
+    overlap: float = Field(ge=0, lt=1)
+    """Overlap of neighbouring sliding windows."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Number format of the training."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +203,18 @@ def load_model(
         raise UserError(f"{path}: lacks {', '.join(missing)}; train it again")
     architecture = Architecture.from_dict(values["architecture"], str(path))
     plan = Plan.parse(values["plan"], str(path))
+    described: Described = Described.parse(values["dataset"], f"{path}: dataset")
     try:
-        described: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values["dataset"].items()
-        }
-        dataset = Dataset(folder=Path(), cases=(), test_cases=(), **described)
-        overlap = float(values["config"]["train"]["overlap"])
-        chosen_precision = precision or str(values["config"]["runtime"]["precision"])
+        settings: Settings = Settings.parse(
+            {
+                "base_channels": values["base_channels"],
+                "max_channels": values["max_channels"],
+                "overlap": values["config"]["train"]["overlap"],
+                "precision": precision or values["config"]["runtime"]["precision"],
+            },
+            "its settings",
+        )
+        dataset = Dataset(folder=Path(), cases=(), test_cases=(), **described.model_dump())
         network = _network(architecture, plan, dataset, values["base_channels"], values["max_channels"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -189,44 +233,8 @@ def load_model(
         config=values["config"],
         scores=values["scores"],
         device=target,
-        precision=resolve_precision(chosen_precision, target),
-        overlap=overlap,
-    )
-
-
-def read_tensors(path: Path) -> Any:
-    """The content of a file that ``torch.save`` wrote, of tensors and plain values alone.
-
-    Raises:
-        UserError: begins with the file's name; it is absent, truncated, or holds pickled objects.
-    """
-    try:
-        check_archive(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of uxnet train") from None
-    except ValueError as error:
-        if zipfile.is_zipfile(path):  # else PyTorch says what else it is
-            raise _damaged(path, f" ({error})") from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # torch seeks to before the beginning of a truncated archive
-            raise _damaged(path) from None
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file of uxnet train") from None
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise UserError(
-                f"{path}: holds pickled objects, which could run code when loaded, and is not opened; expected tensors "
-                "and plain values alone, as uxnet train writes them"
-            ) from None
-        raise _damaged(path) from None
-    except (RuntimeError, EOFError, ValueError, KeyError):
-        raise _damaged(path) from None
-
-
-def _damaged(path: Path, reason: str = "") -> UserError:
-    return UserError(
-        f"{path}: is truncated, damaged or no checkpoint{reason}; copy it again or train it again"
+        precision=resolve_precision(settings.precision, target),
+        overlap=settings.overlap,
     )
 
 
@@ -247,6 +255,11 @@ def _load_weights(network: nn.Module, weights: Any, architecture: Architecture, 
     own = network.state_dict()
     if not isinstance(weights, dict):
         raise UserError(f"{path}: holds no weights; train it again")
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor) or weight.layout is not torch.strided or weight.is_complex():
+            raise UserError(f"{path}: weight {name} is no array of real numbers; train it again")
+        if not weight.isfinite().all():
+            raise UserError(f"{path}: weight {name} is not finite; train it again with a lower learning_rate")
     faults = [f"{name} is missing" for name in own if name not in weights]
     faults += [f"{name} is superfluous" for name in weights if name not in own]
     faults += [

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 from search_space.replacing import replacing
 from search_space.strict import StrictConfig
 
@@ -105,14 +106,14 @@ def load_pipeline(network: Path) -> Pipeline:
     if not network.is_file():
         raise UserError(f"{network}: no such file; make one with uxnet export --format")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}), but {network.name} needs it: it says how scans are prepared; "
             "keep both files together, or export again"
         ) from None
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); export again") from None
+        raise UserError(f"{path}: {error}; export again") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(f"{path}: does not describe an exported network; export {network.name} again")
     if values.get("version") != VERSION:

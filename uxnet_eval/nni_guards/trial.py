@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from search_space.errors import UserError
 
-from ..runs.names import TENSORBOARD_FOLDER
+from ..runs.names import LOCK_NAME, TENSORBOARD_FOLDER
 from ..runs.trial_folder import TRIAL_VARIABLE, TrialFolder
 from .door import open_url, trial_channel
 from .metrics import clean_metrics
@@ -237,7 +237,7 @@ class TrialLock:
     """
 
     def __init__(self, output_dir: str | os.PathLike[str], wait_s: float = 10.0) -> None:
-        self.path = Path(output_dir) / ".lock"
+        self.path = Path(output_dir) / LOCK_NAME
         self.wait_s = wait_s
         self._file: IO[str] | None = None
 

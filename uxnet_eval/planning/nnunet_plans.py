@@ -8,13 +8,13 @@ to plans.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search_space.errors import UserError, nearest
+from search_space.reading import read_json
 
 from ..config.plan import Plan
 
@@ -114,13 +114,13 @@ def _arch_kwargs(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give nnUNetPlans.json of nnU-Net's folder of preprocessed data"
         ) from None
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); plan again with nnUNetv2_plan_experiment") from None
+        raise UserError(f"{path}: {error}; plan again with nnUNetv2_plan_experiment") from None
     keys = ("configurations", "plans_name", "transpose_forward", "dataset_name")
     if not isinstance(values, dict) or any(key not in values for key in keys):
         raise UserError(f"{path}: not a plans file of nnU-Net v2 (expected {', '.join(keys)})")
@@ -151,8 +151,11 @@ def _refuse_regions(path: Path) -> None:
     beside = path.with_name("dataset.json")
     if not beside.is_file():
         return
-    labels = json.loads(beside.read_text(encoding="utf-8")).get("labels", {})
-    regions = [name for name, value in labels.items() if isinstance(value, list)]
+    try:
+        labels = read_json(beside)["labels"]
+        regions = [name for name, value in labels.items() if isinstance(value, list)]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{beside}: its labels cannot be read ({error}); plan again with nnU-Net") from None
     if regions:
         raise UserError(
             f"{beside}: trains on regions ({', '.join(regions)}), which is not offered; give labels one value each"

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from search_space.checksum import with_checksum
 from search_space.errors import UserError
 from search_space.reading import read_json
 from search_space.strict import StrictConfig
@@ -45,7 +46,9 @@ class PredictionRecord(StrictConfig):
         """
         path = folder / PREDICTION_NAME
         with replacing_output(path) as temporary:
-            temporary.write_text(json.dumps(self.model_dump(), indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(with_checksum(self.model_dump()), indent=2) + "\n", encoding="utf-8"
+            )
 
     def resume(self, folder: Path, outputs: Mapping[str, Sequence[Path]], overwrite: bool = False) -> None:
         """Takes over the finished cases of an earlier run into the same folder.

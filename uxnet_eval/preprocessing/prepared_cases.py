@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +15,19 @@ import torch
 from monai.data import CacheDataset
 from monai.data import Dataset as TransformedDataset
 from monai.transforms import Compose
+from typing_extensions import Self
 
 from search_space.errors import UserError
 
 from ..config.plan import Plan
 from ..dataset.msd import Case, Dataset
+from ..runs.archive import check_archive
 from ..runs.files import replacing
 from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
 from .transforms import plain_errors, preprocessing
+
+logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
 """To be raised when preprocessing changes, so that no old cache is read."""
@@ -63,7 +68,7 @@ class PreparedCases(torch.utils.data.Dataset):
         Raises:
             UserError: begins with the case id, if a file is at fault.
         """
-        self.cases = tuple(cases)
+        self.cases, self.name = tuple(cases), dataset.name
         steps = Compose(
             [
                 *preprocessing(
@@ -92,6 +97,17 @@ class PreparedCases(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.cases)
 
+    def with_foreground(self) -> Self:
+        """The same cases; raises :class:`UserError` if none of them has any foreground."""
+        if not any(
+            len(voxels) for item in map(self.__getitem__, range(len(self))) for voxels in item["foreground"]
+        ):
+            raise UserError(
+                f"{self.name}: found no foreground in any of the {len(self)} cases to learn from, expected some; "
+                "mend the labels, or choose another fold"
+            )
+        return self
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         with plain_errors():
             return self._items[index]
@@ -106,6 +122,7 @@ class _FolderCache(torch.utils.data.Dataset):
 
     def __init__(self, cases: Sequence[Case], steps: Compose, folder: Path, preprocessing_key: str):
         self.cases, self.steps, self.folder, self.key = cases, steps, folder, preprocessing_key
+        self._verified: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
@@ -114,13 +131,24 @@ class _FolderCache(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         case = self.cases[index]
         path = self.folder / f"{case.case_id}-{self._hash(case)}.pt"
-        if path.is_file():
+        if path.is_file() and self._is_sound(path):
             item = torch.load(path, weights_only=True, mmap=True)  # a patch reads only its own pages
             return {**item, "grid": CaseGrid(*item["grid"])}
         item = self.steps(case)
         with replacing(path) as part, part.open("wb") as stream:
             torch.save({**item, "grid": tuple(item["grid"])}, stream)
         return item
+
+    def _is_sound(self, path: Path) -> bool:
+        """Whether the checksums in the file are right, which each process verifies once."""
+        if path not in self._verified:
+            try:
+                check_archive(path)
+            except (OSError, ValueError) as error:
+                logger.warning("%s: %s; the case is prepared anew", path, error)
+                return False
+            self._verified.add(path)
+        return True
 
     def _hash(self, case: Case) -> str:
         files = [path for path in (*case.images, case.label) if path is not None and path.is_file()]

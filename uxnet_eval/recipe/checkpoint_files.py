@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ..runs.files import leftovers, replacing
 from ..runs.names import previous_checkpoint
+from .loss import Diverged
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -25,8 +27,13 @@ class SafeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes ``checkpoint`` to ``path``.
 
-        Raises :class:`OSError` if that fails, and then ``path`` is unchanged.
+        Raises :class:`OSError` if that fails, and
+        :class:`~uxnet_eval.recipe.loss.Diverged` if a weight is NaN or infinite. Then ``path`` is
+        unchanged.
         """
+        spoilt = first_not_finite(checkpoint.get("state_dict", {}))
+        if spoilt:  # the last good state stays
+            raise Diverged(f"the weights of {spoilt} are not finite in epoch {checkpoint['epoch'] + 1}")
         target = Path(path)
         for old in leftovers(target):  # of a process that was killed: the folder is locked by this one
             old.unlink(missing_ok=True)
@@ -42,3 +49,11 @@ class SafeCheckpointIO(TorchCheckpointIO):
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+
+def first_not_finite(weights: Mapping[str, Any]) -> str:
+    """The name of the first tensor with a value that is NaN or infinite; empty if there is none."""
+    for name, weight in weights.items():
+        if isinstance(weight, torch.Tensor) and weight.is_floating_point() and not weight.isfinite().all():
+            return str(name)
+    return ""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from search_space.errors import UserError
+
 from ..drawing import draw_search, pixels
 from ..nni_experiments.records import is_experiment, read_experiment
 from ..nni_guards.door import trial_channel
@@ -38,8 +40,8 @@ def architecture_picture(record: SearchRecord) -> np.ndarray:
 class LiveReport:
     """Writes the report of a running search into its folder, and to where NNI's server finds it.
 
-    A report that fails must not end a search of hours: it is logged with its traceback, and the
-    search goes on.
+    A report that fails must not end a search of hours: it is logged, a bug with its traceback, and
+    the search goes on.
 
     Args:
         folder: the output folder of the search.
@@ -55,6 +57,10 @@ class LiveReport:
         """Writes the reports; that of all trials only if it is due or this is the ``last`` time."""
         try:
             self._write(last)
+        except (UserError, OSError) as error:  # a full disk
+            logger.warning(
+                "%s: the report could not be written (%s); the search goes on", self._folder, error
+            )
         except Exception:
             logger.exception("%s: the report could not be written; the search goes on", self._folder)
 

@@ -15,6 +15,7 @@ from search_space.errors import UserError
 
 from ..runs.files import write_bytes
 from ..runs.overlays import CLASS_COLORS
+from .elsewhere import export_commands
 from .geometry import drawing_look, grid_geometry, operation_titles
 from .picture_budget import drop_pictures
 from .search_run import MAX_DRAWN_EPOCHS, plain, run_data
@@ -78,6 +79,7 @@ def page_data(source: Source) -> dict[str, Any]:
         "scores": source.scores,
         "overlays": source.overlays,
         "configuration": source.configuration,
+        "exports": export_commands(source),
     }
     data["notes"] += drop_pictures(data)
     return data

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 
 from ..runs.names import CASES_NAME, SUMMARY_NAME
 
@@ -43,7 +43,7 @@ def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
 
 def _read_summary(file: Path, notes: list[str]) -> dict[str, Any] | None:
     try:
-        summary = json.loads(file.read_text(), parse_constant=lambda _: None)
+        summary = read_json(file)
         if not isinstance(summary.get("classes"), dict):
             raise ValueError("no classes in it")
         if not isinstance(summary.get("warnings") or [], list):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from search_space.checksum import with_checksum
 from search_space.replacing import leftovers, replacing
 
 __all__ = ["leftovers", "replacing", "write_bytes", "write_files", "write_json", "write_text"]
@@ -31,9 +32,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, values: Any, indent: int = 1) -> None:
-    """Writes ``values`` as JSON; raises as :func:`write_bytes` does."""
-    write_text(path, json.dumps(values, indent=indent) + "\n")
+def write_json(path: Path, values: Mapping[str, Any], indent: int = 1) -> None:
+    """Writes ``values`` as JSON with their checksum; raises as :func:`write_bytes` does.
+
+    :func:`search_space.reading.read_json` verifies the checksum and leaves it out.
+    """
+    write_text(path, json.dumps(with_checksum(values), indent=indent) + "\n")
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:

@@ -13,9 +13,23 @@ from search_space.reading import parse_yaml, read_yaml
 
 from .archive import check_archive
 from .files import write_text
-from .names import CHECKPOINT_NAME, CONFIG_NAME, previous_checkpoint
+from .names import (
+    CACHE_FOLDER,
+    CHECKPOINT_NAME,
+    CONFIG_NAME,
+    FOLDS_NAME,
+    GENOTYPE_NAME,
+    LOCK_NAME,
+    TENSORBOARD_FOLDER,
+    previous_checkpoint,
+)
 
 logger = logging.getLogger(__name__)
+
+STARTED_WITH = frozenset(
+    {CONFIG_NAME, FOLDS_NAME, GENOTYPE_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER, LOCK_NAME}
+)
+"""What a run writes before its first checkpoint."""
 
 
 def choose_output_folder(configured: str | None, given: Path | None, trial: Path | None) -> Path:
@@ -59,7 +73,8 @@ def open_run_folder(
         is_trial: a trial's own folder, in which what started it keeps files too.
 
     Raises:
-        UserError: if the folder holds something else, or another run: nothing is overwritten.
+        UserError: if the folder holds something else, or another run that has saved a state:
+            nothing is overwritten.
     """
     kept = folder / CONFIG_NAME
     if kept.exists():
@@ -72,19 +87,33 @@ def open_run_folder(
                 f"{kept}: the configuration of the run is damaged ({error}); give another output folder, or write "
                 f"{CONFIG_NAME} again if you have it"
             ) from None
-        changed = _differences(before, parse_yaml(config_yaml), defaults)
-        if changed:
+        changed = differences(before, parse_yaml(config_yaml), defaults)
+        if changed and _has_saved_nothing(folder):
+            logger.info(
+                "%s: the run in it ended before it had saved anything; beginning with the new values of %s",
+                folder,
+                ", ".join(changed),
+            )
+            for name in (FOLDS_NAME, GENOTYPE_NAME):  # they follow from the settings
+                (folder / name).unlink(missing_ok=True)
+            write_text(kept, config_yaml)
+        elif changed:
             raise UserError(
                 f"{folder}: holds another run, with other values of {', '.join(changed)}; "
                 "give another output folder, or the same configuration to continue it"
             )
     else:
-        others = [path for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+        others = [path for path in folder.iterdir() if path.name != LOCK_NAME] if folder.is_dir() else []
         if others and not is_trial:
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
         make_output_folder(folder)
         write_text(kept, config_yaml)
     return _newest_sound(folder / CHECKPOINT_NAME)
+
+
+def _has_saved_nothing(folder: Path) -> bool:
+    """Whether the folder holds only what a start leaves that failed before its first checkpoint."""
+    return all(path.name in STARTED_WITH for path in folder.iterdir())
 
 
 def _newest_sound(newest: Path) -> Path | None:
@@ -112,7 +141,7 @@ def _newest_sound(newest: Path) -> Path | None:
     return None
 
 
-def _differences(kept: dict[str, Any], new: dict[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def differences(kept: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """The settings in which two resolved configurations differ, without those of the machine."""
     first, second = {**defaults, **_flat(kept)}, _flat(new)
     names = sorted(first.keys() | second.keys())
@@ -123,7 +152,7 @@ def _differences(kept: dict[str, Any], new: dict[str, Any], defaults: Mapping[st
     ]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):

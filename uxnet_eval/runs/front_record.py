@@ -90,7 +90,7 @@ class FrontRecord(StrictConfig):
                 "first measured network"
             ) from None
         except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error}); start the same search again to go on") from None
+            raise UserError(f"{path}: {error}; start the same search again to go on") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise UserError(f"{path}: not the front of a search")
         version = values.pop("version", None)

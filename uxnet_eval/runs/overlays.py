@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from search_space.reading import read_json
 
 from .files import write_bytes, write_json
 from .names import OVERLAYS_FOLDER, OVERLAYS_INDEX
@@ -77,7 +78,7 @@ def read_overlays(folder: Path, notes: list[str]) -> dict[str, Any] | None:
     if not index.exists():
         return None
     try:
-        values = json.loads(index.read_text())
+        values = read_json(index)
         if values.get("format") != FORMAT or values.get("version") != VERSION:
             raise ValueError(f"version {values.get('version')!r}, this program reads {VERSION}")
         cases = []

@@ -115,9 +115,7 @@ class SearchRecord(StrictConfig):
                 f"{path}: cannot be read ({error.strerror}); a search writes it at its first validation"
             ) from None
         except ValueError as error:
-            raise UserError(
-                f"{path}: not JSON ({error}); the file is damaged, run the search again"
-            ) from None
+            raise UserError(f"{path}: {error}; run the search again") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             raise UserError(
                 f'{path}: not the record of a search (its "format" is not "{FORMAT}"); '

@@ -205,7 +205,7 @@ class SearchData(pl.LightningDataModule):
     @cached_property
     def _weight_cases(self) -> PreparedCases:
         """Prepared once, for all streams of the weights' cases."""
-        return self._prepared(self.split.weights)
+        return self._prepared(self.split.weights).with_foreground()
 
     @cached_property
     def _architecture(self) -> PatchStream:

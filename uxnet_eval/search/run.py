@@ -36,6 +36,7 @@ from ..nni_guards import (
     report_final,
     trial_output,
 )
+from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.loss import Diverged
@@ -51,7 +52,7 @@ from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..recipe.tracking import check_tracking, tracked
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
-from ..runs.folder import choose_output_folder, open_run_folder
+from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import (
     CACHE_FOLDER,
     CHECKPOINT_NAME,
@@ -61,6 +62,7 @@ from ..runs.names import (
     RESULT_NAME,
 )
 from ..runs.processes import is_helper
+from ..runs.result import read_result
 from ..runs.search_record import SearchRecord, named
 from .data import SearchData, Split, split_for
 from .measurement import search_by_measurement
@@ -84,7 +86,11 @@ BY_GRADIENT: dict[str, type[SparseDARTS | RelaxedDARTS]] = {
 
 
 def run_search(
-    config_path: Path, *, output: Path | None = None, overrides: Mapping[str, Any] | None = None
+    config_path: Path,
+    *,
+    output: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    from_checkpoint: Path | None = None,
 ) -> Path:
     """Runs or continues one search and returns its output folder.
 
@@ -96,6 +102,8 @@ def run_search(
         config_path: the run configuration, YAML.
         output: the output folder; None: that of the configuration.
         overrides: settings by name.
+        from_checkpoint: the state of another run to begin with
+            (:mod:`uxnet_eval.recipe.continuation`).
 
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
@@ -117,12 +125,15 @@ def run_search(
         raise UserError(
             f"strategy {config.search.strategy} searches in one process; set devices and num_nodes to 1"
         )
-    checkpoint = open_run_folder(
-        folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
-    )
+    make_output_folder(folder)
     with contextlib.nullcontext() if is_helper() else TrialLock(folder):
+        checkpoint = open_run_folder(
+            folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
+        )
+        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, config.search)
         if (folder / RESULT_NAME).exists():
-            logger.info("%s: this search is done already: %s", folder, (folder / RESULT_NAME).read_text())
+            result = read_result(folder, ("default",))
+            logger.info("%s: this search is done already: %s", folder, json.dumps(result))
             _report_again(folder)
         else:
             search = _search if config.search.strategy in BY_GRADIENT else _search_by_measurement
@@ -268,7 +279,7 @@ def _stoppable(folder: Path) -> Iterator[None]:
     except (NonFiniteLoss, Diverged) as error:
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
-        raise UserError(f"{folder}: {error}") from None
+        raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None
 
 
 def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:

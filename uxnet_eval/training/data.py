@@ -68,7 +68,7 @@ class TrainData(pl.LightningDataModule):
     def patches(self) -> PatchStream:
         train = self.config.train
         return PatchStream(
-            self._prepared(self.learned),
+            self._prepared(self.learned).with_foreground(),
             self.config.plan,
             steps_per_epoch=train.steps_per_epoch,
             seed=train.seed,

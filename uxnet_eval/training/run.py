@@ -17,14 +17,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from search_space import Genotype
 from search_space.errors import UserError
-from search_space.reading import read_json
 
 from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluation.folders import mean_dice_line, write_evaluation
-from ..networks.checkpoint import load_model, read_tensors
+from ..networks.checkpoint import load_model
 from ..nni_guards import TrialLock, link_tensorboard, next_parameters, report_final, trial_output
+from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
@@ -46,6 +46,8 @@ from ..runs.names import (
     RESULT_NAME,
 )
 from ..runs.processes import is_helper
+from ..runs.result import read_result
+from ..runs.tensors import read_tensors
 from ..runs.validation_cases import ValidationCases
 from .data import TrainData
 from .module import TrainModule
@@ -65,6 +67,7 @@ def run_training(
     output: Path | None = None,
     architecture: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    from_checkpoint: Path | None = None,
 ) -> Path:
     """Trains one network, or continues to, and returns the output folder.
 
@@ -77,6 +80,8 @@ def run_training(
         output: the output folder; None: that of the configuration.
         architecture: in place of the configuration's.
         overrides: settings by name.
+        from_checkpoint: the state of another run to begin with
+            (:mod:`uxnet_eval.recipe.continuation`).
 
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
@@ -91,6 +96,7 @@ def run_training(
         checkpoint = open_run_folder(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
+        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, config.train)
         split = config.train
         store_folds(
             folder,
@@ -101,7 +107,7 @@ def run_training(
         )
         _keep_genotype(folder, training.architecture)
         if (folder / RESULT_NAME).exists():
-            result = _read_result(folder / RESULT_NAME)
+            result = read_result(folder, FINAL_KEYS)
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
             report_final({name: result[name] for name in FINAL_KEYS})  # in case it was killed before it could
         else:
@@ -109,19 +115,6 @@ def run_training(
             with tracked(config.tracking, folder, training.dataset.name, values, config.train.epochs):
                 _train(training, checkpoint, device, devices)
     return folder
-
-
-def _read_result(path: Path) -> dict[str, Any]:
-    try:
-        result = read_json(path)
-        if not isinstance(result, dict) or not set(FINAL_KEYS) <= result.keys():
-            raise ValueError("numbers are missing")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: the result is damaged ({error}); delete it, and the same command goes on from the last "
-            "checkpoint to make it again"
-        ) from None
-    return result
 
 
 def _configuration(
@@ -200,9 +193,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
     except Diverged as error:
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
-        raise UserError(
-            f"{folder}: {error}; stopped. Train into another folder with a lower learning_rate, or with precision: float32"
-        ) from None
+        raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -64,6 +64,11 @@ function provenanceSection(data, runs) {
     data.configuration ? el("details", null, el("summary", null, "Resolved configuration (run.yml)"), el("pre", null, data.configuration)) : null);
 }
 
+function elsewhereSection(commands) {
+  const rows = commands.map(([where, command]) => [where, el("code", null, command)]);
+  return section("elsewhere", "Use it elsewhere", el("div", { class: "scroll" }, table(null, ["to", "command"], rows)));
+}
+
 function searchOverlaysSection() {
   const host = el("div");
   const whole = section("overlays", "Segmentations", host);
@@ -91,6 +96,7 @@ function main() {
   if (data.trainings.length) page.append(trainingSection(data.trainings));
   if (data.scores.length) page.append(scoresSection(data.scores));
   data.overlays.forEach((overlays, i) => page.append(section(`cases-${i}`, data.overlays.length > 1 ? `Segmentations: ${overlays.run}` : "Segmentations", overlayFigures(overlays))));
+  if (data.exports.length) page.append(elsewhereSection(data.exports));
   page.append(provenanceSection(data, runs));
   refresh();
   document.documentElement.dataset.ready = "true";
