@@ -6,7 +6,7 @@ TRACKING := .venv-tracking
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-scale test-exports test-tracking benchmark slurm lint docs tutorial dist clean
+.PHONY: help setup demo test test-scale test-exports test-tracking torture benchmark slurm lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
 	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
 	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
+	@echo "make torture    faults without number: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"
@@ -75,6 +76,9 @@ $(TRACKING)/.ready: $(READY)
 	$(TRACKING)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		'uxnet-search[mlflow,wandb]'
 	@touch $@
+
+torture: $(READY)
+	cd tests && OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/python -m torture $(TORTURE_ARGS)
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks $(BENCHMARK_ARGS)
