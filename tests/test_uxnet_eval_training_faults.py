@@ -13,8 +13,9 @@ from torch import nn
 
 from search_space.errors import UserError
 from uxnet_eval.config.plan import Plan
-from uxnet_eval.config.training import TrainSettings
+from uxnet_eval.config.training import TrainRuntimeSettings, TrainSettings
 from uxnet_eval.recipe.loss import Diverged
+from uxnet_eval.recipe.processes import num_devices
 from uxnet_eval.training import run as train
 from uxnet_eval.training.module import TrainModule
 from uxnet_eval.training.reporting import TrainReporter
@@ -107,11 +108,11 @@ def test_full_disk_is_one_line(config: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cuda = torch.device("cuda")
     with pytest.raises(UserError, match=r"devices is 2, but 1 GPUs are visible"):
-        train._check_devices(2, torch.device("cuda"))
-    train._check_devices(1, torch.device("cuda"))
-    train._check_devices("auto", torch.device("cuda"))
-    train._check_devices(2, torch.device("cpu"))
+        num_devices(TrainRuntimeSettings(devices=2), cuda, 4)
+    assert num_devices(TrainRuntimeSettings(devices=1), cuda, 4) == 1
+    assert num_devices(TrainRuntimeSettings(devices="auto"), cuda, 4) == 1
 
 
 def test_output_that_cannot_be(config: Path, tmp_path: Path) -> None:
