@@ -66,7 +66,8 @@ class CountedMeter(LatencyMeter):
 
 def test_the_meter_measures_a_known_time() -> None:
     network = nn.Sequential(Waits(2), nn.Sequential(Waits(3)))
-    assert METER.latency_ms(network, METER.features(2, PATCH)) == pytest.approx(5, rel=0.1)
+    # Other processes can only lengthen it.
+    assert 5 <= METER.latency_ms(network, METER.features(2, PATCH)) < 10
 
 
 def test_one_interrupted_piece_per_pass_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
