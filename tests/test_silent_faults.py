@@ -74,6 +74,7 @@ def test_a_fault_of_the_machine_is_one_line(
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "_wants_traceback", False)  # another test may have asked for it
     monkeypatch.setattr(cli, "_report_to_stderr", lambda: None)
     with pytest.raises(SystemExit) as stop:
         cli.main()

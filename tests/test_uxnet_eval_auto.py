@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from search_space import Genotype, UserError
+from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages
@@ -44,7 +45,8 @@ def without_minutes(outcome: dict[str, Any]) -> dict[str, Any]:
         label: {name: value for name, value in row.items() if name != "minutes"}
         for label, row in outcome["networks"].items()
     }
-    return {**outcome, "networks": rows}
+    rest = {name: value for name, value in outcome.items() if name != CHECKSUM}  # it covers the minutes
+    return {**rest, "networks": rows}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,7 @@ def test_one_training_without_a_unet(demo_set: Path, tmp_path: Path, monkeypatch
     assert record.fitted is not None
     parts = record.fitted.parts["train"]
     steps = parts["steps"] / sum(parts.values())
-    assert 0.2 < steps < 1
+    assert 0.2 < steps <= 1  # scoring of tiny cases may round to nothing
     assert told["train"] == pytest.approx(
         [steps / 3, steps * 2 / 3, steps, steps + (1 - steps) / 2, 1.0, 1.0]
     )

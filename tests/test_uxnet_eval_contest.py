@@ -216,6 +216,7 @@ def trial(
     with monkeypatch.context() as patched:
         patched.setenv("NNI_OUTPUT_DIR", str(folder))
         patched.setattr(contest_run, "is_nni_trial", lambda: True)
+        patched.setattr(contest_run, "trial_output", lambda: folder)
         patched.setattr(contest_run, "next_parameters", lambda: {"contender": contender})
         patched.setattr(contest_run, "report_final", reported.append)
         folder.mkdir(parents=True)

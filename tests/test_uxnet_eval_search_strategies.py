@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from search_space import Genotype, UserError
+from search_space.reading import read_json
 from strategies.one_shot.steps import ResumableDartsModule
 from uxnet_eval.config.search import STRATEGIES, RunConfig
 from uxnet_eval.report import read_source
@@ -110,7 +110,7 @@ def test_a_killed_search_goes_on_to_the_same_result(
     assert not (stopped / "out" / "result.json").exists()
     folder = run_search(config)
     assert outcome(folder) == outcome(expected)
-    results = [json.loads((each / "result.json").read_text()) for each in (folder, expected)]
+    results = [read_json(each / "result.json") for each in (folder, expected)]
     for result in results:
         assert result.pop("search_minutes") >= 0
     assert results[0] == results[1]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from search_space.errors import UserError
+from search_space.reading import read_json
 from uxnet_eval.dataset.folds import make_folds, split_fold, store_folds
 from uxnet_eval.dataset.msd import Case, Dataset
 
@@ -45,7 +45,7 @@ def test_more_folds_than_cases() -> None:
 
 def test_stored_and_kept_to(tmp_path: Path) -> None:
     store_folds(tmp_path, dataset_of(IDS), fold=2, num_folds=5, seed=0)
-    stored = json.loads((tmp_path / "folds.json").read_text())
+    stored = read_json(tmp_path / "folds.json")
     assert stored == {"fold": 2, "num_folds": 5, "split_seed": 0, "folds": make_folds(IDS, 5, seed=0)}
     store_folds(tmp_path, dataset_of(IDS[::-1]), fold=2, num_folds=5, seed=0)
     with pytest.raises(

@@ -10,6 +10,7 @@ from typing import Any
 
 from search_space.errors import UserError
 from search_space.reading import parse_yaml, read_yaml
+from search_space.replacing import leftovers
 
 from .archive import check_archive
 from .files import write_text
@@ -104,6 +105,8 @@ def open_run_folder(
             )
     else:
         others = [path for path in folder.iterdir() if path.name != LOCK_NAME] if folder.is_dir() else []
+        # A start that was killed while it wrote the configuration leaves the temporary file.
+        others = [path for path in others if path not in leftovers(kept)]
         if others and not is_trial:
             raise UserError(f"{folder}: is not empty and holds no run; give another output folder")
         make_output_folder(folder)

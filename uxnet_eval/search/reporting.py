@@ -73,6 +73,10 @@ class SearchReporter(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.record.history = state_dict["history"]
+        if self.record.history:  # a search that was killed after its last validation has no other
+            last = self.record.history[-1]
+            self.record.gates, self.record.alphas = last["gates"], last["alphas"]
+            self.record.scores = {name: last[name] for name in ("default", "derived_dice")}
         self._started = time.monotonic() - state_dict["spent_s"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -128,6 +132,8 @@ class SearchReporter(pl.Callback):
     def finish(self) -> dict[str, float]:
         """Reports the final result and writes ``result.json``, after the last validation."""
         genotype = self.strategy.export()
+        self.record.save(self.output)  # a kill after the last checkpoint may have left older ones
+        self._write_genotypes()
         network = UXNet(self.space, genotype)
         final = {
             **self.record.scores,
