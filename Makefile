@@ -6,13 +6,14 @@ TRACKING := .venv-tracking
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-scale test-exports test-tracking torture benchmark slurm lint docs tutorial dist clean
+.PHONY: help setup demo test test-long test-scale test-exports test-tracking torture benchmark slurm lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
+	@echo "make test-long     whole runs that are killed again and again, and whole tables of the paper"
 	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
 	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
 	@echo "make torture    faults without number: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
@@ -39,7 +40,11 @@ demo: $(READY)
 	$(BIN)/uxnet demo demo
 
 test: $(READY) chromium
-	$(BIN)/python -m pytest -q --durations=10 -m "not scale" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --durations=10 -m "not scale and not long" $(PYTEST_ARGS)
+
+# Whole runs that are killed, and whole tables.
+test-long: $(READY)
+	$(BIN)/python -m pytest -q --durations=10 -m long $(PYTEST_ARGS)
 
 test-scale: $(VENV)/.ready-scale slurm
 	$(BIN)/python -m pytest -q --durations=10 -m scale $(PYTEST_ARGS)

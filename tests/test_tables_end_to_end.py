@@ -55,6 +55,7 @@ def finished_table(name: str, number: int, dataset: Path, folder: Path, **plan: 
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_skin_lesions_from_the_published_folder_to_table_1(dermoscopy: Path, tmp_path: Path) -> None:
     dataset = tmp_path / "ISIC2018"
     convert_isic(dermoscopy, dataset, short_side=64)
@@ -66,6 +67,7 @@ def test_skin_lesions_from_the_published_folder_to_table_1(dermoscopy: Path, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_skin_lesions_are_searched(dermoscopy: Path, tmp_path: Path) -> None:
     convert_isic(dermoscopy, tmp_path / "ISIC2018")
     changes = {
@@ -102,6 +104,7 @@ def coarse_brains(brats: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_table_2_on_real_brains(coarse_brains: Path, tmp_path: Path) -> None:
     rows = finished_table("brain", 2, coarse_brains, tmp_path, spacing_mm=[4] * 3, patch_size=[48] * 3)
     assert [row["published_dice_percent"] for row in rows][:3] == ["72.5", "74.0", "72.66"]

@@ -13,6 +13,7 @@ TESTS = Path(__file__).parent
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_part_of_the_torture_leaves_nothing_wrong() -> None:
     """About 60 malformed inputs, 6 kills at random, 6 before writes, 6 full disks, 5 flipped bits."""
     run = subprocess.run(

@@ -37,6 +37,7 @@ def start(data: Path, folder: Path) -> multiprocessing.process.BaseProcess:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_in_every_stage(tmp_path: Path, demo_set: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     planned(whole, demo_set, tiny_schedule(demo_set))
