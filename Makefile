@@ -13,7 +13,7 @@ help:
 	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
-	@echo "make test-long     whole runs that are killed again and again, and whole tables of the paper"
+	@echo "make test-long     tests of half a minute or more: whole runs that are killed, whole tables, the wheel"
 	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
 	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
 	@echo "make torture    faults without number: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"

@@ -187,6 +187,7 @@ def test_pickled_code_does_not_run(dataset: Dataset, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["unet", "full"])
+@pytest.mark.long
 def test_whole_brain_stays_below_8_gib(brats: Path, preset: str) -> None:
     # Overlap changes the time, not the memory.
     command = [sys.executable, str(ROOT / "benchmarks" / "predict_memory.py"), str(brats)]

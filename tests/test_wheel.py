@@ -113,6 +113,7 @@ def test_sdist_can_build_and_test(distributions: Path) -> None:
     assert wanted <= held
 
 
+@pytest.mark.long
 def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) -> None:
     """With nothing activated: the copy itself names the environment's Python."""
     installed.run("uxnet", "demo-data", "demo-data")
@@ -138,6 +139,7 @@ def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) ->
         installed.run("nnictl", "stop", experiment_id)
 
 
+@pytest.mark.long
 def test_demo_runs_and_says_what_to_type_next(installed: Environment) -> None:
     running = installed.work / "shown" / "experiment"
     try:
