@@ -112,7 +112,7 @@ class Cluster:
     def listeners(self) -> set[str]:
         """The addresses on which anything that belongs to this cluster listens now, jobs included."""
         found: set[str] = set()
-        for daemon in self.daemons.values():
+        for daemon in tuple(self.daemons.values()):  # a test may end one meanwhile
             with contextlib.suppress(psutil.NoSuchProcess):
                 root = psutil.Process(daemon.pid)
                 for process in [root, *root.children(recursive=True)]:

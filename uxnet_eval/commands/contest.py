@@ -13,6 +13,12 @@ from .console import RunOutput, Settings
 def contest(
     config: Annotated[Path, typer.Option(help="The contest's configuration, X.contest.run.yml.")],
     output: RunOutput = None,
+    searches: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of searches that several runs share; with search_seed, runs of several seeds do."
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Run one contender: propose, choose on an inner fold, train, score on an outer fold.
@@ -26,5 +32,5 @@ def contest(
     from ..config.overrides import parse_overrides
     from ..contest.run import run_contest
 
-    folder = run_contest(config, output=output, overrides=parse_overrides(settings or []))
+    folder = run_contest(config, output=output, overrides=parse_overrides(settings or []), searches=searches)
     typer.echo(f"results are in {folder}; next: uxnet compare {folder / 'final'} OTHERS/final -o comparison")

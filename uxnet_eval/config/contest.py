@@ -60,6 +60,9 @@ class ContestSettings(StrictConfig):
     """Epochs of these trainings; None: as many as the final training's."""
     seed: int = Field(0, ge=0)
     """Seed of the search, of random architectures and of all trainings."""
+    search_seed: int | None = Field(None, ge=0)
+    """Seed of the search; None: ``seed``. With one search seed, trials with several seeds share one
+    search. Their differences then say nothing about other searches."""
 
     @property
     def inner(self) -> int:
@@ -122,7 +125,7 @@ class ContestConfig(RunConfig):
         values = {name: self.model_dump()[name] for name in RunConfig.model_fields if name != "output"}
         values["runtime"]["devices"] = 1
         values["search"] |= {
-            "seed": self.contest.seed,
+            "seed": self.contest.seed if self.contest.search_seed is None else self.contest.search_seed,
             "left_out_fold": self.contest.outer_fold,
             "validation_fold": self.contest.inner,
         }

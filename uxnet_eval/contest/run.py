@@ -40,7 +40,11 @@ FINAL_KEYS = ("default", "parameters", "multiply_adds", "search_minutes", "selec
 
 
 def run_contest(
-    config_path: Path, *, output: Path | None = None, overrides: Mapping[str, Any] | None = None
+    config_path: Path,
+    *,
+    output: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    searches: Path | None = None,
 ) -> Path:
     """Runs or continues one contender and returns the output folder.
 
@@ -53,6 +57,8 @@ def run_contest(
         config_path: the contest's configuration, YAML.
         output: the output folder; None: that of the configuration; an NNI trial has its own.
         overrides: settings by name.
+        searches: folder of searches that several runs share; None: that of the experiment for a
+            trial, else the search is this run's own.
 
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
@@ -60,7 +66,9 @@ def run_contest(
     config = ContestConfig.load(config_path).override(next_parameters(), source="the trial's parameters")
     config = config.override(overrides or {}, source="--set")
     folder = choose_output_folder(config.output, output, trial_output())
-    shared_folder = folder.parent.parent / SEARCHES_FOLDER if is_nni_trial() else None  # one machine
+    shared_folder = searches
+    if shared_folder is None and is_nni_trial():
+        shared_folder = folder.parent.parent / SEARCHES_FOLDER  # all trials run on one machine
     data = find_dataset(config.dataset, beside=config_path.parent)
     dataset = read_dataset(data)
     limits = contest_limits(config, dataset)
