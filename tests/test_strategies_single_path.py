@@ -18,6 +18,7 @@ from strategies.single_path.front import Candidate, best_within, front
 from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 from strategies.single_path.shared_weights import SharedWeights
+from uxnet_eval.search.single_path_module import anchor_of
 
 PATCH = {2: (16, 16), 3: (16, 16, 8)}
 
@@ -107,6 +108,19 @@ def test_every_choice_occurs() -> None:
     for layer in config.grid.layers:
         found = {each.operations[layer] for each in genotypes if layer in each.operations}
         assert found == set(config.layer_candidates(layer))
+
+
+def test_architectures_near_the_unet() -> None:
+    config = extended(levels=4, search_edges=True, anchored_edges=False, pass_through=True)
+    near, far = Sampler(config, unet_share=1.0), Sampler(config)
+    assert near.genotype(near.unet) == anchor_of(config)
+
+    def kept(sampler: Sampler) -> list[float]:
+        draws = [sampler.draw_choices(Random(seed))[0] for seed in range(200)]
+        return [sum(each[name] == value for name, value in near.unet.items()) / len(each) for each in draws]
+
+    assert max(kept(near)) > 0.95
+    assert sum(kept(near)) > sum(kept(far)) + 0.1 * 200  # half of the rest is kept on average
 
 
 @pytest.mark.parametrize("is_anchored", [False, True])

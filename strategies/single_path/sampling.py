@@ -29,9 +29,12 @@ class Sampler:
 
     Args:
         config: the space.
+        unet_share: probability that a random architecture is drawn near the U-Net: it then keeps a
+            uniformly drawn fraction of the U-Net's choices.
     """
 
     config: SearchSpaceConfig
+    unet_share: float = 0.0
 
     @cached_property
     def anchors(self) -> frozenset[Edge]:
@@ -54,6 +57,23 @@ class Sampler:
         choices: dict[str, tuple[Any, ...]] = {str(edge): (0, 1) for edge in self.free_edges}
         choices |= {str(layer): self._operations(layer) for layer in config.grid.layers}
         return choices | {f"width/{level}": config.width_choices for level in range(config.levels)}
+
+    @cached_property
+    def unet(self) -> Choices:
+        """The choices of the U-Net: its edges and operations, and the widths nearest to 1.
+
+        Where the space does not offer the U-Net's operation, it is the first candidate.
+        """
+        edges, passing = unet_edges(self.config.levels), unet_pass_through(self.config.levels)
+        found: Choices = {str(edge): int(edge in edges) for edge in self.free_edges}
+        for layer in self.config.grid.layers:
+            passes = layer.kind == "normal" and layer.node in passing
+            values = self.choices[str(layer)]
+            name = "identity" if passes else default_operation(layer)
+            found[str(layer)] = name if name in values else values[0]
+        for level in range(self.config.levels):
+            found[f"width/{level}"] = min(self.config.width_choices, key=lambda factor: abs(factor - 1))
+        return found
 
     def _operations(self, layer: Layer) -> tuple[str, ...]:
         config = self.config
@@ -82,8 +102,8 @@ class Sampler:
     ) -> tuple[Choices, Genotype]:
         """One random set of choices, and its genotype.
 
-        First, the fraction of free edges is drawn uniformly; then edges, operations and widths. An
-        architecture outside the limits is changed step by step: one choice is drawn again, and the
+        First, the fraction of free edges is drawn uniformly; then edges, operations and widths. With
+        the probability ``unet_share``, some choices are then those of the U-Net. An architecture outside the limits is changed step by step: one choice is drawn again, and the
         change stays unless it moves the architecture further from the limits.
 
         Args:
@@ -97,6 +117,9 @@ class Sampler:
             share = random.random()
             choices = {name: random.choice(values) for name, values in self.choices.items()}
             choices |= {str(edge): int(random.random() < share) for edge in self.free_edges}
+            if self.unet_share and random.random() < self.unet_share:
+                kept = random.random()
+                choices |= {name: value for name, value in self.unet.items() if random.random() < kept}
             found = self.led_into_limits(random, choices, excess)
             if found is not None:
                 return choices, found

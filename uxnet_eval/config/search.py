@@ -118,6 +118,9 @@ class ChoiceSettings(StrictConfig):
     """Architectures measured for each budget."""
     population: int = Field(24, ge=2, le=10**6)
     """Architectures drawn at random for each budget, and size of the population that evolves."""
+    unet_share: float = Field(0.0, ge=0, le=1)
+    """Probability that a random architecture is drawn near the U-Net: it keeps a uniformly drawn
+    fraction of the U-Net's edges, operations and widths. Random controls are drawn alike."""
     finetune_steps: int = Field(60, ge=0, le=10**6)
     """Steps of a short training before an architecture is measured, from the shared weights if the
     strategy has them; 0: none. The ranking by shared weights alone says little about trained

@@ -94,7 +94,7 @@ def propose(
         ranked = sorted(within, key=lambda each: -each.dice)
         return Proposals([each.genotype for each in ranked[:number]], searched)
     if name == "random":
-        sampler = Sampler(space)
+        sampler = Sampler(space, config.choice.unet_share)
         return Proposals(
             [sampler.draw(Random(f"{contest.seed}/{index}"), limits.excess) for index in range(number)]
         )

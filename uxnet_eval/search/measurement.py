@@ -109,7 +109,7 @@ def search_by_measurement(
     )
     try:
         for share, each in limits.items():
-            chooser.choose(share, each, Sampler(space))
+            chooser.choose(share, each, Sampler(space, config.choice.unet_share))
     finally:
         chooser.close()
     return chooser.finish(spent_minutes)

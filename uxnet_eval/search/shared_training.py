@@ -98,7 +98,8 @@ def prepare_measurement(
     """
     settings, runtime = config.search, config.runtime
     space = config.space_config(dataset.num_channels, dataset.num_classes)
-    sampler, anchor, has_controller = Sampler(space), anchor_of(space), settings.strategy == "ronasmis"
+    sampler = Sampler(space, config.choice.unet_share)
+    anchor, has_controller = anchor_of(space), settings.strategy == "ronasmis"
     if not has_controller:
         check_space(sampler, anchor)
     unlimited = Limits(space, config.plan.patch_size)
