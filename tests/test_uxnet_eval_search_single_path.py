@@ -129,6 +129,19 @@ def test_a_stopped_search_continues_to_the_same_front(
     assert measurements(folder) == measurements(finished)
 
 
+@pytest.mark.parametrize("strategy", ["single-path", "random"])
+def test_a_time_limit_ends_the_measurements(
+    strategy: str, tmp_path: Path, demo_set: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One measurement per budget is made in any case, and the rest of the search is as ever."""
+    limit = {**SECTIONS["choice"], "max_minutes": 1e-6}
+    config = write_config(tmp_path, demo_set, search={"strategy": strategy}, choice=limit)
+    record = FrontRecord.load(run_search(config))
+    assert record.is_finished
+    assert [each.budget_share for each in record.measured] == [1.0, 0.6]
+    assert "budget 1.00: the time is up after 1 of 6 measurements" in caplog.text
+
+
 def test_a_finished_search_is_left_alone(finished: Path, tmp_path: Path, demo_set: Path) -> None:
     copy = shutil.copytree(finished, tmp_path / "out")
     before = (copy / "front.json").read_bytes()

@@ -121,7 +121,8 @@ def measure_proposals(
     seen: list[Genotype] = []
     for name in ("evolution", "bruteforce", "rl", "base"):
         logging.getLogger(f"nni.nas.strategy.{name}").setLevel(logging.ERROR)
-    logging.getLogger("nni.nas.execution.sequential").setLevel(logging.ERROR)
+    # An error of ``measure`` is the caller's to report.
+    logging.getLogger("nni.nas.execution.sequential").setLevel(logging.CRITICAL)
     strategy(
         space(sampler, FunctionalEvaluator(evaluate), excess),
         SequentialExecutionEngine(max_model_count=num_measured),

@@ -102,8 +102,9 @@ class Sampler:
     ) -> tuple[Choices, Genotype]:
         """One random set of choices, and its genotype.
 
-        First, the fraction of free edges is drawn uniformly; then edges, operations and widths. With
-        the probability ``unet_share``, some choices are then those of the U-Net. An architecture outside the limits is changed step by step: one choice is drawn again, and the
+        First, the fraction of free edges is drawn uniformly; then edges, operations and widths.
+        With the probability ``unet_share``, some choices are then those of the U-Net. An
+        architecture outside the limits is changed step by step: one choice is drawn again, and the
         change stays unless it moves the architecture further from the limits.
 
         Args:

@@ -127,6 +127,10 @@ class ChoiceSettings(StrictConfig):
     networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Stop measuring after so many minutes, of all budgets together; each has an equal part, and at
+    least one measurement. None: measure ``num_measured`` networks, however long that takes. With a
+    limit, a slower machine finds other networks."""
     measure_inherited: bool = False
     """Measure each architecture before its short training too, to see what shared weights alone
     tell. Without short trainings this is always measured."""

@@ -42,6 +42,10 @@ LOGGED_EVERY = 5
 """Measurements between two lines of progress."""
 
 
+class _TimeIsUp(Exception):
+    """Ends the exploration of a budget."""
+
+
 class Explore(Protocol):
     """Proposes architectures, measures them, and proposes better ones."""
 
@@ -101,16 +105,23 @@ class Chooser:
             self.record = FrontRecord(multiply_adds=budget, provenance=provenance)
         self._reporter = ChoiceReporter(folder, events, self.record, to_nni=inherited is None)
         self._times_s: list[float] = []
+        self._num_budgets = 0
         self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
 
     def choose(self, share: float, limits: Limits, sampler: Sampler) -> None:
         """Explores architectures of a space within the limits of one budget."""
         choice = self._config.choice
         seen: list[str] = []
+        self._num_budgets += 1
+        end_s = float("inf")
+        if choice.max_minutes is not None:
+            end_s = 60 * choice.max_minutes * self._num_budgets / len(choice.budget_shares)
 
         def measure(genotype: Genotype) -> float:
             key = _key(genotype)
             if key not in self._known:
+                if seen and self.record.spent_s >= end_s:
+                    raise _TimeIsUp
                 self._known[key] = self._measured(genotype, share, limits)
             seen.append(key)
             tell("measured", len(self.record.measured) / (choice.num_measured * len(choice.budget_shares)))
@@ -118,14 +129,22 @@ class Chooser:
                 self._log(share, seen)
             return self._known[key].score
 
-        self._explore(
-            sampler,
-            measure,
-            excess=limits.excess,
-            num_measured=choice.num_measured,
-            population=choice.population,
-            seed=self._config.search.seed,
-        )
+        try:
+            self._explore(
+                sampler,
+                measure,
+                excess=limits.excess,
+                num_measured=choice.num_measured,
+                population=choice.population,
+                seed=self._config.search.seed,
+            )
+        except _TimeIsUp:
+            logger.warning(
+                "budget %.2f: the time is up after %d of %d measurements",
+                share,
+                len(seen),
+                choice.num_measured,
+            )
 
     def _measured(self, genotype: Genotype, share: float, limits: Limits) -> Measured:
         started, cost, latencies = time.monotonic(), limits.cost(genotype), self._latencies
