@@ -11,6 +11,7 @@ from search_space.strict import StrictConfig
 
 Schedule = Literal["constant", "cosine"]
 SparsitySchedule = Literal["constant", "rising"]
+DecideBy = Literal["gates", "perturbation"]
 
 PAPER: dict[str, Any] = {
     "sparsity_schedule": "constant",
@@ -60,6 +61,10 @@ class StrategySettings(StrictConfig):
     commit: bool = True
     """Train the derived network in the last 40 % of the epochs after the warm-up; weights only in
     the last 20 %."""
+    decide_by: DecideBy = "gates"
+    """What decides at the end. ``gates``: the largest alphas, and all gates of at least
+    ``prune_threshold``. ``perturbation``: what the supernet's validation Dice loses without a
+    candidate or an edge (DARTS-PT); it needs ``commit: false``."""
     prune_threshold: float = Field(0.75, gt=0, lt=1)
     """tau: an edge is kept if its gate is at least this."""
     gradient_clip_norm: float | None = Field(12.0, gt=0)

@@ -167,6 +167,15 @@ class RunConfig(RunFile):
                 f"validation_fold and left_out_fold are both {search.left_out_fold}; give two folds"
             )
         self._check_what_is_searched()
+        if search.decide_by == "perturbation":
+            if search.strategy != "sparse-darts":
+                raise ValueError(
+                    f"decide_by: {search.strategy} has no gates to perturb; use strategy: sparse-darts"
+                )
+            if search.commit:
+                raise ValueError(
+                    "decide_by: perturbation decides at the end of the search, commit before it; set commit: false"
+                )
         if search.strategy in FROM_SCRATCH and not self.choice.finetune_steps:
             raise ValueError(
                 f"finetune_steps: {search.strategy} trains every architecture from random weights; give 1 or more"

@@ -8,17 +8,21 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from search_space import UXNet
 from search_space.config import SearchSpaceConfig
 from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer
+from strategies.bilevel_steps import SparseDartsModule
 from strategies.gates import decided_share
 from strategies.one_shot.relaxation import RelaxedDARTS
+from strategies.perturbation import decide_by_perturbation
 from strategies.pruning import RescueWarning
 from strategies.sparse_darts import SparseDARTS
 
@@ -129,9 +133,35 @@ class SearchReporter(pl.Callback):
             f"kept, {decided_share(gates.values()):.0%} of the gates decided" if gates else "(fixed)",
         )
 
+    def decide(self, trainer: pl.Trainer) -> None:
+        """Replaces gates and alphas by the decisions of a perturbation, as 0 and 1."""
+        module, started = self.strategy.module, time.monotonic()
+        assert isinstance(module, SparseDartsModule)
+        decisions = decide_by_perturbation(
+            module.mixed_layers,
+            module.gates,
+            lambda: self._dice(self.strategy.supernet, trainer)[0],
+            Random(self.record.provenance["seed"]),
+        )
+        self.record.gates = {label: float(kept) for label, kept in decisions.edges.items()}
+        self.record.alphas = {
+            label: {name: float(name == decisions.operations[label]) for name in names}
+            for label, names in self.record.alphas.items()
+        }
+        derived_dice, _ = self._derived_dice(self.record.genotype(), trainer)
+        self.record.scores = {**self.record.scores, "derived_dice": derived_dice}
+        logger.info(
+            "decided by perturbation: Dice measured %d times in %.1f minutes; %d of %d searched edges kept; derived %.3f",
+            decisions.num_scored,
+            (time.monotonic() - started) / 60,
+            sum(decisions.edges.values()),
+            len(decisions.edges),
+            derived_dice,
+        )
+
     def finish(self) -> dict[str, float]:
         """Reports the final result and writes ``result.json``, after the last validation."""
-        genotype = self.strategy.export()
+        genotype = self.record.genotype()
         self.record.save(self.output)  # a kill after the last checkpoint may have left older ones
         self._write_genotypes()
         network = UXNet(self.space, genotype)
@@ -159,9 +189,13 @@ class SearchReporter(pl.Callback):
         The Dice is aggregated as ``val_dice`` is, see
         :class:`~uxnet_eval.recipe.validation.DiceTally`.
         """
-        device = self.strategy.module.device
         network = UXNet(self.space, genotype)
         network.inherit(self.strategy.supernet.state_dict())
+        return self._dice(network, trainer)
+
+    def _dice(self, network: nn.Module, trainer: pl.Trainer) -> tuple[float, ValidationCases]:
+        """Dice of the validation cases, and this process's cases to see."""
+        device = self.strategy.module.device
         network.to(device).eval()
         tally, cases = DiceTally(self.space.num_classes), ValidationCases(self.plan.spacing_mm)
         with torch.inference_mode(), autocast(str(trainer.precision), device):

@@ -251,6 +251,8 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
             strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     finally:
         reporter.close()
+    if settings.decide_by == "perturbation":  # every process, since validation is shared
+        reporter.decide(trainer)
     if is_helper():
         return
     final = reporter.finish()
