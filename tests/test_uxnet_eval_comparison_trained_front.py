@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import pandas as pd
 import pytest
 from finished_trainings import made_up_training
 from typer.testing import CliRunner
@@ -76,6 +77,18 @@ def test_front_prints_both(search: Path, trainings: Path) -> None:
     assert shown.exit_code == 0
     assert "Kendall's tau of finetuned and trained Dice: 1.00" in shown.output
     assert "0.8600" in shown.output
+
+
+def test_the_trained_networks_as_a_table(search: Path, trainings: Path, tmp_path: Path) -> None:
+    table = tmp_path / "trained.csv"
+    command = ["front", str(search), "-o", str(table)]
+    refused = CliRunner().invoke(cli.app, command)
+    assert isinstance(refused.exception, UserError) and "--trained" in str(refused.exception)
+    assert CliRunner().invoke(cli.app, [*command, "--trained", str(trainings)]).exit_code == 0
+    rows = pd.read_csv(table)
+    networks = trained_networks(FrontRecord.load(search), [str(trainings)])
+    assert rows["trained_dice"].tolist() == pytest.approx([0.86, 0.84, 0.82, 0.80])
+    assert rows["multiply_adds"].tolist() == [each.measured.multiply_adds for each in networks]
 
 
 def test_trainings_of_other_networks_are_refused(search: Path, tmp_path: Path) -> None:

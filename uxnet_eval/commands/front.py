@@ -19,7 +19,11 @@ def front(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A picture to write, .png; an older one is replaced."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A picture to write, .png, or with --trained a table of the trained networks, .csv; an older one is replaced.",
+        ),
     ] = None,
     trained: Annotated[
         list[str] | None,
@@ -39,11 +43,14 @@ def front(
 
     Example: uxnet front runs/front --trained runs/trainings
     """
-    if output is not None and output.suffix.lower() != ".png":
-        raise UserError(f"{output}: expected a name that ends in .png")
+    is_table = output is not None and output.suffix.lower() == ".csv"
+    if is_table and not trained:
+        raise UserError(f"{output}: a table holds trained networks; name their folder with --trained")
+    if output is not None and not is_table and output.suffix.lower() != ".png":
+        raise UserError(f"{output}: expected a name that ends in .png or .csv")
     from rich.console import Console
 
-    from ..runs.files import write_bytes
+    from ..runs.files import write_bytes, write_text
     from ..runs.front_record import FrontRecord
     from ..search.front_page import front_picture, front_table, trained_table
 
@@ -51,17 +58,20 @@ def front(
     console = Console()
     console.print(front_table(record))
     if trained:
-        from ..comparison.trained_front import rank_correlations, trained_networks
+        from ..comparison.trained_front import rank_correlations, trained_csv, trained_networks
 
         networks = trained_networks(record, trained)
         console.print(trained_table(networks))
+        if output is not None and is_table:
+            write_text(output, trained_csv(networks))
+            typer.echo(f"wrote {output}")
         for name, (tau, p) in rank_correlations(networks).items():
             typer.echo(
                 f"Kendall's tau of {name} and trained Dice: {tau:.2f} (p {p:.3f}, {len(networks)} networks)"
             )
     if not record.is_finished:
         typer.echo("note: the search is not finished; this is the front so far", err=True)
-    if output is not None:
+    if output is not None and not is_table:
         write_bytes(output, front_picture(record))
         typer.echo(f"wrote {output}")
     cheapest = record.front()[0].cost.multiply_adds

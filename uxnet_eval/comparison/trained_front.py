@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import pandas as pd
 from scipy.stats import kendalltau
 
 from search_space import Genotype
@@ -73,6 +74,20 @@ def trained_networks(record: FrontRecord, sources: Sequence[str]) -> list[Traine
         for measured, by_fold in pairs
     ]
     return sorted(found, key=lambda network: -network.dice)
+
+
+def trained_csv(networks: Sequence[TrainedNetwork]) -> str:
+    """The networks as comma-separated values, one row for each."""
+    columns = ("multiply_adds", "parameters", "inherited_dice", "finetuned_dice")
+    rows = [
+        {
+            **{name: getattr(network.measured, name) for name in columns},
+            "trained_dice": network.dice,
+            "num_trainings": network.num_trainings,
+        }
+        for network in networks
+    ]
+    return str(pd.DataFrame(rows).to_csv(index=False, float_format="%.6f"))
 
 
 def rank_correlations(networks: Sequence[TrainedNetwork]) -> dict[str, tuple[float, float]]:
