@@ -52,10 +52,9 @@ def decide_by_perturbation(
     num_scored = 0
     with _as_found(layers, gates):
         for label in _in_random_order(layers, random):
-            layer, without = layers[label], {}
-            for name in sorted(
-                layer.names, key=dict(zip(layer.names, layer.weights().tolist(), strict=True)).get
-            ):
+            layer, without = layers[label], dict[str, float]()
+            weights = dict(zip(layer.names, layer.weights().tolist(), strict=True))
+            for name in sorted(layer.names, key=lambda name: weights[name]):
                 layer.sampled = frozenset(layer.names) - {name}
                 without[name] = score()
                 num_scored += 1
