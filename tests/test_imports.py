@@ -169,6 +169,15 @@ def test_uxnet_help_answers_at_once() -> None:
     assert loaded_packages("import uxnet_eval.cli", names) == {"typer"}
 
 
+def test_predict_starts_without_what_it_does_not_need() -> None:
+    """Half of its start-up is MONAI's; Lightning alone would take two seconds more."""
+    code = "from uxnet_eval.networks.exported import open_model\n"
+    code += "from uxnet_eval.prediction.folder_prediction import predict_folder\n"
+    code += "from uxnet_eval.prediction.dicom_prediction import predict_series"
+    names = ("torch", "monai", "pytorch_lightning", "SimpleITK", "onnxruntime", "onnx", "highdicom")
+    assert loaded_packages(code, names) == {"torch", "monai"}
+
+
 def test_package_offers_what_it_names() -> None:
     code = "import search_space\nassert all(hasattr(search_space, name) for name in search_space.__all__)"
     assert loaded_packages(code, ("torch", "nni")) == {"torch", "nni"}

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from search_space import presets
 from uxnet_eval import cli
+from uxnet_eval.exports import bundle
 from uxnet_eval.networks.checkpoint import load_model
 
 NEEDS_BUNDLE = pytest.mark.skipif(
@@ -109,6 +110,33 @@ def test_files_of_a_bundle(trained: tuple[Path, Path], tmp_path: Path) -> None:
     assert config["network_def"]["features_per_stage"][0] == 3
     described = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]
     assert described["outputs"]["pred"]["num_channels"] == model.dataset.num_classes
+
+
+def test_scripts_are_the_source_of_this_project(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Byte for byte; but for lines of imports, which name the bundle's own modules."""
+    scripts, root = tmp_path / "bundle" / "scripts", Path(cli.__file__).parents[1]
+    result = run("export", trained[0], "--format", "monai-bundle", "-o", scripts.parent)
+    assert result.exit_code == 0, result.output
+    copied = {path.relative_to(scripts) for path in scripts.rglob("*.py")}
+    package = {path.relative_to(root) for path in (root / "search_space").rglob("*.py")}
+    assert {path for path in copied if path.parts[0] == "search_space"} == package - {
+        Path("search_space", name) for name in bundle.LEFT_OUT
+    }
+    for path in package & copied:
+        assert (scripts / path).read_bytes() == (root / path).read_bytes()
+    assert {path.name for path in copied if len(path.parts) == 1} == {"__init__.py", *bundle.COPIES}
+    for name, (module, _) in bundle.COPIES.items():
+        pairs = zip(
+            (scripts / name).read_text().splitlines(),
+            Path(str(module.__file__)).read_text().splitlines(),
+            strict=True,
+        )
+        changed = [(there, here) for there, here in pairs if there != here]
+        assert changed and all(line.startswith("from .") for line, _ in changed)
+        assert all(
+            here.startswith("from ") and there.split(" import ")[1] == here.split(" import ")[1]
+            for there, here in changed
+        )
 
 
 def test_faults(trained: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -18,6 +20,7 @@ from typer.testing import CliRunner
 from search_space.errors import UserError
 from uxnet_eval import cli
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.exports import frozen
 from uxnet_eval.networks.checkpoint import load_model
 from uxnet_eval.networks.exported import open_model
 from uxnet_eval.networks.pipeline import load_pipeline
@@ -134,6 +137,32 @@ def test_faults(checkpoints: dict[int, Path], tmp_path: Path) -> None:
         open_model(output)
     with pytest.raises(UserError, match=r"none\.onnx: no such file"):
         open_model(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("fault", ["a logit", "all classes"])
+def test_a_network_that_computes_something_else_is_not_written(
+    fault: str, checkpoints: dict[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(checkpoints[3], "cpu", "float32")
+    if fault == "all classes":
+        model.network.head.weight.zero_()
+        model.network.head.bias.zero_()  # all logits are 0, so that the first class is taken
+
+    def other(windows: torch.Tensor) -> torch.Tensor:
+        logits = model.network(windows)
+        if fault == "a logit":
+            logits[0, 0, 3, 3, 3] += 0.1
+        else:
+            logits[:, 1] += 1e-5
+        return logits
+
+    monkeypatch.setattr(frozen, "open_model", lambda *_: SimpleNamespace(network=other))
+    with pytest.raises(UserError) as error:
+        frozen.export_torch(model, tmp_path / "model.pt2")
+    difference, share = ("1.0e-01", "(9|100)") if fault == "a logit" else ("1.0e-05", "0.0000%")
+    found = rf"model\.pt2: differs from PyTorch by {difference} in a logit.*; {share}.* of the voxels have its class"
+    assert re.search(found, str(error.value)) and "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @NEEDS_ONNX

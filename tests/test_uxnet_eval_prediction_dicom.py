@@ -1,7 +1,8 @@
-"""A DICOM series made from a scan, segmented, and read back with pydicom alone."""
+"""A DICOM series made from a scan, segmented, and read back by pydicom and by ITK, which did not write it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from dicom_series import OBLIQUE, Geometry, read_back, write_series
 from trained_networks import train
 from typer.testing import CliRunner
 
@@ -23,72 +25,9 @@ pytestmark = [
     ),
 ]
 
-TILT = np.deg2rad(20)
-ROW = np.array([1.0, 0.0, 0.0])
-COLUMN = np.array([0.0, np.cos(TILT), np.sin(TILT)])
-"""Directions of a row and a column in DICOM's millimetres (left, posterior, superior): an oblique scan."""
-SPACING_MM = (1.1, 0.9, 1.4)
-ORIGIN_MM = np.array([-12.0, 7.0, 30.0])
-
 
 def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(cli.app, list(map(str, arguments)))
-
-
-def write_series(folder: Path, volume: np.ndarray, gap_after: int | None = None) -> str:
-    """A volume (X, Y, Z) as MR slices in a shuffled order of names; its series UID."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
-
-    folder.mkdir(exist_ok=True)
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    normal = np.cross(ROW, COLUMN)
-    for z in range(volume.shape[2]):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = MRImageStorage, generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
-        data.PatientID, data.PatientName, data.PatientBirthDate, data.PatientSex = "p1", "Test^Case", "", ""
-        data.StudyID, data.StudyDate, data.StudyTime, data.AccessionNumber = "1", "20260101", "120000", ""
-        data.ReferringPhysicianName, data.PositionReferenceIndicator = "", ""
-        data.Modality, data.Manufacturer, data.SeriesDescription = "MR", "test", "T1"
-        data.SeriesNumber, data.InstanceNumber = 3, z + 1
-        data.ImageOrientationPatient = [float(x) for x in (*ROW, *COLUMN)]
-        shift = z + (1 if gap_after is not None and z > gap_after else 0)
-        data.ImagePositionPatient = [float(x) for x in ORIGIN_MM + normal * SPACING_MM[2] * shift]
-        data.PixelSpacing, data.SliceThickness = [SPACING_MM[1], SPACING_MM[0]], SPACING_MM[2]
-        data.Rows, data.Columns = volume.shape[1], volume.shape[0]
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-        data.PixelData = np.ascontiguousarray(volume[:, :, z].T).astype(np.uint16).tobytes()
-        data.save_as(folder / f"{(7 * z) % 1009:04d}_{series[-4:]}.dcm", enforce_file_format=True)
-    return str(series)
-
-
-def affine_of_series() -> np.ndarray:
-    """Voxel to right, anterior, superior, by hand."""
-    affine = np.eye(4)
-    for axis, direction in enumerate((ROW, COLUMN, np.cross(ROW, COLUMN))):
-        affine[:3, axis] = direction * SPACING_MM[axis]
-    affine[:3, 3] = ORIGIN_MM
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def read_back(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, list[str], Any]:
-    """The label (X, Y, Z) of a DICOM segmentation, each frame put where its position says; names; the data set."""
-    import pydicom
-
-    data = pydicom.dcmread(path)
-    label, normal = np.zeros(shape, dtype=int), np.cross(ROW, COLUMN)
-    for frame, where in zip(data.pixel_array, data.PerFrameFunctionalGroupsSequence, strict=True):
-        position = np.array(where.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
-        z = (position - ORIGIN_MM) @ normal / SPACING_MM[2]
-        assert abs(z - round(z)) < 1e-3
-        number = where.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        label[:, :, round(z)][frame.T > 0] = number
-    return label, [segment.SegmentLabel for segment in data.SegmentSequence], data
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +56,7 @@ def test_segmentation_is_the_label_map_of_the_same_scan_as_nifti(
         checkpoint,
     )
     assert result.exit_code == 0, result.output
-    nib.save(nib.Nifti1Image(volume.astype(np.float32), affine_of_series()), tmp_path / "scan.nii.gz")
+    nib.save(nib.Nifti1Image(volume.astype(np.float32), OBLIQUE.affine), tmp_path / "scan.nii.gz")
     result = run(
         "predict", "-i", tmp_path / "scan.nii.gz", "-o", tmp_path / "nifti", "--checkpoint", checkpoint
     )
@@ -132,9 +71,59 @@ def test_segmentation_is_the_label_map_of_the_same_scan_as_nifti(
     assert [float(x) for x in shared.PixelMeasuresSequence[0].PixelSpacing] == [0.9, 1.1]
     np.testing.assert_allclose(
         [float(x) for x in shared.PlaneOrientationSequence[0].ImageOrientationPatient],
-        [*ROW, *COLUMN],
+        [*OBLIQUE.row, *OBLIQUE.column],
         atol=1e-6,
     )
+
+
+@pytest.mark.slow
+def test_series_of_a_hippocampus(hippocampus: Path, tmp_path: Path) -> None:
+    """The label map, voxel for voxel, and where its voxels lie in the room."""
+    few = tmp_path / "few"  # a training scores its whole fold
+    few.mkdir()
+    described = json.loads((hippocampus / "dataset.json").read_text())
+    described |= {"training": described["training"][:5], "numTraining": 5}
+    (few / "dataset.json").write_text(json.dumps(described))
+    for part in ("imagesTr", "labelsTr"):
+        (few / part).symlink_to(hippocampus / part)
+    checkpoint = train(few, tmp_path, 3, steps=30)
+    scan = nib.load(hippocampus / described["training"][1]["image"])
+    volume = np.round(np.asarray(scan.dataobj, dtype=float))  # DICOM holds integers
+    nib.save(nib.Nifti1Image(volume.astype(np.float32), scan.affine), tmp_path / "scan.nii.gz")
+    geometry = Geometry.of_affine(scan.affine)
+    write_series(tmp_path / "patient", volume, geometry)
+    common = ("--checkpoint", checkpoint)
+    result = run("predict", "-i", tmp_path / "patient", "--dicom-seg", "-o", tmp_path / "out", *common)
+    assert result.exit_code == 0, result.output
+    result = run("predict", "-i", tmp_path / "scan.nii.gz", "-o", tmp_path / "nifti", *common)
+    assert result.exit_code == 0, result.output
+    expected = np.asarray(nib.load(tmp_path / "nifti" / "scan.nii.gz").dataobj)
+    path = tmp_path / "out" / "patient.seg.dcm"
+    found, names, _ = read_back(path, volume.shape, geometry)
+    assert set(np.unique(expected)) == {0, 1, 2} and len(names) == 2
+    assert np.array_equal(found, expected)
+    assert_itk_sees(path, expected, scan.affine)
+
+
+def assert_itk_sees(path: Path, expected: np.ndarray, affine: np.ndarray) -> None:
+    """Spacing, directions, and where the segments lie in the plane of a slice.
+
+    ITK stacks the frames of all segments; the place of a slice is what ``read_back`` looks at.
+    """
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(path))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
+    np.testing.assert_allclose(image.GetSpacing(), spacing_mm, rtol=1e-6)
+    np.testing.assert_allclose(np.reshape(image.GetDirection(), (3, 3)) * spacing_mm, lps[:3, :3], atol=1e-6)
+    np.testing.assert_allclose(image.GetOrigin()[:2], lps[:2, 3], atol=1e-6)
+    frames = SimpleITK.GetArrayFromImage(image)  # (frame, row, column): those of the first segment come first
+    segments = np.split(frames, [int(sum((expected == 1).any(axis=(0, 1))))])
+    for number, stack in enumerate(segments, start=1):
+        columns_rows = np.argwhere(expected == number)[:, :2]
+        np.testing.assert_allclose(np.argwhere(stack)[:, :0:-1].mean(0), columns_rows.mean(0), rtol=1e-6)
+        assert len(columns_rows) == np.count_nonzero(stack)
 
 
 def test_faults(checkpoint: Path, volume: np.ndarray, demo_set: Path, tmp_path: Path) -> None:

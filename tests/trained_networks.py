@@ -15,13 +15,13 @@ PLANS = {
 }
 
 
-def train(dataset: Path, folder: Path, dims: int) -> Path:
+def train(dataset: Path, folder: Path, dims: int, steps: int = 3) -> Path:
     """The checkpoint of a network after a few steps, on another grid than the data's."""
     values = {
         "dataset": str(dataset),
         "plan": PLANS[dims],
         "network": {"architecture": "preset:full", "base_channels": 3},
-        "train": {"epochs": 1, "steps_per_epoch": 3, "validation_cases": 1},
+        "train": {"epochs": 1, "steps_per_epoch": steps, "validation_cases": 1},
         "runtime": {"precision": "float32", "device": "cpu"},
     }
     path = folder / f"trained{dims}.train.run.yml"

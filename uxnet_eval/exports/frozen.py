@@ -25,8 +25,15 @@ from ..networks.exported import ONNX_SUFFIX, TORCH_EXPORT_SUFFIX, open_model
 from ..networks.pipeline import NetworkFile, Pipeline, file_sha256, pipeline_path
 
 OPSET = 18
-TOLERANCE = 1e-4
-"""Largest difference of a logit from PyTorch's, as a share of the largest logit (at least 1)."""
+TOLERANCE = 1e-3
+"""Largest difference of a logit from PyTorch's, as a share of the largest logit (at least 1).
+
+It is rounding, which grows with the window: a U-Net of random weights, logits up to 6, differs
+from the same in float64 by 4e-5 at 32^3 and 6e-4 at 128^3 in onnxruntime, by 3e-5 and 2e-4 in
+PyTorch. A wrong export differs by about 1.
+"""
+SAME_CLASS = 0.9999
+"""Smallest share of voxels whose class is PyTorch's."""
 
 
 def export_onnx(model: LoadedModel, output: Path) -> float:
@@ -127,23 +134,29 @@ def _describe(model: LoadedModel, part: Path, output: Path) -> float:
     beside = pipeline_path(part)
     try:
         pipeline.save(beside)
-        difference = _difference(model, part)
+        difference = _difference(model, part, output)
     finally:
         beside.unlink(missing_ok=True)
     pipeline.save(pipeline_path(output))
     return difference
 
 
-def _difference(model: LoadedModel, path: Path) -> float:
-    """The largest difference of a logit between the network and its file, for one window."""
+def _difference(model: LoadedModel, path: Path, output: Path) -> float:
+    """The largest difference of a logit between the network and its file, for one window.
+
+    Raises :class:`UserError`, which names ``output``, if it or the classes differ too much.
+    """
     window = _example(model, 1)
     with torch.no_grad(), plain_operations():
         expected = model.network(window)
         found = open_model(path, "cpu").network(window)
     difference = float((found - expected).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+    bound = TOLERANCE * max(1.0, float(expected.abs().max()))
+    same_class = float((found.argmax(1) == expected.argmax(1)).double().mean())
+    if not (difference <= bound and same_class >= SAME_CLASS):
         raise UserError(
-            f"{path}: differs from PyTorch by {difference:.1e} in a logit, expected at most {TOLERANCE:g}; nothing is "
-            "written: report it, with the genotype and the versions of torch, onnx and onnxruntime"
+            f"{output}: differs from PyTorch by {difference:.1e} in a logit, expected at most {bound:.1e}; "
+            f"{same_class:.4%} of the voxels have its class, expected {SAME_CLASS:.2%}; nothing is written: report it, "
+            "with the genotype and the versions of torch, onnx and onnxruntime"
         )
     return difference
