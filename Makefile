@@ -16,7 +16,7 @@ help:
 	@echo "make test-long     tests of half a minute or more: whole runs that are killed, whole tables, the wheel"
 	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
 	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
-	@echo "make torture    faults without number: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
+	@echo "make torture    many kinds of faults: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
 	@echo "make dist       build the wheel and the sdist in dist/"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from uxnet_eval.auto.planning import schedule_yaml
-from uxnet_eval.auto.record import SEARCH_CONFIG, AutoRecord, open_record
+from uxnet_eval.auto.record import AutoRecord, open_record
 from uxnet_eval.auto.schedule import Schedule, Steps
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.runs.names import SEARCH_CONFIG_NAME
 
 HOURS = 5.0
 """Far more than the stages take: nothing is shortened."""
@@ -78,7 +79,7 @@ def planned(folder: Path, data: Path, schedule: Schedule) -> AutoRecord:
     folder.mkdir()
     record = open_record(folder, read_dataset(data), HOURS, with_unet=schedule.with_unet)
     record.schedule = schedule
-    (folder / SEARCH_CONFIG).write_text(schedule_yaml(schedule, HOURS))
+    (folder / SEARCH_CONFIG_NAME).write_text(schedule_yaml(schedule, HOURS))
     for name in ("check", "plan"):
         record.stages[name].done = True
     record.save(folder)

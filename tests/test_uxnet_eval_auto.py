@@ -19,7 +19,7 @@ from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages
 from uxnet_eval.auto.outcome import outcome_markdown, sentences
 from uxnet_eval.auto.progress import OverallProgress
-from uxnet_eval.auto.record import RECORD_NAME, AutoRecord
+from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import dry_run, run_auto
 from uxnet_eval.auto.schedule import STAGES
 from uxnet_eval.cli import app
@@ -32,6 +32,7 @@ from uxnet_eval.recipe.progress import tell
 from uxnet_eval.report import read_source
 from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.model_file import model_checkpoints, write_model_file
+from uxnet_eval.runs.names import AUTO_NAME
 from uxnet_eval.training.preparation import prepare
 
 
@@ -251,7 +252,7 @@ def test_folders_that_cannot_be_used(demo_set: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be made"):  # not even root may write there
         run_auto(str(demo_set), Path("/proc/auto"))
     (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / RECORD_NAME).write_text("{")
+    (tmp_path / "damaged" / AUTO_NAME).write_text("{")
     with pytest.raises(UserError, match="is damaged"):
         run_auto(str(demo_set), tmp_path / "damaged")
 

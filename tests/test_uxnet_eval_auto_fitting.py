@@ -8,7 +8,8 @@ import pytest
 
 from search_space import UserError
 from tests.auto_runs import tiny_schedule
-from uxnet_eval.auto.fitting import MIN_FINAL, STEPS_PER_FOLD, Needs, fit, shortened
+from uxnet_eval.auto.fitting import MIN_FINAL, STEPS_PER_FOLD, fit, shortened
+from uxnet_eval.auto.needs import Needs
 from uxnet_eval.auto.schedule import SEARCHED, STAGES
 from uxnet_eval.auto.timing import Timing
 

@@ -50,7 +50,7 @@ BROKEN = {
     "half a record": ({"search.json": '{"format": "uxnet-search", "versi'}, "search.json: not JSON"),
     "older format": (
         {"search.json": '{"format": "uxnet-search", "version": 0}'},
-        "record version 0, this program reads 1",
+        "version 0, this program reads 1",
     ),
     "a field that cannot be": (
         {

@@ -25,7 +25,7 @@ from .nni_experiments.shipped import copy_files
 from .prediction.folder_prediction import predict_folder
 from .prediction.scans import find_scans
 from .prediction.windows import WindowSettings
-from .runs.names import CURVES_NAME
+from .runs.names import ARCHITECTURE_NAME, BEST_NAME, CURVES_NAME, GENOTYPE_NAME
 from .runs.result import read_result
 from .search.export import export_genotype
 
@@ -68,14 +68,14 @@ def run_demo(folder: Path, *, quick: bool = False) -> None:
     wait_until_done(launched.experiment_id)
     print("3/4  Export and draw the architecture of the better trial.")
     genotype, trial = export_genotype(launched.experiment_id)
-    genotype.save(folder / "genotype.json")
-    draw_genotype_file(folder / "genotype.json", folder / "architecture.png")
+    genotype.save(folder / GENOTYPE_NAME)
+    draw_genotype_file(folder / GENOTYPE_NAME, folder / ARCHITECTURE_NAME)
     assert trial is not None and trial.final is not None
     print("4/4  Train it and the U-Net from scratch, side by side, at equal multiply-adds.", flush=True)
     trained = folder / "trained" / launched.experiment_id
-    networks = {"searched": "genotype.json", "U-Net": "preset:unet"}
+    networks = {"searched": GENOTYPE_NAME, "U-Net": "preset:unet"}
     _train(folder, trained, networks, QUICK if quick else {})
-    _predict_one(folder / DATA, folder / "predicted", trained / "searched" / "best.pt")
+    _predict_one(folder / DATA, folder / "predicted", trained / "searched" / BEST_NAME)
     console = Console()
     if not console.is_terminal:  # 80 columns would cut off the headings
         console = Console(width=TABLE_WIDTH)
@@ -83,8 +83,8 @@ def run_demo(folder: Path, *, quick: bool = False) -> None:
     print(
         f"\nBetter of two searches: trial {trial.id}, Dice {trial.final['default']:.3f} with all candidates; "
         f"it keeps {len(genotype.edges)} of {len(genotype.grid.edges)} edges.\n"
-        f"  architecture  {folder / 'architecture.png'}\n"
-        f"  genotype      {folder / 'genotype.json'}\n"
+        f"  architecture  {folder / ARCHITECTURE_NAME}\n"
+        f"  genotype      {folder / GENOTYPE_NAME}\n"
         f"  search        {trial.output}\n"
         f"  trainings     {trained}\n"
         f"  a prediction  {folder / 'predicted'}\n"

@@ -7,22 +7,19 @@ to them too.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from search_space.errors import UserError
 
 from ..config.search import RunConfig
 from ..dataset.folds import NUM_FOLDS
-from .schedule import OUTER_FOLD, SEARCHED, UNET, Schedule, Steps
-from .timing import Timing
+from .needs import Needs
+from .schedule import OUTER_FOLD, Schedule, Steps
 
 TRAIN_SHARE, SEARCH_SHARE, CHOICE_SHARE = 0.62, 0.2, 0.1
 USED_SHARE = 0.97
 """Share of the hours that is planned; the rest is for what no timing sees."""
-START_S = 8.0
-"""Seconds of a search or a training before its first step and after its last: building, width,
-page."""
 REPORT_S = 15.0
+"""Seconds of the last stage."""
 MIN_SUPERNET, MAX_SUPERNET = 60, 6000
 """Steps of the shared weights."""
 SUPERNET_SHARE = 0.35
@@ -44,41 +41,6 @@ STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
 VALIDATED_SHARE, MAX_VALIDATIONS = 0.1, 10
 MAX_EPOCH_STEPS, MIN_EPOCHS = 250, 20
 LEARNED_FOLDS = tuple(fold for fold in range(NUM_FOLDS) if fold != OUTER_FOLD)
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What a schedule is fitted to.
-
-    Attributes:
-        config: the search's data, plan, space and machine; its lengths are replaced.
-        timing: of its width and patch.
-        num_cases: training cases of the data set.
-        spent_s: seconds that checking and planning took, or are predicted to take.
-        with_unet: train the U-Net beside the found network.
-    """
-
-    config: RunConfig
-    timing: Timing
-    num_cases: int
-    spent_s: float
-    with_unet: bool = True
-
-    @property
-    def fold_cases(self) -> int:
-        """Cases of a fold."""
-        return math.ceil(self.num_cases / NUM_FOLDS)
-
-    @property
-    def seen_cases(self) -> int:
-        """Cases outside the left-out fold."""
-        return self.num_cases - self.fold_cases
-
-    @property
-    def steps_s(self) -> dict[str, float]:
-        """Seconds of a training step of each network."""
-        both = {SEARCHED: self.timing.searched_step_s, UNET: self.timing.unet_step_s}
-        return both if self.with_unet else {SEARCHED: both[SEARCHED]}
 
 
 def fit(needs: Needs, hours: float) -> Schedule:
@@ -118,7 +80,7 @@ def _least_hours(needs: Needs) -> float:
 
 def _fit(needs: Needs, hours: float) -> Schedule | None:
     timing, total_s = needs.timing, USED_SHARE * 3600 * hours
-    evaluate_s = _evaluate_s(needs, 1)
+    evaluate_s = needs.evaluate_s(1)
     free_s = total_s - needs.spent_s - evaluate_s - REPORT_S
     shorter_s = max(0.0, free_s - TRAIN_SHARE * total_s)  # for search and choice
     search_s = min(SEARCH_SHARE * total_s, shorter_s * SEARCH_SHARE / (SEARCH_SHARE + CHOICE_SHARE))
@@ -127,19 +89,19 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     choice_s = min(CHOICE_SHARE * total_s, max(0.0, shorter_s - search_s))
     longest = math.floor(CHOICE_OF_FINAL * _final_steps(needs, TRAIN_SHARE * total_s, 1))
     proposals, choice = _fit_choice(needs, choice_s, longest)
-    choice_s = _choice_s(needs, proposals, choice)
+    choice_s = needs.choice_s(proposals, choice)
     train_s = free_s - search_s - choice_s
     if train_s < TRAIN_SHARE * total_s:
         return None
     several = [n for n in range(2, NUM_FOLDS) if _final_steps(needs, train_s, n) >= STEPS_PER_FOLD]
     num_folds = max(several, default=1)
-    train_s -= _evaluate_s(needs, num_folds) - evaluate_s
-    evaluate_s = _evaluate_s(needs, num_folds)
+    train_s -= needs.evaluate_s(num_folds) - evaluate_s
+    evaluate_s = needs.evaluate_s(num_folds)
     final_steps = min(MAX_FINAL, _final_steps(needs, train_s, num_folds))
     if final_steps < MIN_FINAL:
         return None
     final = _final(needs, final_steps, num_folds)
-    train_parts = _train_parts(needs, final, num_folds)
+    train_parts = needs.train_parts(final, num_folds)
     cases_gib = timing.case_gib * needs.num_cases
     seconds = {
         "search": search_s,
@@ -171,8 +133,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
 def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, float]]:
     """The search of about so many seconds, and the seconds of its parts."""
     timing = needs.timing
-    start_s = START_S + needs.seen_cases * timing.loaded_case_s
-    free_s = max(0.0, seconds - start_s)
+    free_s = max(0.0, seconds - needs.search_start_s)
     steps = round(SUPERNET_SHARE * free_s / timing.search_step_s)
     steps = max(MIN_SUPERNET, min(MAX_SUPERNET, steps))
     validation_cases = max(1, min(12, needs.seen_cases // 3))
@@ -211,7 +172,9 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
         }
     )
     parts = {
-        "steps": start_s + epochs * epoch * timing.search_step_s + validation_cases * timing.validated_case_s,
+        "steps": needs.search_start_s
+        + epochs * epoch * timing.search_step_s
+        + validation_cases * timing.validated_case_s,
         "measured": measured * each_s,
     }
     return config, parts
@@ -220,34 +183,18 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
 def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps]:
     """The number of proposals and the length of their trainings; one proposal needs none."""
     for proposals in range(MAX_PROPOSALS, 1, -1):
-        fixed_s = _choice_s(needs, proposals, Steps(epochs=1, steps_per_epoch=1, validate_every=1))
+        fixed_s = needs.choice_s(proposals, Steps(epochs=1, steps_per_epoch=1, validate_every=1))
         steps = int((seconds - fixed_s) / proposals / needs.timing.searched_step_s)
         if steps >= MIN_CHOICE:
             return proposals, _steps(min(steps, max(longest, MIN_CHOICE)))
     return 1, Steps(epochs=1, steps_per_epoch=1, validate_every=1)
 
 
-def _choice_s(needs: Needs, proposals: int, choice: Steps) -> float:
-    if proposals == 1:
-        return 0.0
-    timing = needs.timing
-    scoring_s = needs.fold_cases * (2 * timing.validated_case_s + timing.scored_case_s)
-    start_s = START_S + needs.seen_cases * timing.loaded_case_s
-    return proposals * (start_s + choice.total * timing.searched_step_s + scoring_s)
-
-
 def _final_steps(needs: Needs, seconds: float, num_folds: int) -> int:
     """Steps of each final training that fit into so many seconds."""
-    fixed_s = num_folds * len(needs.steps_s) * _fixed_s(needs)
+    fixed_s = num_folds * len(needs.steps_s) * needs.training_fixed_s
     validating = 1 + (VALIDATED_SHARE if num_folds > 1 else 0)
     return max(0, int((seconds - fixed_s) / (num_folds * sum(needs.steps_s.values()) * validating)))
-
-
-def _fixed_s(needs: Needs) -> float:
-    """Seconds of a final training besides its steps and the validations in between."""
-    timing = needs.timing
-    scoring_s = needs.fold_cases * (2 * timing.validated_case_s + timing.scored_case_s)
-    return START_S + needs.num_cases * timing.loaded_case_s + scoring_s
 
 
 def _final(needs: Needs, steps: int, num_folds: int) -> Steps:
@@ -257,26 +204,6 @@ def _final(needs: Needs, steps: int, num_folds: int) -> Steps:
     validation_s = max(1e-3, needs.fold_cases * needs.timing.validated_case_s)
     times = max(1, min(MAX_VALIDATIONS, int(VALIDATED_SHARE * steps * step_s / validation_s)))
     return _steps(steps, times)
-
-
-def _train_parts(needs: Needs, final: Steps, num_folds: int) -> dict[str, float]:
-    """Seconds of the stage: steps with their validations, and scoring."""
-    timing = needs.timing
-    scored_s = needs.fold_cases * (timing.validated_case_s + timing.scored_case_s)
-    validations = final.epochs // final.validate_every if num_folds > 1 else 1
-    between_s = (validations - 1) * needs.fold_cases * timing.validated_case_s
-    num = num_folds * len(needs.steps_s)
-    steps_s = num_folds * sum(final.total * step_s for step_s in needs.steps_s.values())
-    return {
-        "steps": steps_s + num * (_fixed_s(needs) - scored_s + between_s),
-        "scored": num * scored_s,
-    }
-
-
-def _evaluate_s(needs: Needs, num_folds: int) -> float:
-    timing = needs.timing
-    case_s = timing.loaded_case_s + num_folds * timing.validated_case_s + timing.scored_case_s
-    return len(needs.steps_s) * (START_S / 2 + needs.fold_cases * case_s)
 
 
 def _epoch(steps: int) -> int:
@@ -299,13 +226,13 @@ def shortened(schedule: Schedule, needs: Needs, left_s: float) -> Schedule:
         left_s: seconds for the final trainings.
     """
     num_folds = len(schedule.members)
-    predicted = _train_parts(needs, schedule.final, num_folds)
+    predicted = needs.train_parts(schedule.final, num_folds)
     if sum(predicted.values()) > left_s:
         steps = max(MIN_FINAL // 2, _final_steps(needs, left_s, num_folds))
         if steps < schedule.final.total:
             final = _final(needs, steps, num_folds)
             schedule = schedule.model_copy(update={"final": final})
-            predicted = _train_parts(needs, final, num_folds)
+            predicted = needs.train_parts(final, num_folds)
     return schedule.model_copy(
         update={
             "minutes": {**schedule.minutes, "train": round(sum(predicted.values()) / 60, 2)},

@@ -13,7 +13,7 @@ from search_space.reading import read_json
 
 from ..comparison.intervals import difference_interval
 from ..evaluation.scores import read_cases
-from ..runs.names import CASES_NAME, RESULT_NAME, SUMMARY_NAME
+from ..runs.names import CASES_NAME, EVALUATION_FOLDER, RESULT_NAME, SUMMARY_NAME, TRAINING_FOLDER
 from .record import AutoRecord
 from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, STAGES, UNET, Schedule
 
@@ -21,12 +21,12 @@ from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, STAGES, UNET, Schedule
 def member_folder(folder: Path, label: str, member: int | None) -> Path:
     """The output folder of one final training."""
     name = FOLDERS[label]
-    return folder / "train" / (name if member is None else f"{name}-fold{member}")
+    return folder / TRAINING_FOLDER / (name if member is None else f"{name}-fold{member}")
 
 
 def evaluation_folder(folder: Path, label: str) -> Path:
     """The folder of a network's scores on the left-out fold."""
-    return folder / "evaluation" / FOLDERS[label]
+    return folder / EVALUATION_FOLDER / FOLDERS[label]
 
 
 def read_outcome(folder: Path, schedule: Schedule) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from ..planning.fingerprint import Fingerprint, measure
 from ..planning.mirroring import mirroring_reason
 from ..planning.rules import MAX_PATCH_VOXELS, make_plan
 from ..search.single_path_module import anchor_of
-from .fitting import Needs, fit
+from .fitting import fit
+from .needs import Needs
 from .schedule import Schedule, Steps
 from .timing import Timing, scaled, time_steps
 

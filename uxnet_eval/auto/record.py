@@ -16,23 +16,35 @@ from search_space.strict import StrictConfig
 
 from ..dataset.msd import Dataset
 from ..runs.files import write_json
-from ..runs.model_file import MODEL_NAME
-from ..runs.names import GENOTYPE_NAME, REPORT_NAME
+from ..runs.names import (
+    ARCHITECTURE_NAME,
+    AUTO_LOG_NAME,
+    AUTO_NAME,
+    CHOICE_FOLDER,
+    EVALUATION_FOLDER,
+    GENOTYPE_NAME,
+    LOCK_NAME,
+    MODEL_NAME,
+    OUTCOME_NAME,
+    REPORT_NAME,
+    SEARCH_CONFIG_NAME,
+    SEARCH_FOLDER,
+    TABLE_NAME,
+    TRAINING_FOLDER,
+)
+from ..runs.record_head import without_head
 from .schedule import STAGES, Schedule
 
-RECORD_NAME, LOG_NAME = "auto.json", "auto.log"
-SEARCH_CONFIG = "search.run.yml"
-ARCHITECTURE_NAME, TABLE_NAME, OUTCOME_NAME = "architecture.png", "table.md", "outcome.json"
 FORMAT, VERSION = "uxnet-auto", 1
-LEFTOVERS = (".lock", LOG_NAME)
+LEFTOVERS = (LOCK_NAME, AUTO_LOG_NAME)
 """What a start that failed may have left."""
 OUTPUTS: dict[str, tuple[str, ...]] = {
     "check": (),
-    "plan": (SEARCH_CONFIG,),
-    "search": ("search",),
-    "choose": ("choose", GENOTYPE_NAME),
-    "train": ("train", MODEL_NAME),
-    "evaluate": ("evaluation", OUTCOME_NAME),
+    "plan": (SEARCH_CONFIG_NAME,),
+    "search": (SEARCH_FOLDER,),
+    "choose": (CHOICE_FOLDER, GENOTYPE_NAME),
+    "train": (TRAINING_FOLDER, MODEL_NAME),
+    "evaluate": (EVALUATION_FOLDER, OUTCOME_NAME),
     "report": (ARCHITECTURE_NAME, TABLE_NAME, REPORT_NAME),
 }
 """What each stage leaves in the folder."""
@@ -76,9 +88,7 @@ class AutoRecord(StrictConfig):
 
     def save(self, folder: Path) -> None:
         """Writes ``auto.json``, whole or not at all."""
-        write_json(
-            folder / RECORD_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")}
-        )
+        write_json(folder / AUTO_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")})
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -87,18 +97,15 @@ class AutoRecord(StrictConfig):
         Raises:
             UserError: if it is damaged or of another version.
         """
-        path = folder / RECORD_NAME
+        path = folder / AUTO_NAME
         try:
             values = read_json(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: is damaged ({error}); give another output folder") from None
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise UserError(f"{path}: is no record of uxnet auto; give another output folder")
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        foreign = "is no record of uxnet auto; give another output folder"
+        values = without_head(values, path, format_name=FORMAT, version=VERSION, foreign=foreign)
         record: Self = cls.parse(values, str(path))
         return record
 

@@ -14,10 +14,11 @@ from ..dataset.find import find_dataset
 from ..dataset.msd import read_dataset
 from ..nni_guards import TrialLock
 from ..runs.folder import make_output_folder
+from ..runs.names import AUTO_LOG_NAME
 from .outcome import stage_rows
 from .planning import check_hours, describe, plan_auto
 from .progress import OverallProgress
-from .record import LOG_NAME, AutoRecord, open_record
+from .record import AutoRecord, open_record
 from .schedule import STAGES
 from .stages import RUNS, Run
 
@@ -49,7 +50,7 @@ def run_auto(
     make_output_folder(folder)
     with _full_disk_said(folder), TrialLock(folder):
         record = open_record(folder, dataset, hours, with_unet=with_unet, begin_at=begin_at)
-        with _logged(folder / LOG_NAME), OverallProgress(record, folder) as progress:
+        with _logged(folder / AUTO_LOG_NAME), OverallProgress(record, folder) as progress:
             run = Run(folder, dataset, record, progress)
             for name in STAGES:
                 if record.stages[name].done:

@@ -24,17 +24,32 @@ from ..report import write_report
 from ..runs.files import write_json, write_text
 from ..runs.front_record import FrontRecord
 from ..runs.model_file import write_model_file
-from ..runs.names import BEST_NAME, GENOTYPE_NAME, REPORT_NAME, RESULT_NAME, SUMMARY_NAME
+from ..runs.names import (
+    ARCHITECTURE_NAME,
+    BEST_NAME,
+    CHOICE_FOLDER,
+    EVALUATION_FOLDER,
+    GENOTYPE_NAME,
+    OUTCOME_NAME,
+    REPORT_NAME,
+    RESULT_NAME,
+    SEARCH_CONFIG_NAME,
+    SEARCH_FOLDER,
+    SUMMARY_NAME,
+    TABLE_NAME,
+    TRAINING_FOLDER,
+)
 from ..runs.validation_cases import ValidationCases
 from ..search.run import run_search
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
 from ..training.scoring import score_models
-from .fitting import Needs, shortened
+from .fitting import shortened
+from .needs import Needs
 from .outcome import evaluation_folder, member_folder, outcome_markdown, read_outcome
 from .planning import plan_auto, schedule_yaml
 from .progress import OverallProgress
-from .record import ARCHITECTURE_NAME, OUTCOME_NAME, SEARCH_CONFIG, TABLE_NAME, AutoRecord
+from .record import AutoRecord
 from .schedule import OUTER_FOLD, SEARCHED, Schedule
 from .timing import StepTimer, Timing
 
@@ -84,7 +99,7 @@ def plan(run: Run) -> None:
     )
     run.record.schedule = schedule
     text = schedule_yaml(schedule, run.record.hours)
-    write_text(run.folder / SEARCH_CONFIG, text)
+    write_text(run.folder / SEARCH_CONFIG_NAME, text)
     for line in text.split("\n\n")[0].splitlines():
         logger.info("%s", line.removeprefix("# "))
 
@@ -92,28 +107,28 @@ def plan(run: Run) -> None:
 def search(run: Run) -> None:
     """Searches, without the left-out fold."""
     with run.progress.run(run.schedule.parts["search"]):
-        run_search(run.folder / SEARCH_CONFIG, output=run.folder / "search")
+        run_search(run.folder / SEARCH_CONFIG_NAME, output=run.folder / SEARCH_FOLDER)
 
 
 def choose(run: Run) -> None:
     """Trains the best of the search for a while, and takes the best of these on the inner fold."""
     schedule, folder = run.schedule, run.folder
-    candidates = sorted(FrontRecord.load(folder / "search").candidates(), key=lambda each: -each.dice)
+    candidates = sorted(FrontRecord.load(folder / SEARCH_FOLDER).candidates(), key=lambda each: -each.dice)
     genotypes = list(dict.fromkeys(each.genotype for each in candidates))[: schedule.proposals]
     if len(genotypes) == 1:
         genotypes[0].save(folder / GENOTYPE_NAME)
         return
-    (folder / "choose").mkdir(exist_ok=True)
+    (folder / CHOICE_FOLDER).mkdir(exist_ok=True)
     scores = []
     for number, genotype in enumerate(genotypes):
-        path = folder / "choose" / f"proposal-{number}.json"
+        path = folder / CHOICE_FOLDER / f"proposal-{number}.json"
         if not path.exists():
             genotype.save(path)
         logger.info("choosing: proposal %d of %d", number + 1, len(genotypes))
         config = schedule.choice_config(str(path.absolute()))
         shares = number / len(genotypes), (number + 1) / len(genotypes)
         with run.progress.run({"steps": 0.9, "scored": 0.1}, *shares):
-            scores.append(_train(config, folder / "choose" / f"proposal-{number}"))
+            scores.append(_train(config, folder / CHOICE_FOLDER / f"proposal-{number}"))
     best = max(range(len(scores)), key=scores.__getitem__)
     logger.info("chosen: proposal %d, Dice %.4f on the inner fold", best + 1, scores[best])
     genotypes[best].save(folder / GENOTYPE_NAME)
@@ -126,7 +141,7 @@ def train(run: Run) -> None:
         record.fitted = _fitted(run)
         record.save(folder)
     schedule = run.schedule
-    (folder / "train").mkdir(exist_ok=True)
+    (folder / TRAINING_FOLDER).mkdir(exist_ok=True)
     architectures = {
         label: str((folder / GENOTYPE_NAME).absolute()) if label == SEARCHED else UNET_PRESET
         for label in schedule.networks
@@ -148,7 +163,7 @@ def evaluate(run: Run) -> None:
     schedule, folder, dataset = run.schedule, run.folder, run.dataset
     _, cases = split_fold(dataset, fold=OUTER_FOLD, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
     prepared = PreparedCases(cases, dataset, schedule.search.plan, cache=False)
-    (folder / "evaluation").mkdir(exist_ok=True)
+    (folder / EVALUATION_FOLDER).mkdir(exist_ok=True)
     for number, label in enumerate(schedule.networks):
         output = evaluation_folder(folder, label)
         if (output / SUMMARY_NAME).exists():

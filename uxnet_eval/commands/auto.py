@@ -72,9 +72,9 @@ def auto(
     )
     from search_space.reading import read_json
 
-    from ..auto.outcome import outcome_table, sentences, stage_table
-    from ..auto.record import ARCHITECTURE_NAME, OUTCOME_NAME
-    from ..runs.names import REPORT_NAME
+    from ..auto.outcome import evaluation_folder, outcome_table, sentences, stage_table
+    from ..auto.schedule import SEARCHED
+    from ..runs.names import ARCHITECTURE_NAME, OUTCOME_NAME, OVERLAYS_FOLDER, REPORT_NAME
 
     outcome = read_json(output / OUTCOME_NAME)
     console = Console()
@@ -85,6 +85,6 @@ def auto(
     for sentence in sentences(outcome):
         typer.echo(sentence)
     typer.echo(f"architecture:   {output / ARCHITECTURE_NAME}")
-    typer.echo(f"segmentations:  {output / 'evaluation' / 'searched' / 'overlays'}")
+    typer.echo(f"segmentations:  {evaluation_folder(output, SEARCHED) / OVERLAYS_FOLDER}")
     typer.echo(f"report:         {output / REPORT_NAME}")
     typer.echo(f"next: uxnet predict -i SCANS -o LABELS --model {output}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..runs.names import FINAL_FOLDER
 from .console import RunOutput, Settings
 
 
@@ -33,4 +34,6 @@ def contest(
     from ..contest.run import run_contest
 
     folder = run_contest(config, output=output, overrides=parse_overrides(settings or []), searches=searches)
-    typer.echo(f"results are in {folder}; next: uxnet compare {folder / 'final'} OTHERS/final -o comparison")
+    typer.echo(
+        f"results are in {folder}; next: uxnet compare {folder / FINAL_FOLDER} OTHERS/{FINAL_FOLDER} -o comparison"
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..runs.names import CASES_NAME, SUMMARY_NAME
 from .console import progress_bar
 
 
@@ -87,5 +88,5 @@ def evaluate(
     Console().print(evaluation.summary_table(result.summary))
     typer.echo(evaluation.mean_dice_line(result.summary))
     typer.echo(
-        f"wrote {output / 'cases.csv'} and {output / 'summary.json'}; next: uxnet report {output} -o report.html"
+        f"wrote {output / CASES_NAME} and {output / SUMMARY_NAME}; next: uxnet report {output} -o report.html"
     )

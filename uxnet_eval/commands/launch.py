@@ -91,6 +91,7 @@ def launch(
             print_and_write([str(launched)], table)
         return
     from ..nni_experiments import launch as launching
+    from ..runs.names import LOG_FOLDER, REPORT_NAME
 
     if experiment is not None:
         started = launching.launch(
@@ -101,7 +102,7 @@ def launch(
         started = launching.resume(resume, port=port, wait=wait, open_to_network=open_to_network)
     typer.echo(f"experiment: {started.experiment_id}")
     typer.echo(f"web page:   {started.url}")
-    is_written = (started.folder / "log" / "report.html").exists()
+    is_written = (started.folder / LOG_FOLDER / REPORT_NAME).exists()
     if is_written or not wait:
         later = "" if is_written else "  (from the first validation on)"
         typer.echo(f"report:     {started.report_url}{later}")

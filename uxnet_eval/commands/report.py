@@ -9,6 +9,8 @@ import typer
 
 from search_space.errors import UserError
 
+from ..runs.names import REPORT_NAME
+
 
 def report(
     source: Annotated[
@@ -21,7 +23,7 @@ def report(
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The page to write; an existing one is replaced.")
-    ] = Path("report.html"),
+    ] = Path(REPORT_NAME),
 ) -> None:
     """Write one HTML page that shows a run; it opens without a network.
 

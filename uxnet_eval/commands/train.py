@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..runs.names import BEST_NAME
 from .console import FromCheckpoint, RunOutput, Settings
 
 
@@ -45,5 +46,5 @@ def train(
         from_checkpoint=from_checkpoint,
     )
     typer.echo(
-        f"results are in {folder}; next: uxnet predict -i IMAGES -o OUT --checkpoint {folder / 'best.pt'}"
+        f"results are in {folder}; next: uxnet predict -i IMAGES -o OUT --checkpoint {folder / BEST_NAME}"
     )

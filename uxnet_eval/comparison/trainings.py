@@ -16,6 +16,7 @@ from search_space.reading import read_json, read_yaml
 
 from ..evaluation.scores import read_cases
 from ..nni_experiments.sources import find_source
+from ..runs.folder import flat_settings
 from ..runs.names import CASES_NAME, CONFIG_NAME, CURVES_NAME, FINAL_FOLDER, GENOTYPE_NAME, RESULT_NAME
 from ..runs.trial_record import Experiment
 
@@ -171,7 +172,7 @@ def _add_contest(found: Trainings, folder: Path, name: str, seen: set[Path]) -> 
     if (folder / FINAL_FOLDER / CONFIG_NAME).is_file():
         _add_folder(found, folder / FINAL_FOLDER, name, seen)
     else:
-        settings = _flat(_read_mapping(folder / CONFIG_NAME))
+        settings = flat_settings(_read_mapping(folder / CONFIG_NAME))
         found.notes.append(
             f"{name}: {settings.get('contest.contender', '?')} has not begun its final training; left out"
         )
@@ -197,7 +198,7 @@ def _add_folder(found: Trainings, folder: Path, name: str, seen: set[Path]) -> N
     seen.add(folder.resolve())
     found.folders.append(folder)
     try:
-        settings = _flat(_read_mapping(folder / CONFIG_NAME))
+        settings = flat_settings(_read_mapping(folder / CONFIG_NAME))
         if not (folder / RESULT_NAME).is_file():
             architecture = settings.get("network.architecture", "?")
             fold, seed = settings.get("train.fold", "?"), settings.get("train.seed", "?")
@@ -253,13 +254,3 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
     return values
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

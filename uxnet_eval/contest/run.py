@@ -25,7 +25,7 @@ from ..nni_guards import (
 )
 from ..runs.files import write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
-from ..runs.names import FINAL_FOLDER, RESULT_NAME
+from ..runs.names import FINAL_FOLDER, PROPOSALS_FOLDER, RESULT_NAME, SELECTION_FOLDER
 from ..runs.result import read_result
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
@@ -114,7 +114,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Pat
             logger.info("choosing: training %d of %d on the inner fold", index + 1, len(named))
             result = _train(
                 config,
-                folder / "selection" / str(index),
+                folder / SELECTION_FOLDER / str(index),
                 {"architecture": _found(architecture, folder), "multiply_adds": budget},
                 fold=contest.inner,
                 left_out_fold=contest.outer_fold,
@@ -163,7 +163,7 @@ def _named(architecture: Genotype | str, folder: Path, index: int) -> str:
     """
     if isinstance(architecture, str):
         return architecture
-    name = f"proposals/{index}.json"
+    name = f"{PROPOSALS_FOLDER}/{index}.json"
     (folder / name).parent.mkdir(exist_ok=True)
     architecture.save(folder / name)
     return name

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..config.search import RunConfig
 from ..nni_guards import TrialLock
 from ..runs.files import write_text
+from ..runs.names import SEARCH_CONFIG_NAME, SEARCH_FOLDER
 from ..search.run import run_search
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,6 @@ def search_once(config: RunConfig, folder: Path, shared_folder: Path | None) -> 
 
 
 def _search(config: RunConfig, folder: Path) -> Path:
-    path = folder / "search.run.yml"
+    path = folder / SEARCH_CONFIG_NAME
     write_text(path, config.to_yaml())
-    return run_search(path, output=folder / "search")
+    return run_search(path, output=folder / SEARCH_FOLDER)

@@ -11,6 +11,7 @@ from typing import Any
 
 from search_space.errors import UserError
 
+from ..dataset.description import DESCRIPTION_NAME
 from ..runs.files import write_json
 
 IMAGES, LABELS = {"training": "imagesTr", "test": "imagesTs"}, {"training": "labelsTr", "test": "labelsTs"}
@@ -82,7 +83,7 @@ def new_dataset(output: Path, description: NewDataset) -> Iterator[Path]:
             (part / name).mkdir(parents=True)
         try:
             yield part
-            write_json(part / "dataset.json", description.to_dict())
+            write_json(part / DESCRIPTION_NAME, description.to_dict())
             for name in (*IMAGES.values(), *LABELS.values()):
                 with contextlib.suppress(OSError):
                     (part / name).rmdir()  # what no case uses

@@ -14,6 +14,7 @@ from search_space.reading import read_json
 
 from ..runs.files import replacing
 from .check import MIN_CASES
+from .description import DESCRIPTION_NAME
 from .image_file import times
 from .msd import read_dataset
 from .phantom import CLASS_NAMES, MAX_CHANNELS, draw_scan
@@ -114,7 +115,7 @@ def _is_kept(folder: Path, settings: dict[str, Any]) -> bool:
         return False
     advice = "expected nothing, or a demo set of the same settings; give another folder or remove this one"
     try:
-        found = dict(read_json(folder / "dataset.json")[_SETTINGS_KEY])
+        found = dict(read_json(folder / DESCRIPTION_NAME)[_SETTINGS_KEY])
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{folder}: holds something that is no demo set, {advice}") from None
     if found != settings:
@@ -162,4 +163,4 @@ def _write(folder: Path, settings: dict[str, Any]) -> None:
         "test": [],
         _SETTINGS_KEY: settings,
     }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    (folder / DESCRIPTION_NAME).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")

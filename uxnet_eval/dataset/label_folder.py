@@ -14,7 +14,7 @@ from search_space.errors import UserError
 
 from .arrays import WHOLE_TOLERANCE, label_with_faults
 from .cases import Case, Dataset, case_id_of
-from .description import MAX_LABEL_VALUE
+from .description import DESCRIPTION_NAME, MAX_LABEL_VALUE
 from .grids import GRID_TOLERANCE, largest_shift_voxels
 from .image_file import ITK_SUFFIXES, NIFTI_SUFFIXES, first_of, read_file, times
 
@@ -32,7 +32,7 @@ def label_files(folder: Path, role: str) -> dict[str, Path]:
     for suffixes in (NIFTI_SUFFIXES + ITK_SUFFIXES, (".png",)):
         chosen = chosen or [path for path in visible if path.name.lower().endswith(suffixes)]
     if not chosen:
-        hint = "give it with --dataset" if (folder / "dataset.json").is_file() else "mend the path"
+        hint = "give it with --dataset" if (folder / DESCRIPTION_NAME).is_file() else "mend the path"
         raise UserError(
             f"{folder}: holds no label maps (.nii.gz, .nii, .mha, .nrrd or .png), expected the {role}; {hint}"
         )

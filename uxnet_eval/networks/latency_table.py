@@ -25,6 +25,7 @@ from search_space.strict import StrictConfig
 from strategies.single_path.sampling import Sampler
 
 from ..runs.files import write_json
+from ..runs.record_head import without_head
 from .latency import LatencyMeter
 
 FORMAT, VERSION = "uxnet-latency", 1
@@ -91,11 +92,8 @@ class LatencyTable(StrictConfig):
             raise UserError(
                 f"{path}: cannot be read ({error}); measure anew: uxnet latency {path.parent}"
             ) from None
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise UserError(f"{path}: not a table of latencies; measure one: uxnet latency {path.parent}")
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        foreign = f"not a table of latencies; measure one: uxnet latency {path.parent}"
+        values = without_head(values, path, format_name=FORMAT, version=VERSION, foreign=foreign)
         table: LatencyTable = cls.parse(values, str(path))
         return table
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from search_space.errors import UserError
 
 from ..nni_guards.door import page_address
-from ..runs.names import REPORT_NAME
+from ..runs.names import LOG_FOLDER, REPORT_NAME
 from ..runs.trial_record import TrialRecord, best_score, num_ended
 from .records import ExperimentRecord, find_experiment
 
@@ -37,7 +37,7 @@ def wait_until_done(experiment_id: str, poll_s: float = 2.0) -> ExperimentRecord
                 trials = record.trials()
                 progress.update(trials)
                 if record.status == "ERROR":
-                    log = record.folder / "log"
+                    log = record.folder / LOG_FOLDER
                     raise UserError(
                         f"experiment {experiment_id} failed: {record.error or 'no reason given'}; see {log}"
                     )
@@ -63,7 +63,7 @@ class ExperimentProgress:
 
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
         self._page = partial(page_address, record.port, record.folder)
-        self._report: Path | None = record.folder / "log" / REPORT_NAME
+        self._report: Path | None = record.folder / LOG_FOLDER / REPORT_NAME
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
         self._already_ended = num_ended(record.trials())

@@ -15,6 +15,7 @@ from typing import Any
 from search_space.errors import UserError, nearest
 
 from ..nni_guards.door import open_url, read_token
+from ..runs.names import LOCAL_TRIALS
 from ..runs.trial_record import TrialRecord
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder
             status=trial["status"],
             parameters=(trial["record"] or {}).get("parameters", {}),
             final=results.get(trial_id),
-            output=folder / "environments" / "local-env" / "trials" / trial_id,
+            output=folder.joinpath(*LOCAL_TRIALS, trial_id),
         )
         for trial_id, trial in found.items()
     ]

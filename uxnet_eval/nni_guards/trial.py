@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from search_space.errors import UserError
 
-from ..runs.names import LOCK_NAME, TENSORBOARD_FOLDER
+from ..runs.names import LOCAL_TRIALS, LOCK_NAME, TENSORBOARD_FOLDER, UI_TRIALS_FOLDER
 from ..runs.trial_folder import TRIAL_VARIABLE, TrialFolder
 from .door import open_url, trial_channel
 from .metrics import clean_metrics
@@ -206,10 +206,10 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
     """
     output_dir = Path(os.path.abspath(output_dir))
     events = output_dir / TENSORBOARD_FOLDER
-    if output_dir.parent.name != "trials" or output_dir.parents[2].name != "environments":
+    if output_dir.parent.name != LOCAL_TRIALS[-1] or output_dir.parents[2].name != LOCAL_TRIALS[0]:
         events.mkdir(parents=True, exist_ok=True)
         return events
-    shown = output_dir.parents[3] / "trials" / output_dir.name / "output"
+    shown = output_dir.parents[3] / UI_TRIALS_FOLDER / output_dir.name / "output"
     shown.parent.mkdir(parents=True, exist_ok=True)
     try:
         shown.symlink_to(os.path.relpath(output_dir, shown.parent), target_is_directory=True)

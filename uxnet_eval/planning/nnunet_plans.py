@@ -17,6 +17,7 @@ from search_space.errors import UserError, nearest
 from search_space.reading import read_json
 
 from ..config.plan import Plan
+from ..dataset.description import DESCRIPTION_NAME
 
 PICTURE_READER = "NaturalImage2DIO"
 """nnU-Net's reader of PNG files, which gives rows and columns as they are."""
@@ -148,7 +149,7 @@ def _resolved(path: Path, configurations: Mapping[str, Any], name: str) -> dict[
 
 def _refuse_regions(path: Path) -> None:
     """Raises if ``dataset.json`` beside the plans of nnU-Net says that classes overlap."""
-    beside = path.with_name("dataset.json")
+    beside = path.with_name(DESCRIPTION_NAME)
     if not beside.is_file():
         return
     try:

@@ -16,6 +16,7 @@ import numpy as np
 from search_space.errors import UserError, nearest
 
 from ..dataset.cases import Dataset, case_id_of
+from ..dataset.description import DESCRIPTION_NAME
 from ..dataset.grids import channel_mismatch
 from ..dataset.image_file import read_file, suffixes_for, times
 from ..dataset.msd import read_dataset
@@ -62,7 +63,7 @@ def find_scans(
     """
     if not source.exists():
         raise UserError(f"{source}: no such file or folder, expected images to predict; mend the path")
-    is_dataset = source.is_dir() and (source / "dataset.json").is_file()
+    is_dataset = source.is_dir() and (source / DESCRIPTION_NAME).is_file()
     if training_cases and not is_dataset:
         raise UserError(f"{source}: holds no dataset.json, so it has no training cases; leave --training out")
     if is_dataset:
@@ -159,14 +160,18 @@ def _dataset_scans(
     cases = dataset.cases if training_cases else dataset.test_cases
     if not cases:
         raise UserError(
-            f"{folder / 'dataset.json'}: lists no test case, expected images to predict; add them to 'test', or "
+            f"{folder / DESCRIPTION_NAME}: lists no test case, expected images to predict; add them to 'test', or "
             "predict the training cases with --training"
         )
     return [Scan(case.case_id, case.images) for case in cases]
 
 
 def _check_dataset(dataset: Dataset, channel_names: Sequence[str], spatial_dims: int) -> None:
-    path, found, expected = dataset.folder / "dataset.json", list(dataset.channel_names), list(channel_names)
+    path, found, expected = (
+        dataset.folder / DESCRIPTION_NAME,
+        list(dataset.channel_names),
+        list(channel_names),
+    )
     if dataset.spatial_dims != spatial_dims:
         raise UserError(
             f"{path}: describes {dataset.spatial_dims}-D images, expected {spatial_dims}-D, as the checkpoint was "

@@ -19,7 +19,7 @@ from ..drawing import draw_search, pixels
 from ..nni_experiments.records import is_experiment, read_experiment
 from ..nni_guards.door import trial_channel
 from ..runs.files import write_bytes
-from ..runs.names import REPORT_NAME
+from ..runs.names import LOCAL_TRIALS, LOG_FOLDER, REPORT_NAME
 from ..runs.search_record import SearchRecord
 from .page import page_html
 from .sources import experiment_source, folder_source
@@ -103,7 +103,7 @@ def served_from() -> str | None:
 
 def _experiment_log(folder: Path) -> Path | None:
     """The log folder of the NNI experiment whose trial writes to ``folder``; None for any other."""
-    if folder.parent.name != "trials" or len(folder.parents) < 4:
+    if folder.parent.name != LOCAL_TRIALS[-1] or len(folder.parents) < 4:
         return None
     experiment = folder.parents[3]
-    return experiment / "log" if is_experiment(experiment) else None
+    return experiment / LOG_FOLDER if is_experiment(experiment) else None

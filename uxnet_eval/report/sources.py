@@ -18,6 +18,7 @@ from ..runs.names import (
     CONFIG_NAME,
     CURVES_NAME,
     FRONT_NAME,
+    LOCAL_TRIALS,
     OVERLAYS_FOLDER,
     OVERLAYS_INDEX,
     SEARCH_NAME,
@@ -30,7 +31,6 @@ from .scored_cases import read_scores
 from .search_run import DONE, NO_RESULT, SearchRun, read_search
 from .training_run import read_training
 
-LOCAL_TRIALS = ("environments", "local-env", "trials")
 RUN_FILES = (SEARCH_NAME, CHECKPOINT_NAME, CONFIG_NAME)
 
 

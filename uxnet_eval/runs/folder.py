@@ -146,7 +146,7 @@ def _newest_sound(newest: Path) -> Path | None:
 
 def differences(kept: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """The settings in which two resolved configurations differ, without those of the machine."""
-    first, second = {**defaults, **_flat(kept)}, _flat(new)
+    first, second = {**defaults, **flat_settings(kept)}, flat_settings(new)
     names = sorted(first.keys() | second.keys())
     return [
         name
@@ -155,11 +155,12 @@ def differences(kept: Mapping[str, Any], new: Mapping[str, Any], defaults: Mappi
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names, such as ``train.epochs``."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flat_settings(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

@@ -17,6 +17,7 @@ from strategies.single_path.front import Candidate, best_within, front
 
 from .files import write_json
 from .names import FRONT_NAME
+from .record_head import without_head
 
 FORMAT, VERSION = "uxnet-front", 1
 
@@ -91,11 +92,9 @@ class FrontRecord(StrictConfig):
             ) from None
         except ValueError as error:
             raise UserError(f"{path}: {error}; start the same search again to go on") from None
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise UserError(f"{path}: not the front of a search")
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise UserError(f"{path}: version {version!r}, this program reads {VERSION}")
+        values = without_head(
+            values, path, format_name=FORMAT, version=VERSION, foreign="not the front of a search"
+        )
         record: FrontRecord = cls.parse(values, str(path))
         return record
 

@@ -9,9 +9,8 @@ from search_space.errors import UserError
 from search_space.reading import read_json
 
 from .files import write_json
-from .names import BEST_NAME
+from .names import BEST_NAME, MODEL_NAME
 
-MODEL_NAME = "model.json"
 FORMAT, VERSION = "uxnet-ensemble", 1
 
 

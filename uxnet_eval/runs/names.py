@@ -1,4 +1,7 @@
-"""The file names in the folder of a search, a training, an evaluation or a prediction."""
+"""The names of files and folders in the outputs of the commands, by which others find them.
+
+The rest of the program takes them from here (``tests/test_files.py``).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,13 @@ OVERLAYS_FOLDER, OVERLAYS_INDEX = "overlays", "overlays.json"
 EXPERIMENT_NAME = "experiment.json"
 """An experiment that SLURM runs: its configuration, its trials' parameters and its jobs."""
 TRIALS_FOLDER = "trials"
-"""The output folders of the trials of an experiment."""
+"""The output folders of the trials of an experiment of SLURM."""
+LOCAL_TRIALS = ("environments", "local-env", "trials")
+"""The path of those of an experiment of NNI."""
+UI_TRIALS_FOLDER = "trials"
+"""The folder of an experiment of NNI in which its page looks for curves."""
+LOG_FOLDER = "log"
+"""The folder of an experiment of NNI that its web page serves."""
 PARAMETERS_NAME, INTERMEDIATE_NAME, FINAL_NAME = "parameters.json", "intermediate.jsonl", "final.json"
 """In the folder of a trial without a manager: what it is given, and what it reports."""
 STATE_NAME = "state.json"
@@ -53,14 +62,26 @@ CURVES_NAME = "training.json"
 BEST_NAME, LAST_NAME = "best.pt", "last.pt"
 """The trained network at its best and at its last validation."""
 
-FINAL_FOLDER = "final"
-"""The training of a contest that is scored."""
+PROPOSALS_FOLDER, SELECTION_FOLDER, FINAL_FOLDER = "proposals", "selection", "final"
+"""In the folder of a contest: the proposed genotypes, their trainings, the training that is
+scored."""
+SEARCH_CONFIG_NAME, SEARCH_FOLDER = "search.run.yml", "search"
+"""The search of a contest or of ``uxnet auto``."""
 CASES_NAME, SUMMARY_NAME = "cases.csv", "summary.json"
 """The scores of every case, and their summary."""
 PREDICTION_NAME = "prediction.json"
 """What predicted, and which cases are finished."""
 COMPARISON_NAME = "comparison"
 """The stem of a comparison's files: ``.md``, ``.csv``, ``.json``, ``.png``."""
+
+AUTO_NAME, AUTO_LOG_NAME = "auto.json", "auto.log"
+"""The record of ``uxnet auto``, and its messages."""
+CHOICE_FOLDER, TRAINING_FOLDER, EVALUATION_FOLDER = "choose", "train", "evaluation"
+"""What its stages leave, beside :data:`SEARCH_FOLDER`."""
+MODEL_NAME = "model.json"
+"""The checkpoints of a folder that segment new scans together."""
+ARCHITECTURE_NAME, TABLE_NAME, OUTCOME_NAME = "architecture.png", "table.md", "outcome.json"
+"""The drawing of the found network, and what came out as a table and as plain values."""
 
 
 def previous_checkpoint(path: Path) -> Path:

@@ -20,6 +20,7 @@ from strategies.pruning import derive
 
 from .files import write_json
 from .names import SEARCH_NAME
+from .record_head import without_head
 
 FORMAT = "uxnet-search"
 VERSION = 1
@@ -116,14 +117,10 @@ class SearchRecord(StrictConfig):
             ) from None
         except ValueError as error:
             raise UserError(f"{path}: {error}; run the search again") from None
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise UserError(
-                f'{path}: not the record of a search (its "format" is not "{FORMAT}"); '
-                "give the output folder of uxnet search"
-            )
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise UserError(f"{path}: record version {version!r}, this program reads {VERSION}; search again")
+        foreign = f'not the record of a search (its "format" is not "{FORMAT}"); give the output folder of uxnet search'
+        values = without_head(
+            values, path, format_name=FORMAT, version=VERSION, foreign=foreign, advice="; search again"
+        )
         source = f"{path}: the record of a search is incomplete or damaged"
         try:
             record: SearchRecord = cls.parse(values, source)

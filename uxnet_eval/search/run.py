@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import platform
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +27,6 @@ from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import (
     TrialLock,
-    is_nni_trial,
     link_tensorboard,
     next_parameters,
     report_final,
@@ -67,6 +63,7 @@ from ..runs.search_record import SearchRecord, named
 from .data import SearchData, Split, split_for
 from .measurement import search_by_measurement
 from .module import SegmentationModule
+from .provenance import provenance
 from .reporting import SearchReporter
 
 from nni.nas.evaluator.pytorch import Lightning, Trainer  # isort: skip  (after search_space.nni_first)
@@ -164,9 +161,9 @@ def _search_by_measurement(
     config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None
 ) -> None:
     _prepare(config)
-    events, provenance = link_tensorboard(folder), _provenance(config, dataset)
+    events, origin = link_tensorboard(folder), provenance(config, dataset)
     with _stoppable(folder):
-        search_by_measurement(config, dataset, split, folder, events, checkpoint, provenance)
+        search_by_measurement(config, dataset, split, folder, events, checkpoint, origin)
 
 
 def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None) -> None:
@@ -204,7 +201,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         fixed_operations=named(space.fixed_operations),
         fixed_edges=named(space.fixed_edges),
         prune_threshold=strategy.prune_threshold,
-        provenance=_provenance(config, dataset),
+        provenance=provenance(config, dataset),
     )
     reporter = SearchReporter(
         strategy, space_config, config.plan, folder, link_tensorboard(folder), record, dataset.class_names
@@ -282,25 +279,3 @@ def _stoppable(folder: Path) -> Iterator[None]:
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
         raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None
-
-
-def _provenance(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
-    """Where a genotype comes from, for whoever finds it later."""
-    provenance: dict[str, Any] = {
-        "dataset": dataset.name,
-        "num_cases": len(dataset.cases),
-        "seed": config.search.seed,
-        "search": config.search.model_dump(mode="json"),
-        "space": config.space.model_dump(mode="json", exclude_none=True),
-        "plan": config.plan.model_dump(mode="json"),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "nni", "monai", "pytorch-lightning")},
-    }
-    if is_nni_trial():
-        provenance["nni"] = {
-            "experiment_id": os.environ.get("NNI_EXP_ID"),
-            "trial_id": os.environ.get("NNI_TRIAL_JOB_ID"),
-        }
-    elif (folder := trial_output()) is not None:
-        provenance["slurm"] = {"experiment_id": folder.parents[1].name, "trial_id": folder.name}
-    return provenance
