@@ -103,7 +103,7 @@ def _given(indices: Mapping[str, int]) -> Callable[[str, Tensor], int]:
 def draw_within(
     controller: Controller, sampler: Sampler, excess: Callable[[Genotype], float], *numbers: int
 ) -> tuple[Choices, Genotype]:
-    """A network that the controller draws, led into the limits of cost.
+    """A network that the controller draws, changed until it keeps the cost limits.
 
     Args:
         controller: draws.
@@ -112,7 +112,7 @@ def draw_within(
         numbers: what the draw depends on, such as seed, epoch and step.
 
     Raises:
-        UserError: if none of 20 draws can be led into the limits.
+        UserError: if none of 20 draws can be changed to keep the limits.
     """
     generator, random = step_generator(*numbers), Random(str(numbers))
     for _ in range(MAX_DRAWS):

@@ -126,7 +126,7 @@ class RelaxedDARTS(DARTS):
 
 
 class RelaxedGumbelDARTS(RelaxedDARTS, GumbelDARTS):
-    """NNI's GumbelDARTS: in each step, noise makes the softmax lean to a drawn candidate."""
+    """NNI's GumbelDARTS: in each step, noise makes the softmax favour a drawn candidate."""
 
     steps = ResumableGumbelModule
 

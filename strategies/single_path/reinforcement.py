@@ -36,7 +36,7 @@ def check_packages() -> None:
 
 
 class LedSpace(ArchitectureSpace):
-    """The space for a policy that knows no limits: a proposal is led into them."""
+    """The space for a policy that knows no limits: a proposal is changed until it keeps them."""
 
     def freeze(self, sample: Sample) -> ArchitectureSpace:
         """The nearest architecture that a random walk finds within the limits."""

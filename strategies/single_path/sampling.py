@@ -112,7 +112,7 @@ class Sampler:
             excess: how far a genotype exceeds the limits; 0 if it keeps them; None: no limits.
 
         Raises:
-            UserError: if none of 20 starts leads into the limits.
+            UserError: if none of 20 starts ends within the limits.
         """
         for _ in range(MAX_DRAWS):
             share = random.random()
@@ -129,7 +129,7 @@ class Sampler:
     def led_into_limits(
         self, random: Random, choices: Choices, excess: Callable[[Genotype], float] | None
     ) -> Genotype | None:
-        """The genotype of choices, which are changed step by step until it keeps the limits.
+        """The genotype of choices, after changing them step by step until it keeps the limits.
 
         Args:
             random: the random numbers.

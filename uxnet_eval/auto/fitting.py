@@ -47,7 +47,8 @@ def fit(needs: Needs, hours: float) -> Schedule:
     """The schedule for these hours.
 
     Raises:
-        UserError: if they are too few; it names the hours that would do, and what can be left out.
+        UserError: if they are too few; it names the fewest possible hours, and what to leave
+            out.
     """
     schedule = _fit(needs, hours)
     if schedule is not None:

@@ -172,7 +172,7 @@ def _timed(config: RunConfig, dataset: Dataset) -> Timing:
 
 
 def schedule_yaml(schedule: Schedule, hours: float) -> str:
-    """The search's configuration as YAML for people, with the predictions as comments before it."""
+    """The search's configuration as YAML, with the predictions as comments before it."""
     lines = [f"# {line}" for line in describe(schedule, hours)]
     return "\n".join([*lines, "", commented_yaml(schedule.search, schedule.reasons)])
 

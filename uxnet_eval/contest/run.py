@@ -48,10 +48,9 @@ def run_contest(
 ) -> Path:
     """Runs or continues one contender and returns the output folder.
 
-    The case of the outer fold that scores the final network is seen by neither search nor choice,
-    and the final training takes its last weights, so that nothing is chosen on that fold. All
-    trainings have the same number of multiply-adds: each network's base channels are set to meet
-    the budget.
+    The outer fold scores the final network. Neither search nor choice sees its cases, and the final
+    training keeps its last weights, so nothing is chosen on that fold. All trainings have the same
+    number of multiply-adds: each network's base channels are set to meet the budget.
 
     Args:
         config_path: the contest's configuration, YAML.

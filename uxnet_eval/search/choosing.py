@@ -1,4 +1,4 @@
-"""Choosing architectures by measurement: each is trained shortly, then scored."""
+"""Choosing architectures by measurement: each is trained briefly, then scored."""
 
 from __future__ import annotations
 

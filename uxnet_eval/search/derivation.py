@@ -38,9 +38,8 @@ def derive_genotypes(
             the edges was worth it.
 
     Returns:
-        The genotypes by name (``trial-3-tau-0.75``), and a note for each search without a record
-            and each genotype that
-        is another's equal.
+        The genotypes by name (``trial-3-tau-0.75``), and a note for
+        each search without a record and each genotype that equals another one.
 
     Raises:
         UserError: if a source is not known, or no search has a record yet.

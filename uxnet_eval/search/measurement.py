@@ -1,4 +1,4 @@
-"""A search by measurement: a strategy proposes networks, and each is trained shortly and scored."""
+"""A search by measurement: a strategy proposes networks, and each is trained briefly and scored."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class RonasmisModule(SinglePathModule):
         self.log("reward", sum(rewards) / len(rewards))
 
     def on_validation_start(self) -> None:
-        """The likeliest network is validated, led into the limits; else the one before."""
+        """Validates the likeliest network within the limits; if there is none, the one before."""
         random = Random(f"{self.seed}/{self.current_epoch}")
         likeliest = self.sampler.led_into_limits(random, self.controller.likeliest(), self.excess)
         self.anchor = self.anchor if likeliest is None else likeliest
