@@ -15,6 +15,7 @@ from uxnet_eval.preprocessing.augmentation import (
     PlainTensors,
     RandomPatch,
     augmentation,
+    evenly_spaced,
 )
 
 
@@ -57,6 +58,14 @@ def test_foreground_voxels_are_thinned_evenly() -> None:
     assert len(voxels) == MAX_VOXELS_PER_CLASS == len(voxels.unique())
     assert (voxels[0], voxels[-1]) == (0, 40**3 - 1)
     assert voxels.diff().max() <= 7  # 6.4 on average
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 12, 2**24 + 4, 20_000_004])
+def test_spaced_indices_stay_within_the_class(count: int) -> None:
+    places = evenly_spaced(count, 5)
+    assert len(places) == min(count, 5) == len(places.unique())
+    if count:
+        assert places[0] == 0 and count - 2 <= places[-1] < count
 
 
 def test_half_the_patches_are_centred_on_foreground_and_tiny_classes_get_their_share() -> None:

@@ -47,16 +47,24 @@ class ForegroundVoxels(Transform):
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         label = item["label"]
         label = (label.as_tensor() if isinstance(label, MetaTensor) else label).reshape(-1)
-        labelled = torch.nonzero(label)[
-            :, 0
-        ]  # one pass over the case; the rest looks at the foreground alone
+        # One pass over the case; the rest looks at the foreground alone. MONAI's ClassesToIndices
+        # makes one for each class and lists the background too.
+        labelled = torch.nonzero(label)[:, 0]
         classes = label[labelled]
         foreground = []
         for k in range(1, self.num_classes):
             voxels = labelled[classes == k]
-            chosen = torch.linspace(0, max(len(voxels) - 1, 0), min(len(voxels), MAX_VOXELS_PER_CLASS))
-            foreground.append(voxels[chosen.round().long()].to(torch.int32))
+            foreground.append(voxels[evenly_spaced(len(voxels), MAX_VOXELS_PER_CLASS)].to(torch.int32))
         return {**item, "foreground": foreground}
+
+
+def evenly_spaced(count: int, most: int) -> torch.Tensor:
+    """At most ``most`` of the indices 0 .. ``count`` - 1, from the first to the last.
+
+    Above 2**24 they are rounded as float32 is.
+    """
+    places = torch.linspace(0, max(count - 1, 0), min(count, most)).round().long()
+    return places.clamp(max=count - 1)  # rounding may go beyond it
 
 
 class PlainTensors(MapTransform):
