@@ -14,6 +14,7 @@ from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
 from torch import Tensor, nn
 
 from .expected_cost import ExpectedCost
+from .finite import check_finite
 from .gates import SigmoidGate, sparsity
 from .mixed_layer import MixedLayer
 from .phases import Phase
@@ -21,10 +22,6 @@ from .processes import average_gradients
 from .sampling import open_or_close, sampled_edges, sampled_operations, step_generator
 from .settings import StrategySettings
 from .supernet import SearchableSpace
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite."""
 
 
 class SparseDartsModule(DartsLightningModule):
@@ -170,8 +167,7 @@ class SparseDartsModule(DartsLightningModule):
     def _loss(self, batch: Any, batch_idx: int) -> Tensor:
         result = self.training_module.training_step(batch, batch_idx)
         loss = result["loss"] if isinstance(result, dict) else result
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(f"the loss is {loss.item()} in epoch {self.trainer.current_epoch + 1}")
+        check_finite(loss, "the loss is", self.trainer.current_epoch)
         return loss
 
     def _weights(self) -> list[nn.Parameter]:

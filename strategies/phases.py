@@ -5,10 +5,10 @@ A search without commitment has the phases warm-up and search only.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from .schedule import cosine
 from .settings import StrategySettings
 
 COMMITMENT_SHARE = 0.6
@@ -106,4 +106,4 @@ class Phase:
         return self.settings.beta_learning_rate * self._decay(self.settings.beta_schedule)
 
     def _decay(self, schedule: str) -> float:
-        return 1.0 if schedule == "constant" else 0.5 * (1 + math.cos(math.pi * self.progress))
+        return 1.0 if schedule == "constant" else cosine(self.progress)

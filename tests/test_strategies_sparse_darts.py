@@ -14,7 +14,7 @@ from torch import nn
 from search_space import Genotype, UXNet
 from search_space.grid import Edge
 from strategies import SparseDARTS
-from strategies.bilevel_steps import NonFiniteLoss
+from strategies.finite import Diverged
 from strategies.gates import decided_share
 
 
@@ -243,7 +243,7 @@ def test_nni_lists_the_found_model_too() -> None:
 
 def test_a_loss_of_nan_ends_the_search() -> None:
     strategy, _ = prepare(poison=True)
-    with pytest.raises(NonFiniteLoss, match=r"the loss is nan in epoch 1$"):
+    with pytest.raises(Diverged, match=r"the loss is nan in epoch 1$"):
         strategy.run()
     assert [step.kind for step in strategy.steps()][-1] == "architecture"  # it was the weights' half
 

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 from search_space.errors import UserError
+from strategies.finite import Diverged
 from uxnet_eval.recipe.checkpoint_files import SafeCheckpointIO
 from uxnet_eval.recipe.continuation import MAY_CHANGE
-from uxnet_eval.recipe.loss import Diverged
 from uxnet_eval.search.run import run_search
 from uxnet_eval.training import run as train
 from uxnet_eval.training.module import TrainModule

@@ -12,9 +12,9 @@ import yaml
 from torch import nn
 
 from search_space.errors import UserError
+from strategies.finite import Diverged
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.training import TrainRuntimeSettings, TrainSettings
-from uxnet_eval.recipe.loss import Diverged
 from uxnet_eval.recipe.processes import num_devices
 from uxnet_eval.training import run as train
 from uxnet_eval.training.module import TrainModule

@@ -21,7 +21,7 @@ from nni.nas.oneshot.pytorch.supermodule.differentiable import (
 )
 from torch import Tensor, nn
 
-from ..bilevel_steps import NonFiniteLoss
+from ..finite import check_finite
 
 
 class ResumableDartsModule(DartsLightningModule):
@@ -43,10 +43,7 @@ class ResumableDartsModule(DartsLightningModule):
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(seed))
             loss: Tensor = super().training_step(batch, batch_idx)
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(
-                f"the loss is {loss.item()} in epoch {epoch}; lower learning_rate, or use precision: float32"
-            )
+        check_finite(loss, "the loss is", epoch)
         self.log("loss/weights", loss.detach(), prog_bar=True)
         return loss.detach()
 

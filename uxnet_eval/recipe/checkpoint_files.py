@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from strategies.finite import Diverged
+
 from ..runs.files import leftovers, replacing
 from ..runs.names import previous_checkpoint
-from .loss import Diverged
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -28,7 +29,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         """Writes ``checkpoint`` to ``path``.
 
         Raises :class:`OSError` if that fails, and
-        :class:`~uxnet_eval.recipe.loss.Diverged` if a weight is NaN or infinite. Then ``path`` is
+        :class:`~strategies.finite.Diverged` if a weight is NaN or infinite. Then ``path`` is
         unchanged.
         """
         spoilt = first_not_finite(checkpoint.get("state_dict", {}))

@@ -43,10 +43,6 @@ def shared_dice_and_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
     return (1 - (2 * overlap + smooth[0]) / (size + smooth[1])).mean() + shared[-1]
 
 
-class Diverged(RuntimeError):
-    """The loss or the gradient is NaN or infinite: further steps would only spoil the weights."""
-
-
 def segmentation_loss(outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tensor:
     """The loss of one or several outputs, a scalar in float32.
 
@@ -57,15 +53,3 @@ def segmentation_loss(outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tens
     with torch.autocast(label.device.type, enabled=False):  # sums over many voxels: not in bfloat16
         loss = dice_and_cross_entropy if num_processes() == 1 else shared_dice_and_cross_entropy
         return supervised_loss(outputs, label, loss)
-
-
-def check_finite(value: Tensor, what: str, epoch: int) -> None:
-    """Raises :class:`Diverged` if a scalar is NaN or infinite.
-
-    Args:
-        value: the scalar.
-        what: the beginning of the message, such as ``the loss is``.
-        epoch: from 0.
-    """
-    if not torch.isfinite(value):
-        raise Diverged(f"{what} {value.item()} in epoch {epoch + 1}")

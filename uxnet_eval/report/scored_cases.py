@@ -10,6 +10,7 @@ from search_space.errors import UserError
 from search_space.reading import read_json
 
 from ..runs.names import CASES_NAME, SUMMARY_NAME
+from .numbers import finite
 
 
 def read_scores(folder: Path, notes: list[str]) -> dict[str, Any] | None:
@@ -55,9 +56,9 @@ def _read_summary(file: Path, notes: list[str]) -> dict[str, Any] | None:
         notes.append(f"{file}: cannot be read ({error}); make it again with uxnet evaluate")
         return None
     return {
-        "mean_dice": _finite(summary.get("mean_dice")),
+        "mean_dice": finite(summary.get("mean_dice")),
         "mean_dice_interval_95": _interval(summary.get("mean_dice_interval_95")),
-        "tolerance_mm": _finite(summary.get("tolerance_mm")),
+        "tolerance_mm": finite(summary.get("tolerance_mm")),
         "volume_unit": summary.get("volume_unit"),
         "warnings": [str(text) for text in summary.get("warnings") or []],
         "classes": {name: _metrics(metrics) for name, metrics in summary["classes"].items()},
@@ -69,20 +70,15 @@ def _metrics(values: Any) -> dict[str, Any]:
     found = {}
     for metric, entry in values.items() if isinstance(values, dict) else ():
         if isinstance(entry, dict):
-            numbers = {key: _finite(entry.get(key)) for key in ("mean", "sd", "num_cases")}
+            numbers = {key: finite(entry.get(key)) for key in ("mean", "sd", "num_cases")}
             found[metric] = {**numbers, "interval_95": _interval(entry.get("interval_95"))}
     return found
 
 
 def _interval(value: Any) -> list[float] | None:
-    if isinstance(value, list) and len(value) == 2 and all(_finite(end) is not None for end in value):
+    if isinstance(value, list) and len(value) == 2 and all(finite(end) is not None for end in value):
         return value
     return None
-
-
-def _finite(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
 
 
 def _number(value: float) -> float | None:

@@ -17,6 +17,7 @@ from search_space.reading import read_json
 from ..runs.names import CHECKPOINT_NAME, RESULT_NAME, SEARCH_NAME
 from ..runs.overlays import read_overlays
 from ..runs.search_record import SearchRecord
+from .numbers import finite
 
 MAX_DRAWN_EPOCHS = 60
 """Epochs of one run that the sliders can show; of more, evenly spaced ones. Learning curves show
@@ -123,7 +124,7 @@ def run_data(run: SearchRun, max_epochs: int = MAX_DRAWN_EPOCHS) -> dict[str, An
         "layers": layers,
         "curves": {
             "epoch": [entry["epoch"] + 1 for entry in record.history],
-            **{key: [_finite(entry.get(key)) for entry in record.history] for key in CURVES},
+            **{key: [finite(entry.get(key)) for entry in record.history] for key in CURVES},
         },
         "provenance": plain(record.provenance),
         "overlays": read_overlays(run.folder, run.notes),
@@ -174,13 +175,7 @@ def _evenly(history: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {key: value for key, value in values.items() if _finite(value) is not None}
-
-
-def _finite(value: Any) -> float | None:
-    """The number, None for what is none, NaN and infinity, which JSON cannot hold."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    return {key: value for key, value in values.items() if finite(value) is not None}
 
 
 def plain(value: Any) -> Any:

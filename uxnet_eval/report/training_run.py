@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from search_space.reading import read_json, read_yaml
 
 from ..drawing import draw, save
 from ..runs.names import CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
+from .numbers import finite
 
 
 def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:
@@ -32,13 +32,11 @@ def read_training(folder: Path, name: str, notes: list[str]) -> dict[str, Any] |
         history = read_json(file)["history"]
         curves = {
             "epoch": [int(entry["epoch"]) for entry in history],
-            "loss": [_finite(entry["loss"]) for entry in history],
-            "dice": [_finite(entry["val_dice"]) for entry in history],
+            "loss": [finite(entry["loss"]) for entry in history],
+            "dice": [finite(entry["val_dice"]) for entry in history],
         }
         classes = list(history[0]["class_dice"]) if history else []
-        curves["classes"] = [
-            [_finite(entry["class_dice"].get(each)) for entry in history] for each in classes
-        ]
+        curves["classes"] = [[finite(entry["class_dice"].get(each)) for entry in history] for each in classes]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         notes.append(f"{file}: the learning curves cannot be read ({type(error).__name__}: {error})")
         return None
@@ -107,7 +105,3 @@ def _drawing(genotype: Genotype, settings: Mapping[str, Any]) -> str:
 def _origin(genotype: Genotype) -> dict[str, Any]:
     """The genotype's provenance without gates and alphas, which the search's report shows."""
     return {key: value for key, value in genotype.provenance.items() if key not in ("gates", "alphas")}
-
-
-def _finite(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None

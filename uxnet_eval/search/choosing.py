@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space import Genotype
+from strategies.schedule import cosine
 from strategies.single_path.limits import Limits
 from strategies.single_path.proposals import Measure
 from strategies.single_path.sampling import Sampler
@@ -25,7 +26,6 @@ from ..preprocessing.patch_stream import PatchStream
 from ..recipe.loss import segmentation_loss
 from ..recipe.precision import autocast, channels_last
 from ..recipe.progress import tell
-from ..recipe.schedule import cosine
 from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..runs.files import write_json
 from ..runs.front_record import FrontRecord, Measured

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from search_space import nni_first  # noqa: F401  # isort: skip
 from nni.nas.evaluator.pytorch import LightningModule
 
+from strategies.schedule import cosine
+
 from ..config.plan import Plan
 from ..recipe.loss import segmentation_loss
 from ..recipe.precision import channels_last
-from ..recipe.schedule import cosine
 from ..recipe.validation import DiceTally, foreground_dice, segment
 
 

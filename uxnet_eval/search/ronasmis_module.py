@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from search_space import Genotype
+from strategies.finite import check_finite
 from strategies.ronasmis import Controller, draw_within
 from strategies.single_path.sampling import Choices
 
-from ..recipe.loss import check_finite, segmentation_loss
+from ..recipe.loss import segmentation_loss
 from ..recipe.precision import autocast
 from ..recipe.validation import foreground_dice
 from .single_path_module import SinglePathModule

@@ -18,7 +18,7 @@ from search_space import UXNetSpace
 from search_space.errors import UserError
 from search_space.reading import read_json
 from strategies import SparseDARTS
-from strategies.bilevel_steps import NonFiniteLoss
+from strategies.finite import Diverged
 from strategies.one_shot.relaxation import RelaxedDARTS, RelaxedGumbelDARTS, RelaxedProxyless
 from strategies.one_shot.scnas import SCNAS
 
@@ -35,7 +35,6 @@ from ..nni_guards import (
 from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
-from ..recipe.loss import Diverged
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
 from ..recipe.processes import (
     SameArchitecture,
@@ -275,7 +274,7 @@ def _stoppable(folder: Path) -> Iterator[None]:
         else:
             logger.warning("stopped before the first step; the same command starts again")
         raise KeyboardInterrupt from None
-    except (NonFiniteLoss, Diverged) as error:
+    except Diverged as error:
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
         raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None

@@ -15,11 +15,12 @@ from torch import Tensor
 from search_space import Genotype, SearchSpaceConfig, UXNet, presets
 from search_space.errors import UserError
 from search_space.space import UXNetSpace
+from strategies.finite import check_finite
 from strategies.single_path.sampling import Sampler
 from strategies.single_path.shared_weights import SharedWeights
 
 from ..recipe.deep_supervision import supervised_nodes
-from ..recipe.loss import check_finite, segmentation_loss
+from ..recipe.loss import segmentation_loss
 from ..recipe.precision import channels_last
 from .module import SegmentationModule
 

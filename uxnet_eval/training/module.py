@@ -11,11 +11,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from strategies.finite import check_finite
+from strategies.schedule import cosine
+
 from ..config.plan import Plan
 from ..config.training import TrainSettings
-from ..recipe.loss import check_finite, segmentation_loss
+from ..recipe.loss import segmentation_loss
 from ..recipe.precision import channels_last
-from ..recipe.schedule import cosine
 from ..recipe.validation import DiceTally, foreground_dice, segment
 from .weight_average import WeightAverage
 
@@ -81,7 +83,7 @@ class TrainModule(pl.LightningModule):
     ) -> None:
         """Shortens the gradient to ``gradient_clip_norm``.
 
-        Raises :class:`~uxnet_eval.recipe.loss.Diverged` if it is not finite.
+        Raises :class:`~strategies.finite.Diverged` if it is not finite.
         """
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip_norm)
         check_finite(norm, "the gradient has norm", self.current_epoch)

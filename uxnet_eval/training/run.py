@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from search_space import Genotype
 from search_space.errors import UserError
+from strategies.finite import Diverged
 
 from ..architectures.architecture import Architecture
 from ..config.training import TrainConfig
@@ -26,7 +27,6 @@ from ..networks.checkpoint import load_model
 from ..nni_guards import TrialLock, link_tensorboard, next_parameters, report_final, trial_output
 from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.epochs import EpochSeeds, Validations
-from ..recipe.loss import Diverged
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.processes import check_shareable, num_devices, own_rank, process_settings
 from ..recipe.progress import SearchProgress
