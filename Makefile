@@ -6,7 +6,7 @@ TRACKING := .venv-tracking
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-long test-scale test-exports test-tracking torture benchmark slurm lint docs tutorial dist clean
+.PHONY: help setup demo test test-long test-scale test-exports test-tracking torture benchmark slurm sshd lint docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,7 +14,7 @@ help:
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
 	@echo "make test-long     tests of half a minute or more: whole runs that are killed, whole tables, the wheel"
-	@echo "make test-scale    several machines: SLURM (Debian: apt install slurm-wlm munge), skipped where it is missing"
+	@echo "make test-scale    several machines: SLURM, ssh (Debian: apt install slurm-wlm munge openssh-server), skipped where missing"
 	@echo "make test-tracking  curves in experiment trackers, tested with an MLflow server and with wandb"
 	@echo "make torture    many kinds of faults: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
@@ -46,7 +46,7 @@ test: $(READY) chromium
 test-long: $(READY)
 	$(BIN)/python -m pytest -q --durations=10 -m long $(PYTEST_ARGS)
 
-test-scale: $(VENV)/.ready-scale slurm
+test-scale: $(VENV)/.ready-scale slurm sshd
 	$(BIN)/python -m pytest -q --durations=10 -m scale $(PYTEST_ARGS)
 
 $(VENV)/.ready-scale: $(READY)
@@ -104,6 +104,18 @@ slurm:
 		{ apt-get install -qq -y --no-install-recommends slurm-wlm munge || { apt-get update -qq && \
 		  apt-get install -qq -y --no-install-recommends slurm-wlm munge; }; } >/dev/null 2>&1 && exit 0; fi; \
 	echo "no SLURM found or installed: its tests will be skipped (Debian: apt install slurm-wlm munge)"
+
+# The program alone: the tests start it on the loopback interface. Debian's package would start one for the network.
+sshd:
+	@PATH="$$PATH:/usr/sbin"; command -v sshd >/dev/null && command -v ssh >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		refuse() { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d; }; \
+		[ -e /usr/sbin/policy-rc.d ] || { refuse; made=1; }; \
+		{ apt-get install -qq -y --no-install-recommends openssh-server openssh-client || { apt-get update -qq && \
+		  apt-get install -qq -y --no-install-recommends openssh-server openssh-client; }; } >/dev/null 2>&1; \
+		[ -z "$$made" ] || rm -f /usr/sbin/policy-rc.d; \
+		command -v sshd >/dev/null && exit 0; fi; \
+	echo "no sshd found or installed: its tests will be skipped (Debian: apt install openssh-server)"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -84,13 +84,13 @@ def made_up_experiment(folder: Path, trials: Mapping[str, tuple[str, Mapping[str
     with sqlite3.connect(folder / "db" / "nni.sqlite") as database:
         for table in (
             "ExperimentProfile (params text, id text, revision integer)",
-            "TrialJobEvent (timestamp integer, trialJobId text, event text, data text, sequenceId integer)",
+            "TrialJobEvent (timestamp integer, trialJobId text, event text, data text, sequenceId integer, message text, environmentId text)",
             "MetricData (trialJobId text, parameterId text, type text, sequence integer, data text)",
         ):
             database.execute(f"create table {table}")
         for number, (trial, (status, final)) in enumerate(trials.items()):
             data = json.dumps({"parameter_id": number, "parameters": {"seed": number}})
-            insert = "insert into TrialJobEvent values (0, ?, ?, ?, ?)"
+            insert = "insert into TrialJobEvent values (0, ?, ?, ?, ?, null, null)"
             database.execute(insert, [trial, "WAITING", data, number])
             database.execute(insert, [trial, status, None, None])
             if final:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import http.client
 import json
 import os
@@ -203,6 +204,24 @@ def test_websockets_need_the_token_too(door: Door) -> None:
         door.child["NNI_TUNER_COMMAND_CHANNEL"].replace("localhost", "127.0.0.1"), proxy=None
     ) as own:
         assert own.recv() == "let in"  # as NNI's dispatcher does
+
+
+def test_a_machine_can_reach_its_own_channel_and_nothing_else(door: Door) -> None:
+    key = hmac.new(door.token.encode(), b"channel machine 1", "sha256").hexdigest()
+    assert door.ask("/platform/remote/1", token=key)[0] == 200
+    assert door.ask("/prefix/platform/remote/1", token=key)[0] == 200
+    for path in (
+        "/platform/remote/2",
+        "/platform/remote",
+        "/platform/remote/1/logs",
+        "/tuner",
+        "/env/local-env/machine%201",
+        "/api/v1/nni/trial-jobs/machine%201",
+        "/api/v1/nni/experiment",
+    ):
+        assert door.ask(path, token=key)[0] == 401, path
+    trial = door.ask("/platform/remote/1", token=door.trial_key)
+    assert trial[0] == 401
 
 
 def test_a_trial_can_reach_its_own_channel_and_nothing_else(door: Door) -> None:

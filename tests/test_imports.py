@@ -28,6 +28,7 @@ ORDER = (
     "architectures",
     "config",
     "nni_guards",
+    "remote",
     "slurm",
     "nni_experiments",
     "preprocessing",
@@ -56,6 +57,8 @@ MAY_IMPORT_NNI = (
     "strategies/",
     "uxnet_eval/nni_guards/",
     "uxnet_eval/nni_experiments/launch.py",
+    "uxnet_eval/nni_experiments/other_machines.py",  # the type of NNI's configuration, as in the next
+    "uxnet_eval/remote/machines.py",
     "uxnet_eval/slurm/launch.py",
     "uxnet_eval/slurm/parameters.py",  # NNI's tuners give the parameters
     "uxnet_eval/search/run.py",  # a trial hands the strategy to NNI's engine

@@ -49,6 +49,7 @@ class Launched:
 
     experiment_id, url, folder = "AbCd1234", "http://127.0.0.1:9000/?token=t", Path("nni/AbCd1234")
     report_url = "http://127.0.0.1:9000/logs/report.html?token=t"
+    machines = ()
 
 
 @pytest.fixture

@@ -237,12 +237,18 @@ def test_errors_before_nni_is_started(tmp_path: Path, monkeypatch: pytest.Monkey
     file = _write_config(tmp_path, 1)
     values = yaml.safe_load(file.read_text())
     machine = {"host": "host.example", "user": "me", "sshKeyFile": str(file), "pythonPath": "/usr/bin"}
-    values["trainingService"] = {"platform": "remote", "machineList": [machine], "nniManagerIp": "192.0.2.1"}
+    remote = {"platform": "remote", "machineList": [machine], "nniManagerIp": "192.0.2.1"}
+    values["nniManagerIp"] = "192.0.2.1"
+    values["trainingService"] = [{"platform": "local"}, remote]  # NNI's other remote service
     file.write_text(yaml.safe_dump(values))
     with pytest.raises(
         UserError, match=r"machines of platform remote must reach the manager.*--open-to-network"
     ):
         launch(file)
+    values["trainingService"] = remote
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"come through tunnels; leave --open-to-network out"):
+        launch(file, open_to_network=True)
 
 
 def test_nnictl_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with sqlite3.connect(folder / "db" / "nni.sqlite") as database:
         database.execute("create table ExperimentProfile (params text, id text, revision integer)")
         database.execute(
-            "create table TrialJobEvent (timestamp integer, trialJobId text, event text, data text, sequenceId integer)"
+            "create table TrialJobEvent (timestamp integer, trialJobId text, event text, data text, sequenceId integer, message text, environmentId text)"
         )
         database.execute(
             "create table MetricData (trialJobId text, parameterId text, type text, sequence integer, data text)"
@@ -45,9 +45,11 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ):
             data = json.dumps({"parameter_id": number, "parameters": {"seed": number}})
             database.execute(
-                "insert into TrialJobEvent values (0, ?, 'WAITING', ?, ?)", [trial, data, number]
+                "insert into TrialJobEvent values (0, ?, 'WAITING', ?, ?, null, null)", [trial, data, number]
             )
-            database.execute("insert into TrialJobEvent values (0, ?, ?, null, null)", [trial, status])
+            database.execute(
+                "insert into TrialJobEvent values (0, ?, ?, null, null, null, null)", [trial, status]
+            )
         database.execute(
             "insert into MetricData values ('aaaaa', '0', 'FINAL', 0, ?)", [json.dumps(json.dumps(FINAL))]
         )

@@ -62,6 +62,9 @@ def launch(
     the network, without a password), what would hang NNI is refused, and the trials use this
     Python. Prints the experiment's id, the web page's address with the token, and the folder.
 
+    With trainingService: remote, the trials run on other machines through ssh; a tunnel for each
+    leads back here, and no port is opened to the network. Every machine is looked at first.
+
     Example: uxnet launch experiments/hippocampus.yml --wait
 
     Example: uxnet launch experiments/X.yml --slurm partition=gpu,time=4:00:00,gpus=1,mem=32G
@@ -103,9 +106,11 @@ def launch(
     typer.echo(f"experiment: {started.experiment_id}")
     typer.echo(f"web page:   {started.url}")
     is_written = (started.folder / LOG_FOLDER / REPORT_NAME).exists()
-    if is_written or not wait:
+    if is_written or not (wait or started.machines):
         later = "" if is_written else "  (from the first validation on)"
         typer.echo(f"report:     {started.report_url}{later}")
+    for machine in started.machines:
+        typer.echo(f"machine:    {machine.name}")
     typer.echo(f"folder:     {started.folder}")
     typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")
     if table is not None:

@@ -117,13 +117,15 @@ class RunFile(StrictConfig):
             if not field.is_required()
         }
 
-    def check_files(self, beside: Path | None = None) -> None:
+    def check_files(self, beside: Path | None = None, needs_data: bool = True) -> None:
         """Raises :class:`UserError` if a file or folder that is named here is not there.
 
         Args:
             beside: the configuration's own folder.
+            needs_data: False: the data set may be on other machines alone.
         """
-        find_dataset(self.dataset, beside)
+        if needs_data:
+            find_dataset(self.dataset, beside)
 
     @classmethod
     def _sections(cls) -> list[tuple[str, type[StrictConfig]]]:

@@ -158,8 +158,8 @@ class TrainConfig(RunFile):
             parameters = {**{name: None for name in WIDTHS}, **parameters}
         return super().override(parameters, source)
 
-    def check_files(self, beside: Path | None = None) -> None:
-        super().check_files(beside)
+    def check_files(self, beside: Path | None = None, needs_data: bool = True) -> None:
+        super().check_files(beside, needs_data)
         find_architecture(
             self.network.architecture,
             self.plan.levels,

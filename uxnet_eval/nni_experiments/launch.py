@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ from search_space.errors import UserError
 
 from ..nni_guards import check_experiment_config, check_stored_config, manager_environment
 from ..nni_guards.door import netrc_text, page_address
+from ..remote.machines import Machine, for_manager, save_machines
+from .lost_trials import let_run_again, lost_trials
+from .other_machines import known_machines, new_machines
 from .ports import free_port, require_free
 from .progress import REPORT_PAGE, wait_until_done
 from .records import find_experiment, known_experiments, manager_status
@@ -41,12 +45,14 @@ class Launched:
         url: of the web UI, on this machine alone, with the token that opens it.
         port: of the web UI.
         folder: the experiment's folder.
+        machines: other machines that run the trials; empty: this one does.
     """
 
     experiment_id: str
     url: str
     port: int
     folder: Path
+    machines: tuple[Machine, ...] = ()
 
     @property
     def report_url(self) -> str:
@@ -72,26 +78,34 @@ def launch(
         wait: show the progress and return when no trial is left. The web UI goes on until
             :func:`stop`.
         open_to_network: let the manager listen on all interfaces, without a password. Machines of a
-            training service other than ``local`` need that; use it in a network that you trust.
+            training service other than ``local`` and ``remote`` need that; use it in a network that
+            you trust.
 
     Raises:
-        UserError: in one line, if a guard refuses the file, the port is taken, nnictl fails, or
-            (with ``wait``) the experiment ends in an error.
+        UserError: if a guard refuses the file, a machine does not fit (one line each), the port is
+            taken, nnictl fails, or (with ``wait``) the experiment ends in an error.
     """
     checked = check_experiment_config(config)
     _check_reach(checked, open_to_network, str(config))
+    machines = new_machines(checked, config)
     with contextlib.ExitStack() as stack:
         file = Path(config)
-        if experiment_dir is not None:
-            folder = Path(experiment_dir).absolute()
-            folder.mkdir(parents=True, exist_ok=True)
-            values = {
-                **checked.json(),
-                "experimentWorkingDirectory": str(folder),
-            }  # all paths in it are absolute
+        if experiment_dir is not None or machines:
+            values = checked.json()  # all paths in it are absolute, and NNI knows all keys
+            if experiment_dir is not None:
+                folder = Path(experiment_dir).absolute()
+                folder.mkdir(parents=True, exist_ok=True)
+                values["experimentWorkingDirectory"] = str(folder)
             file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.name
             file.write_text(yaml.safe_dump(values, sort_keys=False))
-        launched = _run_nnictl(["create", "--config", str(file)], port, open_to_network, str(config))
+        launched = _run_nnictl(
+            ["create", "--config", str(file)],
+            port,
+            open_to_network,
+            str(config),
+            machines,
+            checked.trial_concurrency,
+        )
     if wait:
         wait_until_done(launched.experiment_id)
     return launched
@@ -102,22 +116,29 @@ def resume(
 ) -> Launched:
     """Goes on with an experiment that was stopped or whose manager died, under the same guards.
 
-    Unfinished trials start again in their old folders; a search continues from its checkpoint
-    there.
+    Unfinished trials, and those whose machine was lost, start again in their old folders; a search
+    continues from its checkpoint there.
 
     Raises:
         UserError: if NNI does not know the experiment, it still runs, or :func:`launch` would
             refuse it.
     """
     record = find_experiment(experiment_id)
+    if record.pid is not None and record.status == "DONE" and lost_trials(record.trials()):
+        stop(experiment_id)  # only its web page goes on
+        record = find_experiment(experiment_id)
     if record.pid is not None:
         raise UserError(
             f"experiment {experiment_id} is {record.status} at {page_address(record.port, record.folder)}; nothing to resume"
         )
-    checked = check_stored_config(record.config, f"experiment {experiment_id}")
-    _check_reach(checked, open_to_network, f"experiment {experiment_id}")
+    source = f"experiment {experiment_id}"
+    checked = check_stored_config(record.config, source)
+    _check_reach(checked, open_to_network, source)
+    machines = known_machines(checked, record.folder, source)
+    if machines:
+        let_run_again(record)
     command = ["resume", experiment_id, "--experiment_dir", str(record.folder.parent)]
-    launched = _run_nnictl(command, port, open_to_network, f"experiment {experiment_id}")
+    launched = _run_nnictl(command, port, open_to_network, source, machines, checked.trial_concurrency)
     if wait:
         wait_until_done(experiment_id)
     return launched
@@ -148,17 +169,29 @@ def _check_reach(config: ExperimentConfig, open_to_network: bool, source: str) -
         config.training_service if isinstance(config.training_service, list) else [config.training_service]
     )
     others = [service.platform for service in services if service.platform != "local"]
-    if others and not open_to_network:
+    if others == ["remote"] and len(services) == 1:
+        if open_to_network:
+            raise UserError(f"{source}: remote machines come through tunnels; leave --open-to-network out")
+    elif others and not open_to_network:
         raise UserError(
             f"{source}: machines of platform {others[0]} must reach the manager, which here listens on 127.0.0.1 "
             "alone; NNI has no password, so only in a network you trust: --open-to-network"
         )
 
 
-def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, source: str) -> Launched:
+def _run_nnictl(
+    command: list[str],
+    port: int | None,
+    open_to_network: bool,
+    source: str,
+    machines: Sequence[Machine] = (),
+    concurrency: int = 1,
+) -> Launched:
     with _one_launch_at_a_time(), _deferred_interrupt() as interrupts:
         port = free_port(open_to_network) if port is None else require_free(port)
         environment = manager_environment(loopback=not open_to_network)
+        if machines:
+            environment["UXNET_MACHINES"] = json.dumps(for_manager(machines, concurrency))
         with _token_for_nnictl(environment):
             output = _nnictl([*command, "--port", str(port)], environment)
         named = re.search(r"Experiment ID:\s*([\w-]+)", output)
@@ -170,7 +203,9 @@ def _run_nnictl(command: list[str], port: int | None, open_to_network: bool, sou
         raise KeyboardInterrupt
     _require_healthy(experiment_id, port, source)
     folder = find_experiment(experiment_id).folder
-    return Launched(experiment_id, page_address(port, folder), port, folder)
+    if machines:
+        save_machines(machines, folder)
+    return Launched(experiment_id, page_address(port, folder), port, folder, tuple(machines))
 
 
 @contextlib.contextmanager

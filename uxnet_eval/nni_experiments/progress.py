@@ -16,6 +16,7 @@ from search_space.errors import UserError
 from ..nni_guards.door import page_address
 from ..runs.names import LOG_FOLDER, REPORT_NAME
 from ..runs.trial_record import TrialRecord, best_score, num_ended
+from .lost_trials import in_words, lost_trials
 from .records import ExperimentRecord, find_experiment
 
 REPORT_PAGE = f"/logs/{REPORT_NAME}"
@@ -64,8 +65,10 @@ class ExperimentProgress:
     def __init__(self, record: ExperimentRecord, console: Console | None = None) -> None:
         self._page = partial(page_address, record.port, record.folder)
         self._report: Path | None = record.folder / LOG_FOLDER / REPORT_NAME
+        self._id = record.id
         self._max_trials = record.config.get("maxTrialNumber")
         self._started = time.monotonic()
+        self._told: set[str] = set()
         self._already_ended = num_ended(record.trials())
         self._progress = Progress(
             TextColumn("experiment {task.description}"),
@@ -83,6 +86,10 @@ class ExperimentProgress:
         if self._report is not None and self._report.exists():  # written at the first validation
             self._show(f"report of its searches: {self._page(REPORT_PAGE)}")
             self._report = None
+        lost = [trial for trial in lost_trials(trials) if trial.id not in self._told]
+        if lost:
+            self._show(in_words(lost, self._id))
+            self._told |= {trial.id for trial in lost}
         count = num_ended(trials)
         self._progress.update(
             self._task,

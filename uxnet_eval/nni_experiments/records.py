@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from search_space.errors import UserError, nearest
 
 from ..nni_guards.door import open_url, read_token
+from ..remote.machines import Machine, load_machines
 from ..runs.names import LOCAL_TRIALS
 from ..runs.trial_record import TrialRecord
 
@@ -58,7 +60,8 @@ class ExperimentRecord:
         """
         database = _database(self.folder)
         events = _select(
-            database, "select trialJobId, event, data, sequenceId from TrialJobEvent order by rowid"
+            database,
+            "select trialJobId, event, data, sequenceId, message, environmentId from TrialJobEvent order by rowid",
         )
         finals = _select(
             database,
@@ -78,13 +81,17 @@ class ExperimentRecord:
 def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder: Path) -> list[TrialRecord]:
     """The trials that follow from NNI's log of events, as its manager derives them."""
     found: dict[str, dict[str, Any]] = {}
-    for trial_id, event, data, sequence in events:
+    for trial_id, event, data, sequence, message, environment in events:
         if not trial_id:  # imported data, customised trials that wait
             continue
-        trial = found.setdefault(trial_id, {"status": "UNKNOWN", "record": None, "sequence": None})
+        trial = found.setdefault(
+            trial_id, {"status": "UNKNOWN", "record": None, "sequence": None, "environment": LOCAL_TRIALS[1]}
+        )
+        trial["note"] = message or ""
+        trial["environment"] = environment or trial["environment"]
         if event == "USER_TO_CANCEL":
             trial["status"] = "USER_CANCELED"
-        elif event == "ADD_CUSTOMIZED":
+        elif event in ("ADD_CUSTOMIZED", "ADD_RESUMED"):
             trial["status"] = "WAITING"
         elif event != "ADD_HYPERPARAMETER":
             trial["status"] = event
@@ -106,6 +113,7 @@ def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder
                 record["parameters"],
                 parameter_id,
             )
+    machines = load_machines(folder)
     records = [
         TrialRecord(
             id=trial_id,
@@ -113,11 +121,20 @@ def _replay(events: list[tuple[Any, ...]], finals: list[tuple[Any, ...]], folder
             status=trial["status"],
             parameters=(trial["record"] or {}).get("parameters", {}),
             final=results.get(trial_id),
-            output=folder.joinpath(*LOCAL_TRIALS, trial_id),
+            output=folder / LOCAL_TRIALS[0] / trial["environment"] / LOCAL_TRIALS[2] / trial_id,
+            note=trial["note"] or _place(trial, machines),
         )
         for trial_id, trial in found.items()
     ]
     return sorted(records, key=lambda record: record.sequence)
+
+
+def _place(trial: Mapping[str, Any], machines: Sequence[Machine]) -> str:
+    """Where a running trial is, if that is another machine."""
+    number = re.fullmatch(r"remote-worker(\d+)", trial["environment"])  # they are numbered as they are listed
+    if number is None or trial["status"] != "RUNNING" or int(number[1]) > len(machines):
+        return ""
+    return f"on {machines[int(number[1]) - 1].name}"
 
 
 def find_experiment(experiment_id: str) -> ExperimentRecord:

@@ -5,7 +5,8 @@
 // 2. A path stays in the folder it begins in.
 // 3. The token of this experiment: in the address at the first visit, from then on in a cookie; for programs as the
 //    password of HTTP's basic authentication. The tuner and each trial get a key of their own in the address that
-//    NNI hands to them, which opens nothing but their own channel (a trial's log shows that address).
+//    NNI hands to them, which opens nothing but their own channel (a trial's log shows that address). So does each
+//    machine that trials run on (remote.js).
 'use strict';
 
 const crypto = require('crypto');
@@ -26,7 +27,7 @@ function same(given, wanted) {
     return crypto.timingSafeEqual(digest(given), digest(wanted));
 }
 
-/** The key of the tuner ("tuner") or of a trial (its id). */
+/** The key of the tuner ("tuner"), of a trial (its id) or of another machine ("machine 1"). */
 const keyOf = (token, name) => sign(token, `channel ${name}`);
 
 /** Name and value of the browser's cookie: one for each experiment, for cookies do not tell ports apart. */
@@ -47,8 +48,12 @@ function passwordOf(request) {
     return user === USER ? rest.join(':') : '';
 }
 
-/** True if the key of a tuner or trial opens this path. */
+/** True if the key of a tuner, trial or machine opens this path. */
 function isOwnChannel(request, pathname, token, password) {
+    const machine = /(?:^|\/)platform\/remote\/(\d+)$/.exec(pathname);
+    if (machine) {
+        return same(password, keyOf(token, `machine ${machine[1]}`));
+    }
     const [, tuner, trial, record] =
         /(?:^|\/)(?:(tuner)|env\/[^/]+\/([^/]+)|api\/v1\/nni\/trial-jobs\/([^/]+))$/.exec(pathname) || [];
     if (record !== undefined && request.method !== 'GET') {
@@ -171,4 +176,4 @@ function leaveToken(token, argv) {
     fs.writeFileSync(file, lines.join(''), { mode: 0o600, flag: 'wx' });
 }
 
-module.exports = { cookieOf, guard, leaveToken, withKeys };
+module.exports = { USER, cookieOf, guard, keyOf, leaveToken, withKeys };

@@ -48,6 +48,18 @@ def page_address(port: int, folder: Path | None = None, page: str = "/") -> str:
     return f"http://127.0.0.1:{port}{page}" + (f"?token={token}" if token else "")
 
 
+def record_source() -> tuple[str, str | None] | None:
+    """The manager's address for this trial's record, and its key.
+
+    None if the manager is out of reach. On another machine a tunnel leads to it (``remote.js``).
+    """
+    through_tunnel = os.environ.get("UXNET_MANAGER")
+    if through_tunnel:
+        url = urlsplit(through_tunnel)
+        return f"{url.scheme}://{url.hostname}:{url.port}{url.path}", url.password
+    return trial_channel() if os.environ.get("NNI_PLATFORM") == "local" else None
+
+
 def trial_channel() -> tuple[str, str | None] | None:
     """The manager's address and this trial's key, from NNI's channel; None outside NNI."""
     base, found, _ = os.environ.get("NNI_TRIAL_COMMAND_CHANNEL", "").partition("/env/")

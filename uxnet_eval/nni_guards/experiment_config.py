@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
+ENVIRONMENT = "environment"
+"""What this project adds to a machine in ``machineList``; NNI would refuse it."""
+
 
 def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     """NNI's configuration in a YAML file, checked and in canonical form (absolute paths).
@@ -33,14 +37,12 @@ def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     from nni.experiment.config import ExperimentConfig, utils  # deferred: slow to import
 
     path = Path(path)
-    try:
-        values = read_yaml(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give an nnictl configuration") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
+    values = _read(path)
+    machines = _machines(values)
+    for machine in machines:
+        machine.pop(ENVIRONMENT, None)  # ours, not NNI's
+    if machines and not {"nniManagerIp", "nni_manager_ip"} & values.keys():
+        values["nniManagerIp"] = LOOPBACK  # where tunnels end; NNI would ask the network for another
     utils.set_base_path(path.absolute().parent)
     try:
         config = ExperimentConfig(**values)
@@ -49,6 +51,46 @@ def check_experiment_config(path: str | os.PathLike[str]) -> ExperimentConfig:
     finally:
         utils.unset_base_path()  # NNI's own load() forgets this after an error
     return _checked(config, str(path))
+
+
+def read_environments(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The variables of the trials on each machine of ``machineList``: its ``environment``.
+
+    Raises:
+        UserError: if the file cannot be read, or these are not names with texts.
+    """
+    found = []
+    for machine in _machines(_read(Path(path))):
+        given = machine.get(ENVIRONMENT) or {}
+        if not isinstance(given, dict) or not all(
+            isinstance(name, str) and name.isidentifier() and isinstance(value, str)
+            for name, value in given.items()
+        ):
+            raise UserError(
+                f"{path}: the environment of machine {machine.get('host')} must be names with texts, such as "
+                "environment: {UXNET_DATA: /data}; quote numbers"
+            )
+        found.append(dict(given))
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = read_yaml(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give an nnictl configuration") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _machines(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The machines in an nnictl file, as far as it is one; NNI takes both spellings."""
+    service = values.get("trainingService", values.get("training_service"))
+    listed = service.get("machineList", service.get("machine_list")) if isinstance(service, dict) else None
+    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
 
 
 def check_stored_config(values: Mapping[str, Any], source: str) -> ExperimentConfig:
@@ -78,7 +120,9 @@ def _checked(config: ExperimentConfig, source: str) -> ExperimentConfig:
         raise UserError(f"{source}: NNI refuses it: {_one_line(error)}") from None
     for service in services:
         platform = getattr(service, "platform", None)
-        if platform != "local" and (config.trial_gpu_number or getattr(service, "trial_gpu_number", None)):
+        if platform not in ("local", "remote") and (
+            config.trial_gpu_number or getattr(service, "trial_gpu_number", None)
+        ):
             logger.warning(
                 "%s: whether platform %s can meet trialGpuNumber is not checked; NNI hangs if it cannot",
                 source,

@@ -6,19 +6,20 @@
 
 const childProcess = require('child_process');
 const Module = require('module');
-const net = require('net');
 const path = require('path');
 
 const door = require('./door.js');
+const { LOOPBACK, onLoopback } = require('./listening.js');
 const patience = require('./patience.js');
+const remote = require('./remote.js');
 
-const LOOPBACK = '127.0.0.1';
 const TRIAL_ID = /^[\w-]{1,64}$/;
 
 // The manager's own environment, which its trials inherit, is the user's again.
-const { UXNET_DOOR_TOKEN: token, UXNET_DOOR_PYTHON: python } = process.env;
+const { UXNET_DOOR_TOKEN: token, UXNET_DOOR_PYTHON: python, UXNET_MACHINES: machines } = process.env;
 delete process.env.UXNET_DOOR_TOKEN;
 delete process.env.UXNET_DOOR_PYTHON;
+delete process.env.UXNET_MACHINES;
 for (const name of ['NODE_OPTIONS', 'NETRC']) {
     const original = process.env[`UXNET_USER_${name}`];
     delete process.env[`UXNET_USER_${name}`];
@@ -36,24 +37,11 @@ patience.waitForManager();
 patience.waitForTuner();
 door.guard(token); // after it, so that it comes first
 door.leaveToken(token, process.argv);
+if (machines) {
+    remote.install(token, python, JSON.parse(machines));
+}
 
-const listen = net.Server.prototype.listen;
-net.Server.prototype.listen = function (...args) {
-    const [first, second] = args;
-    if (first === undefined || first === null || typeof first === 'function') {
-        // listen(), listen(callback): a port of the system's choice
-        const callback = args.find((arg) => typeof arg === 'function');
-        args = callback ? [{ port: 0, host: LOOPBACK }, callback] : [{ port: 0, host: LOOPBACK }];
-    } else if (typeof first === 'number' || (typeof first === 'string' && /^\d+$/.test(first))) {
-        // listen(port[, host][, backlog][, callback])
-        if (typeof second !== 'string') {
-            args.splice(1, second === undefined || second === null ? 1 : 0, LOOPBACK);
-        }
-    } else if (typeof first === 'object' && first.port !== undefined && !first.host && first.fd === undefined) {
-        args[0] = { ...first, host: LOOPBACK };
-    }
-    return listen.apply(this, args);
-};
+onLoopback();
 
 const spawn = childProcess.spawn;
 childProcess.spawn = function (command, args, options = {}) {

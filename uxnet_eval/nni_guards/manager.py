@@ -21,7 +21,7 @@ def manager_environment(loopback: bool = True) -> dict[str, str]:
 
     Args:
         loopback: False leaves NNI open to the network, without a token, which machines of another
-            platform than ``local`` need.
+            platform than ``local`` and ``remote`` need.
     """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(
@@ -31,11 +31,15 @@ def manager_environment(loopback: bool = True) -> dict[str, str]:
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(filter(None, [environment.get(name), "localhost,127.0.0.1"]))
     if loopback:
-        given = environment.get("NODE_OPTIONS", "")
-        script = str(LOOPBACK_SCRIPT).replace("\\", "\\\\").replace('"', '\\"')
-        environment["NODE_OPTIONS"] = f'--require "{script}" {given}'.strip()
-        environment["UXNET_USER_NODE_OPTIONS"] = given
+        environment["UXNET_USER_NODE_OPTIONS"] = environment.get("NODE_OPTIONS", "")
+        environment["NODE_OPTIONS"] = node_options(LOOPBACK_SCRIPT)
         environment["UXNET_USER_NETRC"] = environment.get("NETRC", "")
         environment["UXNET_DOOR_TOKEN"] = secrets.token_hex(32)
         environment["UXNET_DOOR_PYTHON"] = sys.executable
     return environment
+
+
+def node_options(script: Path) -> str:
+    """``NODE_OPTIONS`` that load a script before all others, after the user's own."""
+    quoted = str(script).replace("\\", "\\\\").replace('"', '\\"')
+    return f'--require "{quoted}" {os.environ.get("NODE_OPTIONS", "")}'.strip()

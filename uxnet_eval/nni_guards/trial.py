@@ -21,7 +21,7 @@ from search_space.errors import UserError
 
 from ..runs.names import LOCAL_TRIALS, LOCK_NAME, TENSORBOARD_FOLDER, UI_TRIALS_FOLDER
 from ..runs.trial_folder import TRIAL_VARIABLE, TrialFolder
-from .door import open_url, trial_channel
+from .door import open_url, record_source
 from .metrics import clean_metrics
 
 logger = logging.getLogger(__name__)
@@ -104,15 +104,15 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
 
 
 def _record_url() -> str | None:
-    """Address of this trial's record; None if the manager is not on this machine."""
-    channel = trial_channel()
-    if channel is None or os.environ["NNI_PLATFORM"] != "local":
+    """Address of this trial's record; None if the manager is out of reach."""
+    source = record_source()
+    if source is None:
         return None
-    return f"{channel[0]}/api/v1/nni/trial-jobs/{os.environ['NNI_TRIAL_JOB_ID']}"
+    return f"{source[0]}/api/v1/nni/trial-jobs/{os.environ['NNI_TRIAL_JOB_ID']}"
 
 
 def _own_record(url: str, timeout_s: float) -> dict[str, Any]:
-    _, key = trial_channel() or ("", None)
+    _, key = record_source() or ("", None)
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -16,6 +16,7 @@ from ..config.contest import ContestConfig
 from ..config.run_file import RunFile
 from ..config.search import RunConfig
 from ..config.training import TrainConfig
+from ..dataset.find import find_dataset
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
@@ -105,11 +106,23 @@ def _extreme_values(kind: str, arguments: list[Any]) -> list[Any]:
 
 
 class TrialRun(NamedTuple):
-    """The run configuration of a trial, its folder, and the folder that the trial runs in."""
+    """The run configuration of a trial, its folder, and the folder that the trial runs in.
+
+    ``needs_data`` says whether the data set must be on this machine.
+    """
 
     config: RunFile
     folder: Path
     working_directory: str | os.PathLike[str]
+    needs_data: bool = True
+
+    def dataset_here(self) -> Path | None:
+        """The data set's folder on this machine, None if it is not there."""
+        with _working_directory(self.working_directory):
+            try:
+                return find_dataset(self.config.dataset, self.folder).absolute()
+            except UserError:
+                return None
 
 
 def check_named_files(space: Any, run: TrialRun, source: str, tuner: str = "") -> None:
@@ -126,7 +139,7 @@ def check_named_files(space: Any, run: TrialRun, source: str, tuner: str = "") -
     with _working_directory(run.working_directory):
         for values in parameters:
             try:
-                run.config.override(values).check_files(run.folder)
+                run.config.override(values).check_files(run.folder, run.needs_data)
             except UserError as error:
                 raise UserError(f"{source}: search space: {error}") from None
 
@@ -137,6 +150,7 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
         config.training_service[0] if isinstance(config.training_service, list) else config.training_service
     )
     command = service.trial_command or config.trial_command or ""
+    needs_data = service.platform != "remote"  # else each machine has its own
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -163,10 +177,10 @@ def find_trial_run(config: ExperimentConfig, source: str) -> TrialRun | None:
             try:
                 with _working_directory(service.trial_code_directory):  # where the trial will run
                     run = _run_file(commands).load(given)
-                    run.check_files(beside=Path(given).parent)
+                    run.check_files(Path(given).parent, needs_data)
             except UserError as error:
                 raise UserError(f"{source}: trialCommand: {error}") from None
-            return TrialRun(run, Path(given).parent, service.trial_code_directory)
+            return TrialRun(run, Path(given).parent, service.trial_code_directory, needs_data)
     raise UserError(f"{source}: trialCommand '{command}' names no run configuration; add --config X.run.yml")
 
 
