@@ -28,12 +28,15 @@ MIN_MEASURED, MAX_MEASURED = 4, 96
 FINETUNE_STEPS = (120, 60, 30, 20)
 """Steps before an architecture is measured: the first with which enough of them are measured."""
 ENOUGH_MEASURED = 10
+OVERRUN = 1.25
+"""The search measures no longer than this multiple of what was planned, so that a machine that got
+slower leaves the final trainings their time."""
 MAX_POPULATION = 24
 MIN_CHOICE, MAX_PROPOSALS = 100, 4
 """A proposal is trained for at least so many steps, or there is one proposal and no choice."""
 CHOICE_OF_FINAL = 0.5
 """A training of the choice has at most this share of a final training's steps."""
-MIN_FINAL = 100
+MIN_FINAL = 500
 """Fewest steps of a final training."""
 STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
 """Another fold is trained only if every training then has so many steps; most steps of a training
@@ -166,6 +169,7 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
                     "num_measured": measured,
                     "population": min(MAX_POPULATION, max(2, measured // 2)),
                     "finetune_steps": finetune,
+                    "max_minutes": round(OVERRUN * measured * each_s / 60, 3),
                     "measure_inherited": False,
                     "measure_latency": False,
                 }
