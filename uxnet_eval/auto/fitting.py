@@ -36,7 +36,7 @@ MIN_CHOICE, MAX_PROPOSALS = 100, 4
 """A proposal is trained for at least so many steps, or there is one proposal and no choice."""
 CHOICE_OF_FINAL = 0.5
 """A training of the choice has at most this share of a final training's steps."""
-MIN_FINAL = 500
+MIN_FINAL = 250
 """Fewest steps of a final training."""
 STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
 """Another fold is trained only if every training then has so many steps; most steps of a training
