@@ -142,7 +142,7 @@ def machines(
     found = {}
     known = []
     for name, more in settings.items():
-        machine = Machine(folder / name, _free_port(), environment, more)
+        machine = Machine(folder / name, free_port(), environment, more)
         machine.home.mkdir(parents=True)
         _make_key(machine.folder / "host_key")
         shutil.copy(folder / "key.pub", machine.folder / "authorized_keys")
@@ -185,7 +185,8 @@ def _make_key(path: Path) -> None:
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import ssh_machines
 import yaml
-from ssh_machines import Machine, listeners, missing_programs, user
+from ssh_machines import Machine, free_port, listeners, missing_programs, user
 from typer.testing import CliRunner
 
 from search_space import UserError
@@ -196,7 +196,7 @@ def test_two_trials_on_two_machines_one_of_which_dies(machines: dict[str, Machin
     (tmp_path / "code" / "trial.py").write_text(TRIAL)
     listed = [entry(one, "/data/one"), entry(two, "/data/two")]
     file = write_experiment(tmp_path, listed, "exec python3 trial.py")
-    shown, error = uxnet("launch", file, "--experiment-dir", tmp_path / "runs")
+    shown, error = uxnet("launch", file, "--port", str(free_port()), "--experiment-dir", tmp_path / "runs")
     assert not error, error
     experiment = shown.split("experiment:")[1].split()[0]
     try:
@@ -245,7 +245,7 @@ def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     steps = (output(two, 1) / "steps").read_text()
     two.turn_on()
     (two.home / code.format(2)).touch()
-    _, error = uxnet("launch", "--resume", experiment, "--wait")
+    _, error = uxnet("launch", "--resume", experiment, "--port", str(free_port()), "--wait")
     assert not error, error
     assert statuses(record) == ["SUCCEEDED", "SUCCEEDED"]
     for trial, machine, data, starts in zip(
