@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from search_space.errors import UserError
-from uxnet_eval.nni_experiments import launch as launching
-from uxnet_eval.nni_experiments import ports
+from uxnet_eval.nni_experiments import nnictl, ports
 from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
 from uxnet_eval.nni_experiments.progress import best_score, time_left
 from uxnet_eval.nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
@@ -227,7 +226,7 @@ def _wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
 
 def test_errors_before_nni_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(launching.subprocess, "Popen", None)  # nothing is started
+    monkeypatch.setattr(nnictl.subprocess, "Popen", None)  # nothing is started
     with pytest.raises(UserError, match=r"absent\.yml: cannot be read"):
         launch(tmp_path / "absent.yml")
     with pytest.raises(UserError, match="'abc' is not known to NNI; it knows none"):
@@ -252,16 +251,16 @@ def test_errors_before_nni_is_started(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_nnictl_that_fails_or_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(nnictl.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(UserError, match=r"nnictl: not found; install nni==3\.0"):
-        launching._nnictl(["create"], {})
+        nnictl.nnictl(["create"], {})
     fake = tmp_path / "nnictl"
     fake.write_text("#!/bin/sh\necho '\x1b[31mERROR: Create experiment failed: bad things\x1b[0m'\nexit 1\n")
     fake.chmod(0o755)
     with pytest.raises(
         UserError, match=r"nnictl create failed: ERROR: Create experiment failed: bad things$"
     ):
-        launching._nnictl(["create"], {})
+        nnictl.nnictl(["create"], {})
 
 
 def test_a_port_is_only_free_if_nobody_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -303,7 +302,7 @@ def test_connections_of_a_program_that_has_ended_take_no_port() -> None:
 
 def test_ctrl_c_waits_until_nnictl_has_ended() -> None:
     """Otherwise a manager could be left that NNI does not know of."""
-    with launching._deferred_interrupt() as pressed:
+    with nnictl.deferred_interrupt() as pressed:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
     assert pressed == [signal.SIGINT]

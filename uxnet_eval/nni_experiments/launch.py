@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +18,10 @@ import yaml
 from search_space.errors import UserError
 
 from ..nni_guards import check_experiment_config, check_stored_config, manager_environment
-from ..nni_guards.door import netrc_text, page_address
+from ..nni_guards.door import page_address
 from ..remote.machines import Machine, for_manager, save_machines
 from .lost_trials import let_run_again, lost_trials
+from .nnictl import deferred_interrupt, last_line, nnictl, one_launch_at_a_time, token_for_nnictl
 from .other_machines import known_machines, new_machines
 from .ports import free_port, require_free
 from .progress import REPORT_PAGE, wait_until_done
@@ -32,8 +29,6 @@ from .records import find_experiment, known_experiments, manager_status
 
 if TYPE_CHECKING:
     from nni.experiment.config import ExperimentConfig
-
-NNICTL_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def launch(
                 values["experimentWorkingDirectory"] = str(folder)
             file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / file.name
             file.write_text(yaml.safe_dump(values, sort_keys=False))
-        launched = _run_nnictl(
+        launched = _start(
             ["create", "--config", str(file)],
             port,
             open_to_network,
@@ -138,7 +133,7 @@ def resume(
     if machines:
         let_run_again(record)
     command = ["resume", experiment_id, "--experiment_dir", str(record.folder.parent)]
-    launched = _run_nnictl(command, port, open_to_network, source, machines, checked.trial_concurrency)
+    launched = _start(command, port, open_to_network, source, machines, checked.trial_concurrency)
     if wait:
         wait_until_done(experiment_id)
     return launched
@@ -153,7 +148,7 @@ def stop(experiment_id: str, timeout_s: float = 60.0) -> None:
     record = find_experiment(experiment_id)
     if record.pid is None:
         return
-    _nnictl(["stop", experiment_id], dict(os.environ))
+    nnictl(["stop", experiment_id], dict(os.environ))
     deadline = time.monotonic() + timeout_s
     while manager_status(record.port, experiment_id) is not None or _is_alive(record.pid):
         if time.monotonic() > deadline:
@@ -179,7 +174,7 @@ def _check_reach(config: ExperimentConfig, open_to_network: bool, source: str) -
         )
 
 
-def _run_nnictl(
+def _start(
     command: list[str],
     port: int | None,
     open_to_network: bool,
@@ -187,16 +182,16 @@ def _run_nnictl(
     machines: Sequence[Machine] = (),
     concurrency: int = 1,
 ) -> Launched:
-    with _one_launch_at_a_time(), _deferred_interrupt() as interrupts:
+    with one_launch_at_a_time(), deferred_interrupt() as interrupts:
         port = free_port(open_to_network) if port is None else require_free(port)
         environment = manager_environment(loopback=not open_to_network)
         if machines:
             environment["UXNET_MACHINES"] = json.dumps(for_manager(machines, concurrency))
-        with _token_for_nnictl(environment):
-            output = _nnictl([*command, "--port", str(port)], environment)
+        with token_for_nnictl(environment):
+            output = nnictl([*command, "--port", str(port)], environment)
         named = re.search(r"Experiment ID:\s*([\w-]+)", output)
         if named is None:
-            raise UserError(f"{source}: nnictl named no experiment; it said: {_last_line(output)}")
+            raise UserError(f"{source}: nnictl named no experiment; it said: {last_line(output)}")
         experiment_id = named[1]
     if interrupts:
         stop(experiment_id)
@@ -206,17 +201,6 @@ def _run_nnictl(
     if machines:
         save_machines(machines, folder)
     return Launched(experiment_id, page_address(port, folder), port, folder, tuple(machines))
-
-
-@contextlib.contextmanager
-def _token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
-    """A context whose environment makes nnictl present the token to its manager."""
-    with tempfile.TemporaryDirectory() as folder:  # for this user alone
-        if "UXNET_DOOR_TOKEN" in environment:
-            file = Path(folder) / "netrc"
-            file.write_text(netrc_text(environment["UXNET_DOOR_TOKEN"]))
-            environment["NETRC"] = str(file)
-        yield
 
 
 def _require_healthy(experiment_id: str, port: int, source: str, settle_s: float = 1.0) -> None:
@@ -236,68 +220,6 @@ def _require_healthy(experiment_id: str, port: int, source: str, settle_s: float
         raise UserError(
             f"{source}: experiment {experiment_id} failed at its start: {found[1] or 'no reason given'}"
         )
-
-
-def _nnictl(arguments: list[str], environment: dict[str, str]) -> str:
-    """What nnictl prints, without colours.
-
-    Raises:
-        UserError: if it is not installed, fails or hangs.
-    """
-    program = Path(sys.executable).with_name("nnictl")
-    if not program.is_file():
-        raise UserError(f"{program}: not found; install nni==3.0 into this Python environment")
-    # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not
-    # know of.
-    process = subprocess.Popen(
-        [str(program), *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=NNICTL_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise UserError(f"nnictl {arguments[0]} did not end within {NNICTL_TIMEOUT_S:.0f} s") from None
-    output = re.sub(r"\x1b\[[0-9;]*m", "", output)
-    if process.returncode != 0:
-        raise UserError(f"nnictl {arguments[0]} failed: {_last_line(output)}")
-    return output
-
-
-@contextlib.contextmanager
-def _deferred_interrupt() -> Iterator[list[int]]:
-    """Within, Ctrl-C is only noted, in the list (in the main thread, the only one that gets it)."""
-    pressed: list[int] = []
-    try:
-        before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
-    except ValueError:  # not the main thread
-        yield pressed
-        return
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    faults = [line for line in lines if re.search(r"error|fail|not ", line, re.IGNORECASE)]
-    return (faults or lines or ["nothing"])[-1]
-
-
-@contextlib.contextmanager
-def _one_launch_at_a_time() -> Iterator[None]:
-    """Two launches of one user that pick the same port would both talk to the first manager."""
-    folder = Path.home() / "nni-experiments"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".uxnet-launch.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _is_alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..runs.names import LOCAL_TRIALS
 from .manager import manager_environment, node_options
 
 KEEPER_SCRIPT = Path(__file__).with_name("keeper.js")
@@ -21,7 +22,7 @@ KEEPER_SCRIPT = Path(__file__).with_name("keeper.js")
 
 def keeper_folder(launcher: dict[str, Any]) -> Path:
     """A new folder where NNI looks for its keeper; its user alone may read the key in it."""
-    environments = Path.home() / "nni-experiments" / launcher["experimentId"] / "environments"
+    environments = Path.home() / "nni-experiments" / launcher["experimentId"] / LOCAL_TRIALS[0]
     for number in count():
         folder = (
             environments / launcher["environmentId"] / ("trial_keeper" + (f"_{number}" if number else ""))

@@ -1,0 +1,93 @@
+"""``nnictl`` as a process: one at a time, with the token of the door, safe from Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from search_space.errors import UserError
+
+from ..nni_guards.door import netrc_text
+
+NNICTL_TIMEOUT_S = 180.0
+
+
+@contextlib.contextmanager
+def token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
+    """A context whose environment makes nnictl present the token to its manager."""
+    with tempfile.TemporaryDirectory() as folder:  # for this user alone
+        if "UXNET_DOOR_TOKEN" in environment:
+            file = Path(folder) / "netrc"
+            file.write_text(netrc_text(environment["UXNET_DOOR_TOKEN"]))
+            environment["NETRC"] = str(file)
+        yield
+
+
+def nnictl(arguments: list[str], environment: dict[str, str]) -> str:
+    """What nnictl prints, without colours.
+
+    Raises:
+        UserError: if it is not installed, fails or hangs.
+    """
+    program = Path(sys.executable).with_name("nnictl")
+    if not program.is_file():
+        raise UserError(f"{program}: not found; install nni==3.0 into this Python environment")
+    # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not
+    # know of.
+    process = subprocess.Popen(
+        [str(program), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=NNICTL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise UserError(f"nnictl {arguments[0]} did not end within {NNICTL_TIMEOUT_S:.0f} s") from None
+    output = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    if process.returncode != 0:
+        raise UserError(f"nnictl {arguments[0]} failed: {last_line(output)}")
+    return output
+
+
+@contextlib.contextmanager
+def deferred_interrupt() -> Iterator[list[int]]:
+    """Within, Ctrl-C is only noted, in the list (in the main thread, the only one that gets it)."""
+    pressed: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    except ValueError:  # not the main thread
+        yield pressed
+        return
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def last_line(output: str) -> str:
+    """The last line of an output that names a fault, or its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    faults = [line for line in lines if re.search(r"error|fail|not ", line, re.IGNORECASE)]
+    return (faults or lines or ["nothing"])[-1]
+
+
+@contextlib.contextmanager
+def one_launch_at_a_time() -> Iterator[None]:
+    """Two launches of one user that pick the same port would both talk to the first manager."""
+    folder = Path.home() / "nni-experiments"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".uxnet-launch.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
