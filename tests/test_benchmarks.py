@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from isolated_work import die, fail, hold
 from torch import nn
 from torch.nn import functional as F
 
@@ -28,19 +28,6 @@ from search_space.grid import Edge
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 GIB = 2**30
-
-
-def hold(megabytes: int) -> int:
-    """Fills so much memory."""
-    return len(bytearray(os.urandom(1024)) * (1024 * megabytes)) >> 20
-
-
-def fail() -> None:
-    raise ValueError("the reason")
-
-
-def die() -> None:
-    os._exit(9)
 
 
 def test_each_process_has_its_own_peak_memory(monkeypatch: pytest.MonkeyPatch) -> None:

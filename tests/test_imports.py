@@ -144,7 +144,7 @@ def loaded_packages(code: str, names: tuple[str, ...]) -> set[str]:
     """Those of ``names`` that a fresh Python has loaded after it ran ``code``."""
     script = f"{code}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, timeout=600
     )
     return set(run.stdout.split())
 

@@ -16,7 +16,7 @@ from search_space import Genotype, UserError
 from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
-from uxnet_eval.auto import stages
+from uxnet_eval.auto import stages, timing
 from uxnet_eval.auto.outcome import outcome_markdown, sentences
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
@@ -257,7 +257,11 @@ def test_folders_that_cannot_be_used(demo_set: Path, tmp_path: Path) -> None:
         run_auto(str(demo_set), tmp_path / "damaged")
 
 
-def test_no_hours_left_after_planning(demo_set: Path, tmp_path: Path) -> None:
+def test_no_hours_left_after_planning(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "NUM_STEPS", 1)
     with pytest.raises(UserError, match=r"0\.0005 hours are too few; this machine needs at least"):
         run_auto(str(demo_set), tmp_path / "run", hours=0.0005)
     # Other hours need no other folder, as long as there is no schedule.
