@@ -189,7 +189,9 @@ def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["searched-unet-edges", "paper", "scnas", "ronasmis"])
+@pytest.mark.parametrize(
+    "name", ["searched-unet-edges", "paper", "scnas", "ronasmis", "gates", "perturbation"]
+)
 def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
     folder = run_contest(
         write_config(
@@ -203,6 +205,12 @@ def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
     if name == "paper":
         assert (settings["strategy"], settings["commit"]) == ("sparse-darts", False)
         assert genotype.widths is None
+    elif name in ("gates", "perturbation"):
+        assert (settings["strategy"], settings["decide_by"]) == ("sparse-darts", name)
+        assert genotype.edge_scale and unet_edges(3) <= set(genotype.edges)
+        proposed = {Genotype.load(path) for path in (folder / "proposals").glob("*.json")}
+        record = SearchRecord.load(folder / "search")
+        assert proposed <= {record.genotype(tau) for tau in (0.75, 0.5, None)}
     else:
         assert set(genotype.edges) == unet_edges(3)
         assert settings["strategy"] == ("single-path" if name == "searched-unet-edges" else name)

@@ -247,7 +247,7 @@ def test_folds_nest(tmp_path: Path, demo_set: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "is_inherited"),
-    [({}, False), ({"measure_inherited": True}, True), ({"finetune_steps": 0}, True)],
+    [({"sandwich": True}, False), ({"measure_inherited": True}, True), ({"finetune_steps": 0}, True)],
 )
 def test_what_is_measured(change: dict[str, Any], is_inherited: bool, tmp_path: Path, demo_set: Path) -> None:
     choice = {"num_measured": 2, "population": 2, "budget_shares": [1.0], **change}

@@ -111,6 +111,10 @@ class ChoiceSettings(StrictConfig):
 
     paths_per_step: int = Field(1, ge=1, le=10**6)
     """Architectures that learn from each batch."""
+    sandwich: bool = False
+    """Train each drawn architecture at the largest and at the smallest widths too; the narrower
+    ones also learn from the outputs of the widest (sandwich rule and in-place distillation). A step
+    takes about three times as long."""
     budget_shares: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Budgets that architectures are chosen for, as shares of the budget's multiply-adds; together
     they make the front."""
@@ -176,6 +180,8 @@ class RunConfig(RunFile):
                 raise ValueError(
                     "decide_by: perturbation decides at the end of the search, commit before it; set commit: false"
                 )
+        if self.choice.sandwich and search.strategy == "single-path" and len(self.space.width_choices) == 1:
+            raise ValueError("sandwich: the space has one width; give width_choices, or leave sandwich out")
         if search.strategy in FROM_SCRATCH and not self.choice.finetune_steps:
             raise ValueError(
                 f"finetune_steps: {search.strategy} trains every architecture from random weights; give 1 or more"

@@ -29,6 +29,8 @@ PAPER_SPACE: dict[str, Any] = {
 }
 """The paper's space, without the extensions of this project."""
 GRADIENT_SEARCHES: dict[str, dict[str, bool]] = {
+    "gates": {},
+    "perturbation": {},
     "paper": {},
     "paper-tau-0.60": {},
     "paper-tau-0.90": {},
@@ -36,8 +38,22 @@ GRADIENT_SEARCHES: dict[str, dict[str, bool]] = {
     "paper-mssa": {"search_blocks": False},
     "scnas": {"search_edges": False},
 }
-"""What the contenders of the paper's method and of SCNAS search: all, or operations or edges
-alone."""
+"""What the contenders with a differentiable search search: all, or operations or edges alone."""
+EXTENDED_SPACE: dict[str, dict[str, Any]] = {
+    "gates": {"alpha_schedule": "cosine", "beta_schedule": "cosine"},
+    "perturbation": {
+        "sparsity_weight": 0.0,
+        "edge_weight": 0.0,
+        "commit": False,
+        "decide_by": "perturbation",
+    },
+}
+"""Settings of the differentiable searches in the extended space, without its widths.
+
+``gates`` takes this project's additions to the paper's method. ``perturbation`` prices no edge: the
+gates stay open, and the supernet's Dice decides."""
+GATE_THRESHOLDS = (0.75, 0.5, 0.9, 0.25)
+"""Taus of the proposals of ``gates``; only the first trains in its last epochs."""
 MEASURED_SEARCHES: dict[str, dict[str, dict[str, Any]]] = {
     "searched": {"search": {"strategy": "single-path"}},
     "searched-unet-edges": {"space": {"search_edges": False}, "search": {"strategy": "single-path"}},
@@ -84,7 +100,9 @@ def propose(
     if name in GRADIENT_SEARCHES:
         searched = search_once(config.search_config(_by_gradients(name)), folder, shared_folder)
         record = SearchRecord.load(searched)
-        return Proposals([record.genotype(PAPER_THRESHOLDS.get(name))], searched)
+        taus = GATE_THRESHOLDS if name == "gates" else (PAPER_THRESHOLDS.get(name),)
+        pruned = dict.fromkeys(record.genotype(tau) for tau in taus)
+        return Proposals([*pruned][:number], searched)
     if name in MEASURED_SEARCHES:
         budget = {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters}
         changes = {**MEASURED_SEARCHES[name], "budget": budget}
@@ -109,6 +127,11 @@ def propose(
 
 def _by_gradients(name: str) -> dict[str, dict[str, Any]]:
     """Settings of a search of ``GRADIENT_SEARCHES``; another tau needs no other search."""
+    if name in EXTENDED_SPACE:
+        return {
+            "space": {"width_choices": (1.0,)},
+            "search": {"strategy": "sparse-darts", **EXTENDED_SPACE[name]},
+        }
     paper = {"strategy": "sparse-darts", **PAPER, "prune_threshold": PAPER_THRESHOLD}
     search = {"strategy": name} if name == "scnas" else paper
     return {"space": {**PAPER_SPACE, **GRADIENT_SEARCHES[name]}, "search": search}

@@ -53,3 +53,17 @@ def segmentation_loss(outputs: Tensor | Sequence[Tensor], label: Tensor) -> Tens
     with torch.autocast(label.device.type, enabled=False):  # sums over many voxels: not in bfloat16
         loss = dice_and_cross_entropy if num_processes() == 1 else shared_dice_and_cross_entropy
         return supervised_loss(outputs, label, loss)
+
+
+def distillation_loss(outputs: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]) -> Tensor:
+    """Cross entropy of outputs with the probabilities of a teacher, a scalar in float32.
+
+    The teacher gets no gradient.
+
+    Args:
+        outputs: logits (B, K, *S), or a list of them; only the first, of full resolution, counts.
+        teacher: likewise.
+    """
+    own, other = (each if isinstance(each, Tensor) else each[0] for each in (outputs, teacher))
+    with torch.autocast(own.device.type, enabled=False):  # sums over many voxels: not in bfloat16
+        return functional.cross_entropy(own.float(), other.detach().float().softmax(1))

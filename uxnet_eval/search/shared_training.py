@@ -123,6 +123,8 @@ def prepare_measurement(
     if has_controller:
         common["controller_learning_rate"] = config.choice.controller_learning_rate
         common["warmup_epochs"] = settings.warmup_epochs
+    else:
+        common["sandwich"] = config.choice.sandwich
     kind = RonasmisModule if has_controller else SinglePathModule
     return Prepared(kind(shared, sampler, trained.excess, anchor, **common), limits, budget)
 

@@ -20,7 +20,7 @@ from strategies.single_path.sampling import Sampler
 from strategies.single_path.shared_weights import SharedWeights
 
 from ..recipe.deep_supervision import supervised_nodes
-from ..recipe.loss import segmentation_loss
+from ..recipe.loss import distillation_loss, segmentation_loss
 from ..recipe.precision import channels_last
 from .module import SegmentationModule
 
@@ -38,6 +38,8 @@ class SinglePathModule(SegmentationModule):
         anchor: the architecture that is validated, the U-Net of the space.
         paths_per_step: architectures per batch.
         seed: of the draws.
+        sandwich: whether each is trained at its largest and smallest widths too (sandwich rule, Yu
+            et al. 2020).
         others: see :class:`SegmentationModule`.
     """
 
@@ -50,11 +52,12 @@ class SinglePathModule(SegmentationModule):
         *,
         paths_per_step: int,
         seed: int,
+        sandwich: bool = False,
         **others: Any,
     ) -> None:
         super().__init__(**others)
         self.shared, self.sampler, self.excess, self.anchor = shared, sampler, excess, anchor
-        self.paths_per_step, self.seed = paths_per_step, seed
+        self.paths_per_step, self.seed, self.sandwich = paths_per_step, seed, sandwich
 
     def forward(self, image: Tensor, genotype: Genotype | None = None) -> Tensor | list[Tensor]:
         if self.channels_last:
@@ -66,11 +69,31 @@ class SinglePathModule(SegmentationModule):
         for path in range(self.paths_per_step):
             random = Random(f"{self.seed}/{self.current_epoch}/{batch_idx}/{path}")
             genotype = self.sampler.draw(random, self.excess)
-            loss = segmentation_loss(self(batch["image"], genotype), batch["label"])
+            loss = self._loss(batch["image"], batch["label"], genotype)
             check_finite(loss.detach(), "the loss is", self.current_epoch)
             total = total + loss / self.paths_per_step
         self.log("loss/weights", total.detach(), prog_bar=True)
         return total
+
+    def _loss(self, image: Tensor, label: Tensor, genotype: Genotype) -> Tensor:
+        """The loss of an architecture; with ``sandwich``, the mean over its three widths.
+
+        Deviation from Yu et al. (2020): the narrower networks learn from the labels too, because
+        Dice needs them, and a drawn architecture takes the place of the random widths.
+        """
+        if not self.sandwich:
+            return segmentation_loss(self(image, genotype), label)
+        choices = self.sampler.config.width_choices
+        widest = self(image, _at_width(genotype, max(choices)))
+        total = segmentation_loss(widest, label)
+        for narrower in (genotype, _at_width(genotype, min(choices))):
+            outputs = self(image, narrower)
+            total = total + segmentation_loss(outputs, label) + distillation_loss(outputs, widest)
+        return total / 3
+
+
+def _at_width(genotype: Genotype, factor: float) -> Genotype:
+    return genotype.model_copy(update={"widths": (factor,) * genotype.levels})
 
 
 def anchor_of(config: SearchSpaceConfig) -> Genotype:
