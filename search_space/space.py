@@ -85,6 +85,11 @@ class UXNetSpace(GridNetwork, ModelSpace):
         return self._config.grid
 
     @property
+    def edge_scale(self) -> bool:
+        """Whether each edge has a learned scale per channel."""
+        return self._config.edge_scale
+
+    @property
     def fixed_operations(self) -> dict[Layer, str]:
         """The operation of every layer that is not searched."""
         return dict(self._fixed)

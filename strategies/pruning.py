@@ -63,6 +63,7 @@ def derive(
     *,
     fixed_operations: Mapping[Layer, str] | None = None,
     fixed_edges: Collection[Edge] = (),
+    edge_scale: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> Genotype:
     """The genotype at one threshold; another threshold needs no new search.
@@ -75,6 +76,7 @@ def derive(
         prune_threshold: tau, in (0, 1).
         fixed_operations: the operation of every layer that is not searched.
         fixed_edges: edges that are always present and not searched.
+        edge_scale: whether each edge has a learned scale.
         provenance: stored in the genotype.
 
     Returns:
@@ -83,4 +85,5 @@ def derive(
     """
     edges = keep_edges(grid, all_gates(grid, gates, fixed_edges), prune_threshold)
     operations = {layer: max(weights, key=weights.__getitem__) for layer, weights in alphas.items()}
-    return Genotype.from_choices(grid.levels, edges, operations | dict(fixed_operations or {}), provenance)
+    operations |= dict(fixed_operations or {})
+    return Genotype.from_choices(grid.levels, edges, operations, provenance, edge_scale=edge_scale)

@@ -114,5 +114,6 @@ class SparseDARTS(DARTS):
             self.prune_threshold if prune_threshold is None else prune_threshold,
             fixed_operations=space.fixed_operations,
             fixed_edges=space.fixed_edges,
+            edge_scale=space.edge_scale,
             provenance=provenance,
         )

@@ -28,6 +28,11 @@ class SearchableSpace(Protocol):
         ...
 
     @property
+    def edge_scale(self) -> bool:
+        """Whether each edge has a learned scale."""
+        ...
+
+    @property
     def fixed_operations(self) -> Mapping[Layer, str]:
         """The operation of every layer that is not searched."""
         ...

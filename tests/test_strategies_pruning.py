@@ -203,8 +203,10 @@ def test_fixed_edges_and_operations() -> None:
         0.75,
         fixed_operations=fixed,
         fixed_edges=unet_edges(3),
+        edge_scale=True,
         provenance={"seed": 5},
     )
+    assert genotype.edge_scale
     assert set(genotype.edges) == unet_edges(3)
     assert genotype.operations[layer] == "conv5"
     assert genotype.operations[Layer(GRID.output, "normal")] == "conv3x3x1"

@@ -18,7 +18,7 @@ from uxnet_eval.comparison.trainings import find_trainings
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
-from uxnet_eval.contest.proposals import GRADIENT_SEARCHES, MEASURED_SEARCHES, propose
+from uxnet_eval.contest.proposals import GATE_THRESHOLDS, GRADIENT_SEARCHES, MEASURED_SEARCHES, propose
 from uxnet_eval.contest.run import contest_limits, run_contest
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
@@ -210,7 +210,8 @@ def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
         assert genotype.edge_scale and unet_edges(3) <= set(genotype.edges)
         proposed = {Genotype.load(path) for path in (folder / "proposals").glob("*.json")}
         record = SearchRecord.load(folder / "search")
-        assert proposed <= {record.genotype(tau) for tau in (0.75, 0.5, None)}
+        taus = GATE_THRESHOLDS if name == "gates" else (None,)
+        assert proposed and proposed <= {record.genotype(tau) for tau in taus}
     else:
         assert set(genotype.edges) == unet_edges(3)
         assert settings["strategy"] == ("single-path" if name == "searched-unet-edges" else name)

@@ -101,8 +101,8 @@ def propose(
         searched = search_once(config.search_config(_by_gradients(name)), folder, shared_folder)
         record = SearchRecord.load(searched)
         taus = GATE_THRESHOLDS if name == "gates" else (PAPER_THRESHOLDS.get(name),)
-        pruned = dict.fromkeys(record.genotype(tau) for tau in taus)
-        return Proposals([*pruned][:number], searched)
+        pruned: list[Genotype | str] = [*dict.fromkeys(record.genotype(tau) for tau in taus)]
+        return Proposals(pruned[:number], searched)
     if name in MEASURED_SEARCHES:
         budget = {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters}
         changes = {**MEASURED_SEARCHES[name], "budget": budget}

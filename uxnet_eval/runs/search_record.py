@@ -43,6 +43,8 @@ class SearchRecord(StrictConfig):
     """The operation of every layer that is not searched."""
     fixed_edges: list[str] = Field(default_factory=list)
     """Edges that are not searched but always there."""
+    edge_scale: bool = False
+    """Whether each edge has a learned scale; written only if so, as older programs do not know it."""
     prune_threshold: float = Field(0.75, ge=0, le=1)
     """Threshold tau of the run."""
     scores: dict[str, float] = Field(default_factory=dict)
@@ -83,6 +85,7 @@ class SearchRecord(StrictConfig):
             threshold,
             fixed_operations={parse_layer(name): op for name, op in self.fixed_operations.items()},
             fixed_edges=[Edge.parse(name) for name in self.fixed_edges],
+            edge_scale=self.edge_scale,
             provenance={
                 **self.provenance,
                 "spatial_dims": self.spatial_dims,
@@ -96,7 +99,8 @@ class SearchRecord(StrictConfig):
 
     def save(self, folder: Path) -> None:
         """Writes ``search.json`` into ``folder``, whole or not at all."""
-        write_json(folder / SEARCH_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump()})
+        values = self.model_dump(exclude=None if self.edge_scale else {"edge_scale"})
+        write_json(folder / SEARCH_NAME, {"format": FORMAT, "version": VERSION, **values})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchRecord:

@@ -199,6 +199,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         alphas={},
         fixed_operations=named(space.fixed_operations),
         fixed_edges=named(space.fixed_edges),
+        edge_scale=space.edge_scale,
         prune_threshold=strategy.prune_threshold,
         provenance=provenance(config, dataset),
     )
