@@ -44,7 +44,7 @@ class SearchRecord(StrictConfig):
     fixed_edges: list[str] = Field(default_factory=list)
     """Edges that are not searched but always there."""
     edge_scale: bool = False
-    """Whether each edge has a learned scale; written only if so, as older programs do not know it."""
+    """Whether each edge has a learned scale; written only if so, for older programs."""
     prune_threshold: float = Field(0.75, ge=0, le=1)
     """Threshold tau of the run."""
     scores: dict[str, float] = Field(default_factory=dict)
