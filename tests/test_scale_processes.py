@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import torch
 import yaml
 from torch import Tensor
+from two_processes import Launcher, Run, by_hand, by_srun, by_torchrun, in_two_processes
 
 from search_space import UserError
 from uxnet_eval.preprocessing.patch_stream import PatchStream
@@ -62,8 +63,6 @@ REORDERING = 8.0
 nothing but the order of float32 sums: over the batch's patches in the loss and in each gradient, once a step. So
 their differences are of one size; the factor is for which sums come out how."""
 
-Run = Callable[[Path, Path], Any]
-
 
 def train(config: Path, output: Path) -> None:
     run_training(config, output=output)
@@ -71,38 +70,6 @@ def train(config: Path, output: Path) -> None:
 
 def search(config: Path, output: Path) -> None:
     run_search(config, output=output)
-
-
-def in_two_processes(
-    run: Run, config: Path, output: Path, before: Callable[[], object] = lambda: None
-) -> list[int | None]:
-    """Runs in two forks of this process, started as Lightning would start them; returns their exit codes."""
-    own = output.with_name(f"{output.name}.two.yml")
-    values = yaml.safe_load(config.read_text())
-    values["runtime"] = {**values["runtime"], "devices": 2, "num_nodes": 1, "strategy": "ddp"}
-    own.write_text(yaml.safe_dump(values))
-    (output.parent / "rendezvous").unlink(missing_ok=True)
-
-    def work(rank: int) -> None:
-        os.environ |= {
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": "2",
-            "NODE_RANK": "0",
-            "UXNET_RENDEZVOUS": str(output.parent / "rendezvous"),
-        }
-        before()
-        run(own, output)
-
-    fork = multiprocessing.get_context("fork")
-    workers = [fork.Process(target=work, args=(rank,)) for rank in (0, 1)]
-    workers[0].start()
-    while not (output / "run.yml").exists() and workers[0].is_alive():
-        time.sleep(0.05)
-    time.sleep(0.5)  # it opens the folder, and then waits for the other one
-    workers[1].start()
-    for worker in workers:
-        worker.join(1200)
-    return [worker.exitcode for worker in workers]
 
 
 def killed_in_epoch_two() -> None:
@@ -189,6 +156,31 @@ def test_two_processes_give_the_numbers_of_one(runs: dict[str, Any]) -> None:
     results = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "two")]
     assert results[0]["parameters"] == results[1]["parameters"]
     assert results[0]["default"] == pytest.approx(results[1]["default"], abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def weights_of_one_machine(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> dict[str, Tensor]:
+    folder = tmp_path_factory.mktemp("one_machine")
+    assert in_two_processes(train, write(folder, demo_set, TRAINING), folder / "out") == [0, 0]
+    return weights(folder / "out")
+
+
+@pytest.mark.parametrize("launcher", [by_hand, by_srun, by_torchrun])
+def test_two_machines_give_the_weights_of_two_processes_on_one(
+    tmp_path: Path,
+    demo_set: Path,
+    launcher: Launcher,
+    weights_of_one_machine: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both machines are this one, and gloo talks over its loopback interface."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(free.getsockname()[1]))
+    config = write(tmp_path, demo_set, TRAINING)
+    assert in_two_processes(train, config, tmp_path / "out", launcher=launcher) == [0, 0]
+    assert distance(weights_of_one_machine, weights(tmp_path / "out")) == 0
 
 
 def test_losses_that_are_averaged_instead_of_shared_would_be_noticed(runs: dict[str, Any]) -> None:

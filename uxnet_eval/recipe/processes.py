@@ -24,6 +24,7 @@ from search_space.errors import UserError
 from strategies.processes import are_equal_everywhere
 
 from ..config.run_file import RuntimeSettings
+from ..runs.processes import local_rank, node_rank
 
 RENDEZVOUS = "UXNET_RENDEZVOUS"
 """The environment variable that names the file by which the processes of a machine find each
@@ -146,9 +147,8 @@ def process_settings(runtime: RuntimeSettings, devices: int, *, wraps: bool) -> 
 
 def own_rank(runtime: RuntimeSettings, devices: int) -> tuple[int, int]:
     """The number of this process among all, and how many there are; before Lightning knows."""
-    node, local = (int(os.environ.get(name) or 0) for name in ("NODE_RANK", "LOCAL_RANK"))
     total = devices * runtime.num_nodes
-    return (node * devices + local, total) if total > 1 else (0, 1)
+    return (node_rank() * devices + local_rank(), total) if total > 1 else (0, 1)
 
 
 def _loopback_interface() -> str:
