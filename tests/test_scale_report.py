@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import browser
 from search_runs import FINAL, made_up_run
 
 from uxnet_eval.report.page import page_html
@@ -16,17 +17,17 @@ from uxnet_eval.report.sources import folder_source
 from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.overlays import Overlay, write_overlays
 
+NUM_SEARCHES = 200
 
-@pytest.mark.slow
-@pytest.mark.scale
-def test_the_report_of_200_searches_stays_below_10_mb(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    for number in range(200):
-        folder = made_up_run(tmp_path / f"{number:03}", seed=number, levels=5, num_epochs=24)
-        write_json(folder / "result.json", {**FINAL, "default": number / 200})
-        pictures = [
-            random.integers(0, 256, (64, 192, 3), dtype=np.uint8) for _ in range(3)
-        ]  # do not compress
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report of 200 searches of five levels, each with pictures that do not compress."""
+    random, runs = np.random.default_rng(0), tmp_path_factory.mktemp("runs")
+    for number in range(NUM_SEARCHES):
+        folder = made_up_run(runs / f"{number:03}", seed=number, levels=5, num_epochs=24)
+        write_json(folder / "result.json", {**FINAL, "default": number / NUM_SEARCHES})
+        pictures = [random.integers(0, 256, (64, 192, 3), dtype=np.uint8) for _ in range(3)]
         write_overlays(
             folder,
             [
@@ -36,15 +37,37 @@ def test_the_report_of_200_searches_stays_below_10_mb(tmp_path: Path) -> None:
             ("background", "one"),
             "made up",
         )
-    page = page_html(folder_source(tmp_path))
+    return page_html(folder_source(runs))
+
+
+@pytest.mark.slow
+@pytest.mark.scale
+def test_the_report_of_200_searches_stays_below_10_mb(page: str) -> None:
     assert len(page.encode()) < 10_000_000
     found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.S)
     assert found is not None
     data = json.loads(found[1])
-    assert len(data["runs"]) == 200
+    assert len(data["runs"]) == NUM_SEARCHES
     kept = [run["name"] for run in data["runs"] if run["overlays"]]
-    assert kept == [f"{number:03}" for number in range(200 - len(kept), 200)] and len(kept) > 20
-    assert any(f"the pictures of {200 - len(kept)} runs are left out" in note for note in data["notes"])
+    left_out = NUM_SEARCHES - len(kept)
+    assert kept == [f"{number:03}" for number in range(left_out, NUM_SEARCHES)] and len(kept) > 20
+    assert any(f"the pictures of {left_out} runs are left out" in note for note in data["notes"])
+
+
+@pytest.mark.slow
+@pytest.mark.scale
+@pytest.mark.browser
+def test_the_report_of_200_searches_opens_within_3_seconds(page: str, tmp_path: Path) -> None:
+    """In processor time of the page's process, which other programs of the machine hardly change."""
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    with browser() as tab:
+        tab.call("Performance.enable")
+        tab.call("Page.navigate", timeout_s=120, url=path.as_uri())
+        tab.wait("document.documentElement.dataset.ready === 'true'", timeout_s=120)
+        metrics = {each["name"]: each["value"] for each in tab.call("Performance.getMetrics")["metrics"]}
+        assert tab.errors == []
+    assert 0 < metrics["ProcessTime"] < 3
 
 
 def test_pictures_beyond_the_budget_are_those_of_the_worst_runs() -> None:

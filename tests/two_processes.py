@@ -30,7 +30,7 @@ def by_hand(rank: int, folder: Path) -> dict[str, str]:
 
 def by_srun(rank: int, folder: Path) -> dict[str, str]:
     """The same inside a job of SLURM with a task on each of two machines."""
-    own = {"SLURM_NODEID": str(rank), "SLURM_PROCID": str(rank), "SLURM_LOCALID": "0"}
+    own = {"SLURM_NODEID": str(rank), "SLURM_PROCID": str(rank), "SLURM_LOCALID": "0", "LOCAL_RANK": "0"}
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1"}
     return {**by_hand(rank, folder), **job, **own}
 
