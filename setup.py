@@ -67,6 +67,7 @@ setup(
         # 2.6.2 and 2.6.3 were malicious uploads
         "pytorch-lightning>=2.6,!=2.6.2,!=2.6.3",
         "monai>=1.6",  # below: advisories about archives and pickles
+        "isal>=1.7",  # CRC-32 of checkpoints
         "numpy>=1.26",
         "nibabel>=5.2",
         "SimpleITK>=2.4",  # MetaImage and NRRD; DICOM series

@@ -30,7 +30,9 @@ const http = require('http');
 const { WebSocketServer } = require('ws');
 const server = http.createServer((request, response) => response.end('let in'));
 new WebSocketServer({ server }).on('connection', (socket) => socket.send('let in'));
-server.listen(0, () => {
+const own = Number(process.argv[process.argv.indexOf('--port') + 1]);
+http.createServer((request, response) => response.end('a runner')).listen(own + 1);
+server.listen(own, () => {
     const { port } = server.address();
     const env = {
         ...process.env,
@@ -83,14 +85,30 @@ def basic(password: str) -> str:
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    with _started(tmp_path_factory.mktemp("door"), manager_environment()) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def open_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """Of ``uxnet launch --open-to-network``."""
+    with _started(tmp_path_factory.mktemp("open"), manager_environment(open_to_network=True)) as door:
+        yield door
+
+
+@contextlib.contextmanager
+def _started(folder: Path, environment: dict[str, str]) -> Iterator[Door]:
     import nni_node
 
-    nni, folder = Path(nni_node.__path__[0]), tmp_path_factory.mktemp("door")
-    environment = manager_environment()
+    nni = Path(nni_node.__path__[0])
+    own = _two_free_ports()
     script = folder / "server.js"
     script.write_text(SERVER)
     with subprocess.Popen(
-        [nni / "node", script, "--experiment-id", "abc", "--experiments-directory", folder],
+        [
+            *(nni / "node", script, "--port", str(own)),
+            *("--experiment-id", "abc", "--experiments-directory", folder),
+        ],
         env={**environment, "NODE_PATH": str(nni / "node_modules")},
         stdout=subprocess.PIPE,
         text=True,
@@ -105,6 +123,17 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             yield Door(int(lines[-1].split()[1]), environment["UXNET_DOOR_TOKEN"], folder / "abc", child)
         finally:
             process.kill()
+
+
+def _two_free_ports() -> int:
+    """A port that is free, as the one after it is."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def test_nobody_gets_in_without_the_token(door: Door) -> None:
@@ -134,6 +163,38 @@ def test_the_first_visit_leaves_a_cookie_that_no_script_and_no_other_site_can_us
 def test_a_rebound_name_is_refused(door: Door, host: str) -> None:
     assert door.ask("/", token=door.token, Host=host)[0] == 403
     assert door.ask("/", Cookie=door.cookie(), Host=host)[0] == 403
+
+
+def test_open_to_the_network_the_token_is_still_wanted(open_door: Door) -> None:
+    name = {"Host": "workstation.example:8080"}  # what the browser of another machine asks for
+    assert open_door.ask("/", **name)[0] == open_door.ask("/api/v1/nni/experiment", **name)[0] == 401
+    assert open_door.ask("/", token="wrong", **name)[0] == 401
+    assert open_door.ask("/", token=open_door.token, **name)[2] == "let in"
+    _, headers, _ = open_door.ask(f"/?token={open_door.token}", **name)
+    cookie = headers["Set-Cookie"].split(";")[0]
+    assert open_door.ask("/", Cookie=cookie, **name)[2] == "let in"
+    assert open_door.ask("/", Cookie=cookie, Origin="http://workstation.example:8080", **name)[2] == "let in"
+    for origin in ("http://evil.example", "http://workstation.example:80", "null"):
+        assert open_door.ask("/", token=open_door.token, Origin=origin, **name)[0] == 403
+    assert open_door.ask("/..%2f..%2fetc/passwd", token=open_door.token, **name)[0] == 400
+    for origin in ({}, {"origin": "http://evil.example"}):
+        with pytest.raises(InvalidStatus, match=r"40[13]"):
+            connect(f"ws://127.0.0.1:{open_door.port}/prefix/tuner", **origin)
+    tensorboard = behind_door(lambda environ, start: [b"in"], "token", "uxnet-x=secret", is_open=True)
+    asked = {"HTTP_HOST": name["Host"]}
+    assert tensorboard({**asked, "HTTP_COOKIE": "uxnet-x=secret"}, lambda *_: None) == [b"in"]
+    assert tensorboard(asked, lambda *_: None) != [b"in"]
+    foreign = {**asked, "HTTP_COOKIE": "uxnet-x=secret", "HTTP_ORIGIN": "http://evil.example"}
+    assert tensorboard(foreign, lambda *_: None) != [b"in"]
+
+
+def test_open_to_the_network_nnis_runners_report_to_the_next_port_and_web_pages_do_not(
+    open_door: Door, door: Door
+) -> None:
+    runners = Door(open_door.port + 1, open_door.token, open_door.folder, {})
+    assert runners.ask("/", Host="workstation.example:8081")[2] == "a runner"
+    assert runners.ask("/", Origin="http://evil.example")[0] == 403
+    assert Door(door.port + 1, door.token, door.folder, {}).ask("/")[0] == 401  # not open: the token
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:9", "[::1]:80", "LOCALHOST"])
@@ -308,7 +369,12 @@ def test_tensorboard_ends_with_the_manager_that_is_killed(tmp_path: Path) -> Non
             "time.sleep(600)",
             *(sys.executable, script, "--host=127.0.0.1", f"--logdir={tmp_path}", f"--port={port}"),
         ],
-        env={**os.environ, "UXNET_DOOR_TOKEN": "token", "UXNET_DOOR_COOKIE": "uxnet-x=secret"},
+        env={
+            **os.environ,
+            "UXNET_DOOR_TOKEN": "token",
+            "UXNET_DOOR_COOKIE": "uxnet-x=secret",
+            "UXNET_DOOR_OPEN": "0",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

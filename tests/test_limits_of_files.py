@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.image_file import read_file
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.preprocessing.case_grid import case_grid
+from uxnet_eval.runs import archive
 from uxnet_eval.runs.archive import check_archive
 from uxnet_eval.runs.folder import open_run_folder
 from uxnet_eval.runs.tensors import read_tensors
@@ -221,6 +223,53 @@ def test_a_flipped_bit_in_weights_is_found(tmp_path: Path) -> None:
     assert torch.load(path, weights_only=True)["weights"]["a"].min() == -1  # PyTorch says nothing
     with pytest.raises(UserError, match=r"best\.pt: is truncated, damaged .*checksum of .*data/0 is wrong"):
         read_tensors(path)
+
+
+def _zipfile_finds(path: Path) -> bool:
+    """What the standard library would refuse."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is not None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
+        return True
+
+
+def test_wherever_a_bit_is_flipped_no_less_is_found_than_by_the_standard_library(tmp_path: Path) -> None:
+    path = tmp_path / "größe.pt"  # the name is in every entry
+    torch.save({"a": torch.arange(20.0), "b": torch.ones(3)}, path)
+    whole = path.read_bytes()
+    check_archive(path)
+    num_found = 0
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        if _zipfile_finds(path):
+            num_found += 1
+            with pytest.raises(ValueError, match=r"damaged|unpacks"):
+                check_archive(path)
+    assert num_found > 500
+
+
+def test_a_file_is_verified_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, checked = tmp_path / "a.pt", []
+    checksum = archive.crc32
+    monkeypatch.setattr(archive, "crc32", lambda content: checked.append(1) or checksum(content))
+    torch.save({"a": torch.ones(3)}, path)
+    check_archive(path)
+    first = len(checked)
+    check_archive(path)
+    assert first and len(checked) == 2 * first  # so new that its time would not tell a change
+    monkeypatch.setattr(archive, "CLOCK_TICK_NS", 0)
+    check_archive(path)
+    checked.clear()
+    check_archive(path)
+    assert not checked
+    content = path.read_bytes()
+    os.replace(tmp_path / "a.pt", tmp_path / "b.pt")
+    path.write_bytes(content)  # another file of the same name and size
+    check_archive(path)
+    assert len(checked) == first
 
 
 def test_an_archive_that_unpacks_to_gigabytes(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ def test_nnis_web_server_listens_on_this_machine_alone(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert _node(_START_NNIS_WEB_SERVER, dict(os.environ)) == "::"  # the defect: every interface
     assert _node(_START_NNIS_WEB_SERVER, nni_guards.manager_environment()) == "127.0.0.1"
-    assert _node(_START_NNIS_WEB_SERVER, nni_guards.manager_environment(loopback=False)) == "::"
+    assert _node(_START_NNIS_WEB_SERVER, nni_guards.manager_environment(open_to_network=True)) == "::"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def undisturbed(subject: Subject, scratch: Path) -> Undisturbed:
     second = run(
         subject.arguments(scratch / f"{subject.command}-second"),
         subject.place,
-        timeout_s=600,
+        is_short=False,
         prepare=lambda: Disk("count", log=log).install(),
     )
     assert second.code == 0, second.output
@@ -82,7 +82,7 @@ def strike(case: Undisturbed, action: str, numbers: list[int], scratch: Path, ta
         outcome = run(
             case.subject.arguments(output),
             case.subject.place,
-            timeout_s=600,
+            is_short=False,
             prepare=Disk(action, number).install,  # type: ignore[arg-type]
         )
         touch = case.touches[number - 1] if number <= len(case.touches) else "?"
@@ -119,7 +119,7 @@ def flip_bits(
     """
     whole = scratch / "whole"
     shutil.copytree(source, whole)
-    outcome = run(command(whole), place, timeout_s=600)
+    outcome = run(command(whole), place, is_short=False)
     assert outcome.code == 0, outcome.output
     right = expected(whole)
     shutil.rmtree(whole)
@@ -131,7 +131,7 @@ def flip_bits(
             position = rng.randrange(len(content))
             content[position] ^= 1 << rng.randrange(8)
             (copy / name).write_bytes(content)
-            outcome = run(command(copy), place, timeout_s=600)
+            outcome = run(command(copy), place, is_short=False)
             other = outcome.code == 0 and expected(copy) != right
             tally.add(
                 f"{name}, a bit of byte {position} flipped, {command(Path('.'))[0]}",
@@ -142,14 +142,14 @@ def flip_bits(
 
 
 def _go_on(subject: Subject, output: Path) -> Outcome:
-    outcome = run(subject.arguments(output), subject.place, timeout_s=600)
+    outcome = run(subject.arguments(output), subject.place, is_short=False)
     assert outcome.code == 0, outcome.output
     return outcome
 
 
 def _compare(case: Undisturbed, output: Path, what: str, tally: Tally) -> None:
     """Goes on to the end and compares every file with that of the undisturbed run."""
-    outcome = run(case.subject.arguments(output), case.subject.place, timeout_s=600)
+    outcome = run(case.subject.arguments(output), case.subject.place, is_short=False)
     if outcome.code != 0:
         tally.add(what, f"does not go on: {outcome.output[-300:]}")
         return

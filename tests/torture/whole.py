@@ -22,19 +22,31 @@ FEW = 24
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much is tried: a share of the whole campaign."""
+    """How much is tried: a share of the whole campaign, or one of the slices of that share.
+
+    Attributes:
+        share: of the whole campaign.
+        slice_number: from 0.
+        num_slices: that make up the share.
+    """
 
     share: float = 1.0
+    slice_number: int = 0
+    num_slices: int = 1
 
     def of(self, number: int) -> int:
-        return max(1, round(self.share * number))
+        return max(1, round(self.share * number / self.num_slices))
+
+    def chosen(self, everything: list[Malformed]) -> list[Malformed]:
+        """This slice of what is tried; the slices have nothing in common."""
+        tried = everything[: max(1, round(self.share * len(everything)))]
+        return tried[self.slice_number :: self.num_slices]
 
 
 def malformed_inputs(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     """Each input of a command is malformed in one way: one line, in time, and nothing is half written."""
     valid, tally = prepare(_folder(scratch / "valid"), GOLDEN), Tally()
-    inputs = all_inputs(valid, rng)
-    for malformed in inputs[: amounts.of(len(inputs))]:
+    for malformed in amounts.chosen(all_inputs(valid, rng)):
         place = scratch / "place"
         shutil.copytree(valid, place, symlinks=True)
         malformed.change(place)
@@ -84,7 +96,7 @@ def flipped_bits(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     """A bit of a file that is read back is another one: noticed, or without effect."""
     place, tally = make_place(_folder(scratch / "place")), Tally()
     for command in ("train", "search"):
-        outcome = run(Subject(command, place).arguments(scratch / command), place, timeout_s=600)
+        outcome = run(Subject(command, place).arguments(scratch / command), place, is_short=False)
         assert outcome.code == 0, outcome.output
         (scratch / command / "result.json").unlink()  # so that the run goes on from its checkpoint
     (scratch / "scans").mkdir()

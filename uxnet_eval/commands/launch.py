@@ -52,13 +52,14 @@ def launch(
         bool,
         typer.Option(
             "--open-to-network",
-            help="Let other machines open NNI's web page without a password. Only for networks that you trust.",
+            help="Let other machines open NNI's web page, with the token. Only for networks that you trust: the token is "
+            "sent unencrypted.",
         ),
     ] = False,
 ) -> None:
     """Start an NNI experiment safely: nnictl create, with guards.
 
-    The web page and TensorBoard listen on this machine alone and want a token (nnictl opens them to
+    The web page and TensorBoard want a token and listen on this machine alone (nnictl opens them to
     the network, without a password), what would hang NNI is refused, and the trials use this
     Python. Prints the experiment's id, the web page's address with the token, and the folder.
 
@@ -105,6 +106,8 @@ def launch(
         started = launching.resume(resume, port=port, wait=wait, open_to_network=open_to_network)
     typer.echo(f"experiment: {started.experiment_id}")
     typer.echo(f"web page:   {started.url}")
+    if open_to_network:
+        typer.echo("            from other machines: this machine's name instead of 127.0.0.1")
     is_written = (started.folder / LOG_FOLDER / REPORT_NAME).exists()
     if is_written or not (wait or started.machines):
         later = "" if is_written else "  (from the first validation on)"

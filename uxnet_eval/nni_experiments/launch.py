@@ -72,9 +72,9 @@ def launch(
             ``experimentWorkingDirectory``.
         wait: show the progress and return when no trial is left. The web UI goes on until
             :func:`stop`.
-        open_to_network: let the manager listen on all interfaces, without a password. Machines of a
-            training service other than ``local`` and ``remote`` need that; use it in a network that
-            you trust.
+        open_to_network: let the manager listen on all interfaces, behind the same token. Machines
+            of a training service other than ``local`` and ``remote`` need that. They report to the
+            port after it, which knows no token; use it in a network that you trust.
 
     Raises:
         UserError: if a guard refuses the file, a machine does not fit (one line each), the port is
@@ -170,7 +170,7 @@ def _check_reach(config: ExperimentConfig, open_to_network: bool, source: str) -
     elif others and not open_to_network:
         raise UserError(
             f"{source}: machines of platform {others[0]} must reach the manager, which here listens on 127.0.0.1 "
-            "alone; NNI has no password, so only in a network you trust: --open-to-network"
+            "alone; they report without a password, so only in a network you trust: --open-to-network"
         )
 
 
@@ -184,7 +184,7 @@ def _start(
 ) -> Launched:
     with one_launch_at_a_time(), deferred_interrupt() as interrupts:
         port = free_port(open_to_network) if port is None else require_free(port)
-        environment = manager_environment(loopback=not open_to_network)
+        environment = manager_environment(open_to_network)
         if machines:
             environment["UXNET_MACHINES"] = json.dumps(for_manager(machines, concurrency))
         with token_for_nnictl(environment):

@@ -23,10 +23,9 @@ NNICTL_TIMEOUT_S = 180.0
 def token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
     """A context whose environment makes nnictl present the token to its manager."""
     with tempfile.TemporaryDirectory() as folder:  # for this user alone
-        if "UXNET_DOOR_TOKEN" in environment:
-            file = Path(folder) / "netrc"
-            file.write_text(netrc_text(environment["UXNET_DOOR_TOKEN"]))
-            environment["NETRC"] = str(file)
+        file = Path(folder) / "netrc"
+        file.write_text(netrc_text(environment["UXNET_DOOR_TOKEN"]))
+        environment["NETRC"] = str(file)
         yield
 
 

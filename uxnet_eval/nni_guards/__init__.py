@@ -9,7 +9,7 @@
 """
 
 from .experiment_config import check_experiment_config, check_stored_config
-from .manager import manager_environment
+from .manager import manager_environment, trial_environment
 from .messages import keep_urls_in_messages, quiet_nni_import
 from .metrics import clean_metrics
 from .trial import (
@@ -39,5 +39,6 @@ __all__ = [
     "report_final",
     "report_intermediate",
     "resume_intermediate_sequence",
+    "trial_environment",
     "trial_output",
 ]

@@ -2,6 +2,7 @@
 // the user visits can start trials, take the tuner's place and, by DNS rebinding, read files.
 //
 // 1. Host must be a name of this machine (a rebound name is not), Origin the page itself (a foreign page is not).
+//    Open to the network, the machine has other names too: any Host, for a rebound name has no cookie.
 // 2. A path stays in the folder it begins in.
 // 3. The token of this experiment: in the address at the first visit, from then on in a cookie; for programs as the
 //    password of HTTP's basic authentication. The tuner and each trial get a key of their own in the address that
@@ -64,10 +65,10 @@ function isOwnChannel(request, pathname, token, password) {
 }
 
 /** What becomes of a request: {status, text} refuses, {visit} is a first visit, {} lets it in. */
-function judge(request, token) {
+function judge(request, token, isOpen) {
     const { host = '', origin, cookie = '' } = request.headers;
     const site = request.headers['sec-fetch-site'];
-    if (!LOCAL_HOST.test(host)) {
+    if (!isOpen && !LOCAL_HOST.test(host)) {
         return { status: 403, text: 'This server answers to localhost and 127.0.0.1 alone.\n' };
     }
     if (origin !== undefined && origin !== `http://${host}`) {
@@ -119,18 +120,29 @@ function welcome(response, { visit, setCookie }) {
     response.end(`<!doctype html><meta http-equiv="refresh" content="0;url=${url}"><a href="${url}">NNI</a>\n`);
 }
 
-/** From now on every HTTP server of this process lets nobody in without the token. */
-function guard(token) {
+/** From now on every HTTP server of this process lets nobody in without the token.
+ *
+ * Open to the network, there is one exception: the port after the manager's own, where NNI's runners on other
+ * machines report, which know no token. Only web pages are kept out there.
+ *
+ * @param openPort the manager's own port if it is open to the network; undefined: it is not.
+ */
+function guard(token, openPort) {
+    const isOpen = openPort !== undefined;
     const emit = http.Server.prototype.emit;
     http.Server.prototype.emit = function (event, request, second, ...rest) {
+        const isForRunners = isOpen && (this.address() || {}).port === openPort + 1;
+        if (isForRunners && request && request.headers && request.headers.origin === undefined) {
+            return emit.call(this, event, request, second, ...rest);
+        }
         if (event === 'upgrade' || event === 'connect') {
-            const verdict = judge(request, token);
+            const verdict = judge(request, token, isOpen);
             if (verdict.status !== undefined || verdict.visit !== undefined || event === 'connect') {
                 second.end(`HTTP/1.1 ${verdict.status || 403} Refused\r\nConnection: close\r\n\r\n`);
                 return true;
             }
         } else if (event === 'request' || event === 'checkContinue' || event === 'checkExpectation') {
-            const verdict = judge(request, token);
+            const verdict = judge(request, token, isOpen);
             if (verdict.visit !== undefined) {
                 welcome(second, verdict);
                 return true;

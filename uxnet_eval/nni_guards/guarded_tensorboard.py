@@ -22,20 +22,21 @@ LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECAS
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def behind_door(app: WsgiApp, token: str, cookie: str) -> WsgiApp:
+def behind_door(app: WsgiApp, token: str, cookie: str, is_open: bool = False) -> WsgiApp:
     """The same WSGI application for those alone who may use it.
 
     Args:
         app: TensorBoard.
         token: the experiment's, the password of basic authentication.
         cookie: ``name=value`` of the browser's cookie that stands for it.
+        is_open: to the network, where this machine has other names too.
     """
     basic = "Basic " + base64.b64encode(f"uxnet:{token}".encode()).decode()
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
         cookies = [each.strip() for each in environ.get("HTTP_COOKIE", "").split(";")]
-        if not LOCAL_HOST.fullmatch(host) or origin not in (None, f"http://{host}"):
+        if not (is_open or LOCAL_HOST.fullmatch(host)) or origin not in (None, f"http://{host}"):
             fault = "403 Forbidden", b"Another host or a page of another origin asks.\n"
         elif not (
             any(_same(each, cookie) for each in cookies)
@@ -73,12 +74,15 @@ def main() -> None:
     # This file's folder is no place to import from: its modules bear general names.
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(os.path.abspath(__file__))]
     token, cookie = os.environ.pop("UXNET_DOOR_TOKEN"), os.environ.pop("UXNET_DOOR_COOKIE")
+    is_open = os.environ.pop("UXNET_DOOR_OPEN") == "1"
     end_with(int(os.environ.pop("UXNET_DOOR_PARENT")))
     from absl import app
     from tensorboard import default, main_lib, program
 
     def server(wsgi_app: WsgiApp, flags: Any) -> Any:
-        return program.create_port_scanning_werkzeug_server(behind_door(wsgi_app, token, cookie), flags)
+        return program.create_port_scanning_werkzeug_server(
+            behind_door(wsgi_app, token, cookie, is_open), flags
+        )
 
     main_lib.global_init()
     tensorboard = program.TensorBoard(plugins=default.get_plugins(), server_class=server)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runs.names import LOCAL_TRIALS
-from .manager import manager_environment, node_options
+from .manager import node_options, trial_environment
 
 KEEPER_SCRIPT = Path(__file__).with_name("keeper.js")
 
@@ -41,7 +41,7 @@ def main() -> None:
     os.umask(0o077)
     folder = keeper_folder(given["launcher"])
     (folder / "launcher_config.json").write_text(json.dumps(given["launcher"]))
-    os.environ.update(manager_environment(loopback=False))
+    os.environ.update(trial_environment())
     os.environ.update(given["environment"])
     os.environ["UXNET_USER_NODE_OPTIONS"] = os.environ.get("NODE_OPTIONS", "")
     os.environ["NODE_OPTIONS"] = node_options(KEEPER_SCRIPT)

@@ -1,7 +1,8 @@
 // Loaded into NNI's manager before its own code (node --require). NNI 3.0 listens on all interfaces, asks for no
 // password, serves any file that its user can read, starts TensorBoard with --bind_all through a shell, and has no
 // option for any of it. With this, both listen on 127.0.0.1 (a host that is named explicitly is left alone), behind
-// the door of door.js, and TensorBoard (guarded_tensorboard.py) ends with the manager.
+// the door of door.js, and TensorBoard (guarded_tensorboard.py) ends with the manager. UXNET_DOOR_OPEN leaves both on
+// all interfaces, behind the same door.
 'use strict';
 
 const childProcess = require('child_process');
@@ -17,6 +18,8 @@ const TRIAL_ID = /^[\w-]{1,64}$/;
 
 // The manager's own environment, which its trials inherit, is the user's again.
 const { UXNET_DOOR_TOKEN: token, UXNET_DOOR_PYTHON: python, UXNET_MACHINES: machines } = process.env;
+const isOpen = process.env.UXNET_DOOR_OPEN === '1';
+delete process.env.UXNET_DOOR_OPEN;
 delete process.env.UXNET_DOOR_TOKEN;
 delete process.env.UXNET_DOOR_PYTHON;
 delete process.env.UXNET_MACHINES;
@@ -35,13 +38,16 @@ if (!token || !python) {
 }
 patience.waitForManager();
 patience.waitForTuner();
-door.guard(token); // after it, so that it comes first
+// After it, so that it comes first.
+door.guard(token, isOpen ? Number(process.argv[process.argv.indexOf('--port') + 1]) : undefined);
 door.leaveToken(token, process.argv);
 if (machines) {
     remote.install(token, python, JSON.parse(machines));
 }
 
-onLoopback();
+if (!isOpen) {
+    onLoopback();
+}
 
 const spawn = childProcess.spawn;
 childProcess.spawn = function (command, args, options = {}) {
@@ -59,9 +65,10 @@ childProcess.spawn = function (command, args, options = {}) {
         UXNET_DOOR_TOKEN: token,
         UXNET_DOOR_COOKIE: `${cookieName}=${cookie}`,
         UXNET_DOOR_PARENT: String(process.pid),
+        UXNET_DOOR_OPEN: isOpen ? '1' : '0',
     };
     const script = path.join(__dirname, 'guarded_tensorboard.py');
-    return spawn.call(this, python, [script, `--host=${LOOPBACK}`, ...given], {
+    return spawn.call(this, python, [script, isOpen ? '--bind_all' : `--host=${LOOPBACK}`, ...given], {
         ...options,
         env: { ...env, ...secrets },
         shell: false,

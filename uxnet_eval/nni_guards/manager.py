@@ -10,18 +10,11 @@ from pathlib import Path
 LOOPBACK_SCRIPT = Path(__file__).with_name("loopback.js")
 
 
-def manager_environment(loopback: bool = True) -> dict[str, str]:
-    """Environment variables for ``nnictl create`` and ``nnictl resume``.
+def trial_environment() -> dict[str, str]:
+    """Environment variables for a trial, and for what starts it.
 
-    - The web server and TensorBoard listen on 127.0.0.1 alone (``loopback.js``) and want a token
-      that is made here, ``UXNET_DOOR_TOKEN`` (``door.js``); NNI has no option for either, and what
-      it serves, to anybody, includes every file that the user can read.
     - ``python``, ``uxnet`` and ``tensorboard`` are those beside this interpreter, activated or not.
     - A proxy is not asked for this machine's own addresses.
-
-    Args:
-        loopback: False leaves NNI open to the network, without a token, which machines of another
-            platform than ``local`` and ``remote`` need.
     """
     environment = dict(os.environ)
     environment["PATH"] = os.pathsep.join(
@@ -30,12 +23,27 @@ def manager_environment(loopback: bool = True) -> dict[str, str]:
     environment["VIRTUAL_ENV"] = sys.prefix  # what the trialCommand of experiments/*.yml looks at first
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(filter(None, [environment.get(name), "localhost,127.0.0.1"]))
-    if loopback:
-        environment["UXNET_USER_NODE_OPTIONS"] = environment.get("NODE_OPTIONS", "")
-        environment["NODE_OPTIONS"] = node_options(LOOPBACK_SCRIPT)
-        environment["UXNET_USER_NETRC"] = environment.get("NETRC", "")
-        environment["UXNET_DOOR_TOKEN"] = secrets.token_hex(32)
-        environment["UXNET_DOOR_PYTHON"] = sys.executable
+    return environment
+
+
+def manager_environment(open_to_network: bool = False) -> dict[str, str]:
+    """Environment variables for ``nnictl create`` and ``nnictl resume``: a trial's, and a door.
+
+    The web server and TensorBoard listen on 127.0.0.1 alone (``loopback.js``) and want a token that
+    is made here, ``UXNET_DOOR_TOKEN`` (``door.js``). NNI has no option for either, and what it
+    serves, to anybody, includes every file that the user can read.
+
+    Args:
+        open_to_network: all interfaces instead of 127.0.0.1, behind the same token; machines of
+            another platform than ``local`` and ``remote`` need it.
+    """
+    environment = trial_environment()
+    environment["UXNET_USER_NODE_OPTIONS"] = environment.get("NODE_OPTIONS", "")
+    environment["NODE_OPTIONS"] = node_options(LOOPBACK_SCRIPT)
+    environment["UXNET_USER_NETRC"] = environment.get("NETRC", "")
+    environment["UXNET_DOOR_TOKEN"] = secrets.token_hex(32)
+    environment["UXNET_DOOR_PYTHON"] = sys.executable
+    environment["UXNET_DOOR_OPEN"] = "1" if open_to_network else "0"
     return environment
 
 

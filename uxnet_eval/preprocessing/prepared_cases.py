@@ -122,7 +122,6 @@ class _FolderCache(torch.utils.data.Dataset):
 
     def __init__(self, cases: Sequence[Case], steps: Compose, folder: Path, preprocessing_key: str):
         self.cases, self.steps, self.folder, self.key = cases, steps, folder, preprocessing_key
-        self._verified: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
@@ -141,13 +140,11 @@ class _FolderCache(torch.utils.data.Dataset):
 
     def _is_sound(self, path: Path) -> bool:
         """Whether the checksums in the file are right, which each process verifies once."""
-        if path not in self._verified:
-            try:
-                check_archive(path)
-            except (OSError, ValueError) as error:
-                logger.warning("%s: %s; the case is prepared anew", path, error)
-                return False
-            self._verified.add(path)
+        try:
+            check_archive(path)
+        except (OSError, ValueError) as error:
+            logger.warning("%s: %s; the case is prepared anew", path, error)
+            return False
         return True
 
     def _hash(self, case: Case) -> str:

@@ -2,28 +2,92 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import mmap
+import os
+import struct
+import time
 import zipfile
 from pathlib import Path
 
+from isal.isal_zlib import crc32  # the CRC-32 of zlib, with the processor's own instructions: 7 times as fast
+
 LARGEST_OVERHEAD = 2**20
+CLOCK_TICK_NS = 10**9
+"""A file that changed so lately can change again without another time of change."""
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of what follows it
+_UTF_8 = 0x800
+"""The flag of an entry whose name is UTF-8."""
+_ENCODED = 0x61
+"""The flags of encrypted entries and of patches."""
+_POPULATE_READ = 22
+"""Linux's ``MADV_POPULATE_READ``, which Python 3.13 has no name for."""
+
+_verified: set[tuple[int, ...]] = set()
 
 
 def check_archive(path: Path) -> None:
-    """Reads every byte once and compares the checksums; takes about a second for a gigabyte.
+    """Reads every byte once and compares the checksums.
 
-    ``torch.load`` does not look at them: a flipped bit would change the weights without a word.
+    ``torch.load`` does not look at them: a flipped bit would change the weights without a word. A
+    file that this process has verified, and that has not changed since, is not read again.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is damaged, cut short or no such archive, or unpacks to more than it holds.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked > path.stat().st_size + LARGEST_OVERHEAD:
-                raise ValueError(f"unpacks to {unpacked} bytes, more than the file holds")
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"damaged or cut short ({error})") from None
-    if damaged is not None:
-        raise ValueError(f"damaged: the checksum of {damaged} is wrong")
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        if identity in _verified:
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+                if unpacked > state.st_size + LARGEST_OVERHEAD:
+                    raise ValueError(f"unpacks to {unpacked} bytes, more than the file holds")
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    _read_from_disk(mapped)
+                    with memoryview(mapped) as content:
+                        faults = [_fault(entry, content) for entry in archive.infolist()]
+        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
+            raise ValueError(f"damaged or cut short ({error})") from None
+    if any(faults):
+        raise ValueError(f"damaged: {next(filter(None, faults))}")
+    if time.time_ns() - state.st_ctime_ns > CLOCK_TICK_NS:
+        _verified.add(identity)
+
+
+def _fault(entry: zipfile.ZipInfo, content: memoryview) -> str:
+    """What is wrong with an entry; empty if it is as ``torch.save`` wrote it."""
+    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCODED:
+        return f"{entry.filename} is compressed or encrypted, which torch.save does not do"
+    header = content[entry.header_offset :][: _LOCAL_HEADER.size]
+    if len(header) == _LOCAL_HEADER.size:
+        signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        name = entry.header_offset + _LOCAL_HEADER.size
+        start = name + name_length + extra_length
+        stored = content[start : start + entry.file_size]
+        encoding = "utf-8" if entry.flag_bits & _UTF_8 else "cp437"
+        if (
+            signature == b"PK\3\4"
+            and content[name : name + name_length] == entry.orig_filename.encode(encoding)
+            and entry.compress_size == entry.file_size == len(stored)
+            and crc32(stored) == entry.CRC
+        ):
+            return ""
+    return f"the checksum of {entry.filename} is wrong"
+
+
+def _read_from_disk(mapped: mmap.mmap) -> None:
+    """Brings the file into memory, so that a failing disk is an :class:`OSError` and no signal."""
+    if not hasattr(mapped, "madvise"):  # Windows
+        return
+    with contextlib.suppress(ValueError):
+        try:
+            mapped.madvise(_POPULATE_READ)
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # Linux before 5.14, macOS
+                return
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from None

@@ -15,8 +15,12 @@ from search_space.errors import UserError
 from .archive import check_archive
 
 
-def read_tensors(path: Path) -> Any:
+def read_tensors(path: Path, *, mapped: bool = False) -> Any:
     """The content of a file that ``torch.save`` wrote, of tensors and plain values alone.
+
+    Args:
+        path: the file.
+        mapped: the tensors stay in the file until they are used, for those who want little of it.
 
     Raises:
         UserError: begins with the file's name; it is absent, truncated, or holds pickled objects.
@@ -29,7 +33,7 @@ def read_tensors(path: Path) -> Any:
         if zipfile.is_zipfile(path):  # else PyTorch says what else it is
             raise _damaged(path, f" ({error})") from None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         if error.errno == errno.EINVAL:  # torch seeks to before the beginning of a truncated archive
             raise _damaged(path) from None

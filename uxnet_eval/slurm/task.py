@@ -17,7 +17,7 @@ import psutil
 
 from search_space.reading import read_json
 
-from ..nni_guards import manager_environment
+from ..nni_guards import trial_environment
 from ..runs.files import write_json
 from ..runs.names import CHECKPOINT_NAME, STATE_NAME
 from ..runs.trial_folder import TRIAL_VARIABLE
@@ -98,9 +98,7 @@ class TrialTask:
             note="",
         )
         state.save(output)
-        environment = {
-            name: value for name, value in manager_environment(loopback=False).items() if name not in HIDDEN
-        }
+        environment = {name: value for name, value in trial_environment().items() if name not in HIDDEN}
         with (output / "stdout").open("ab") as out, (output / "stderr").open("ab") as err:
             self._process = subprocess.Popen(
                 ["/bin/bash", "-c", f"{IGNORED}; {self.command}"],

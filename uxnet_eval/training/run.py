@@ -255,7 +255,7 @@ def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
     """
     if checkpoint is None:
         return epochs
-    state = read_tensors(checkpoint)
+    state = read_tensors(checkpoint, mapped=True)
     try:
         stopped_early = state["callbacks"][TrainReporter.__name__]["stopped_early"]
         return int(state["epoch"]) + 1 if stopped_early else epochs
