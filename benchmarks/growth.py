@@ -1,4 +1,4 @@
-"""What grows with the number of cases and of trials: ``python -m benchmarks.growth -o growth.json``.
+"""What grows with cases, voxels, classes and trials: ``python -m benchmarks.growth -o growth.json``.
 
 The cases are one generated case under many names (hard links), the trials made-up records. So this measures lists,
 files, orders and pages, not networks.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import nibabel as nib
 import numpy as np
 
 from search_space.grid import Grid
@@ -36,6 +37,8 @@ from uxnet_eval.slurm.task import State
 
 NUM_CASES = (100, 1_000, 10_000)
 NUM_TRIALS = (10, 50, 200)
+SIDES_VOXELS = (24, 48, 96)
+NUM_CLASSES = (2, 8, 32)
 PLAN = Plan(spacing_mm=(1, 1, 1), patch_size=(16, 16, 16), strides=((2, 2, 2),), batch_size=2)
 NUM_PREPARED, NUM_STEPS = 20, 100
 LEVELS, EPOCHS = 5, 24
@@ -109,6 +112,42 @@ def of_cases(count: int) -> dict[str, Any]:
         }
 
 
+def of_voxels(side: int) -> dict[str, Any]:
+    """Of cases of ``side`` voxels along each axis."""
+    with tempfile.TemporaryDirectory() as scratch:
+        make_demo_data(Path(scratch) / "data", num_cases=3, size_voxels=(side,) * 3, seed=1)
+        return {"voxels": side**3, **_prepared(read_dataset(Path(scratch) / "data"))}
+
+
+def of_classes(count: int) -> dict[str, Any]:
+    """Of cases of 48^3 voxels whose label map has ``count`` slabs, a class each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "data"
+        make_demo_data(folder, num_cases=3, size_voxels=(48,) * 3, seed=1)
+        description = json.loads((folder / "dataset.json").read_text())
+        write_json(
+            folder / "dataset.json", description | {"labels": {str(k): f"class {k}" for k in range(count)}}
+        )
+        slabs = np.repeat(np.arange(48) * count // 48, 48 * 48).reshape(48, 48, 48).astype(np.uint8)
+        for path in (folder / "labelsTr").glob("*.nii.gz"):
+            nib.save(nib.Nifti1Image(slabs, nib.load(path).affine), path)
+        return {"classes": count, **_prepared(read_dataset(folder))}
+
+
+def _prepared(dataset: Dataset) -> dict[str, Any]:
+    """What it costs to prepare a case, to hold it and to cut a patch from it."""
+    prepare_s, prepared = timed(lambda: PreparedCases(dataset.cases, dataset, PLAN))
+    items = [prepared[index] for index in range(len(prepared))]
+    tensors = [t for item in items for t in (item["image"], item["label"], *item["foreground"])]
+    stream = PatchStream(prepared, PLAN, steps_per_epoch=NUM_STEPS, num_workers=0)
+    stream_s, _ = timed(lambda: [stream.batch(0, step) for step in range(NUM_STEPS)])
+    return {
+        "prepare_ms_per_case": 1e3 * prepare_s / len(items),
+        "memory_bytes_per_case": sum(t.numel() * t.element_size() for t in tensors) / len(items),
+        "patch_ms": 1e3 * stream_s / (NUM_STEPS * PLAN.batch_size),
+    }
+
+
 def _cache_bytes(dataset: Dataset, folder: Path) -> float:
     prepared = PreparedCases(dataset.cases[:5], dataset, PLAN, cache_dir=folder)
     for index in range(len(prepared)):
@@ -179,11 +218,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
     output = parser.parse_args().output
-    found: dict[str, Any] = {"cases": [], "trials": []}
+    found: dict[str, Any] = {"cases": [], "voxels": [], "classes": [], "trials": []}
     of_cases(10)  # imports and first calls
     for count in NUM_CASES:
         found["cases"].append(of_cases(count))
         print(found["cases"][-1], flush=True)
+    for side in SIDES_VOXELS:
+        found["voxels"].append(of_voxels(side))
+        print(found["voxels"][-1], flush=True)
+    for count in NUM_CLASSES:
+        found["classes"].append(of_classes(count))
+        print(found["classes"][-1], flush=True)
     for count in NUM_TRIALS:
         found["trials"].append(of_trials(count))
         print(found["trials"][-1], flush=True)
