@@ -10,8 +10,13 @@ import torch
 
 from uxnet_eval.dataset.demo_data import make_demo_data
 
-# The tensors of the tests are small: more threads wait for each other longer than they compute.
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# The tensors of the tests are small: more threads wait for each other longer than they compute. Where several
+# processes test side by side (pytest -n), one thread each, and one for what they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+else:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture(scope="session")
