@@ -16,6 +16,7 @@ from search_space.errors import UserError
 
 from ..nni_guards.door import netrc_text
 
+NNICTL = (sys.executable, "-m", "uxnet_eval.nni_guards.patient_nnictl")
 NNICTL_TIMEOUT_S = 180.0
 
 
@@ -33,15 +34,12 @@ def nnictl(arguments: list[str], environment: dict[str, str]) -> str:
     """What nnictl prints, without colours.
 
     Raises:
-        UserError: if it is not installed, fails or hangs.
+        UserError: if it fails or hangs.
     """
-    program = Path(sys.executable).with_name("nnictl")
-    if not program.is_file():
-        raise UserError(f"{program}: not found; install nni==3.0 into this Python environment")
     # In a session of its own: Ctrl-C at the wrong moment would leave a manager that NNI does not
     # know of.
     process = subprocess.Popen(
-        [str(program), *arguments],
+        [*NNICTL, *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@
 - ``experiment_config``: settings that hang the manager, flood the machine, or die late and quietly.
 - ``trial_run``: a search space that does not fit the run which the trials start.
 - ``manager``: a web server that is open to the network.
+- ``patient_nnictl``: a manager that a busy machine starts too late for nnictl.
 """
 
 from .experiment_config import check_experiment_config, check_stored_config
