@@ -230,7 +230,7 @@ def test_the_time_limit_queues_again_what_saves_and_ends_what_does_not(
 
 
 def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster, tmp_path: Path) -> None:
-    file = write_toy(tmp_path, [{"seconds": 30}, {"seconds": 5}, {"seconds": 6}])
+    file = write_toy(tmp_path, [{"seconds": 90}, {"seconds": 5}, {"seconds": 6}])
     experiment = launch(file, "time=5,concurrency=1")
     wait(lambda: experiment.trials()[0].status == "RUNNING")
     cluster.run("scancel", "--signal=KILL", "--full", experiment.job_ids()[0])
@@ -243,8 +243,9 @@ def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster
     resumed = uxnet("launch", "--resume", experiment.folder, "--slurm", "time=6")
     assert "trials:     3 of 3" in resumed.stdout, resumed
     experiment = read_slurm_experiment(experiment.folder)
-    wait(lambda: experiment.trials()[0].status == "RUNNING")
-    time.sleep(8)  # it saves its state every five seconds
+    wait(lambda: [trial.status for trial in experiment.trials()[1:]] == ["SUCCEEDED"] * 2)
+    time.sleep(8)  # it saves its state every five seconds; a job that it forgot would block the node
+    assert experiment.trials()[0].status == "RUNNING"
     # The controller dies, as with a reboot of the login node; jobs and their results do not depend on it.
     cluster.kill("slurmctld")
     down = uxnet("status", experiment.folder)
@@ -258,7 +259,7 @@ def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster
             return False
 
     wait(all_succeeded)
-    assert [trial.final for trial in experiment.trials()] == [{"default": n / 1000} for n in (30, 5, 6)]
+    assert [trial.final for trial in experiment.trials()] == [{"default": n / 1000} for n in (90, 5, 6)]
     assert "nothing to resume" in uxnet("launch", "--resume", experiment.folder).error
 
 
