@@ -98,10 +98,17 @@ OTHER_NAMES = {
     "dla": "DLA (sum, grid)",
     "searched": "search by measurement",
     "searched-unet-edges": "search by measurement, U-Net's edges",
+    "gates": "differentiable search, extended space",
+    "perturbation": "DARTS-PT, extended space",
     "random": "random architectures",
     "unet-widths": "U-Net, random widths",
     "all-edges": "all edges",
 }
 """Names of contenders that the paper does not have; table 2 lists them after the paper's rows."""
-SEARCHED_OTHERS = {"searched": (True, True), "searched-unet-edges": (True, False)}
+SEARCHED_OTHERS = {
+    "searched": (True, True),
+    "searched-unet-edges": (True, False),
+    "gates": (True, True),
+    "perturbation": (True, True),
+}
 """Whether such a contender searches operations, and edges."""
