@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hmac
 import http.client
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from basic_auth import basic
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -73,10 +73,6 @@ class Door:
     @property
     def trial_key(self) -> str:
         return self.child["NNI_TRIAL_COMMAND_CHANNEL"].split("uxnet:")[1].split("@")[0]
-
-
-def basic(password: str) -> str:
-    return "Basic " + base64.b64encode(f"uxnet:{password}".encode()).decode()
 
 
 @pytest.fixture(scope="module")

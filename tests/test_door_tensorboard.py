@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import json
@@ -14,12 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
+from basic_auth import basic
 
 from uxnet_eval.nni_guards.guarded_tensorboard import behind_door
-
-
-def basic(password: str) -> str:
-    return "Basic " + base64.b64encode(f"uxnet:{password}".encode()).decode()
 
 
 @pytest.mark.parametrize(
