@@ -59,6 +59,15 @@ def test_a_slow_machine_takes_smaller_patches(tmp_path: Path, monkeypatch: pytes
     assert part.search.plan.batch_size == whole.search.plan.batch_size == 2
 
 
+def test_candidates_are_those_of_the_dimensions(
+    demo_set_2d: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, 1.0)
+    flat, solid = (plan_auto(read_dataset(folder), 0.5).search for folder in (demo_set_2d, demo_set))
+    assert flat.space.normal_candidates == ("conv3", "2xconv3", "conv3_rate2")
+    assert solid.space.normal_candidates == ("conv3", "conv3x3x1", "pseudo3d", "2xconv3", "conv3_rate2")
+
+
 def test_three_cases_are_one_line(tmp_path: Path) -> None:
     dataset = read_dataset(make_demo_data(tmp_path / "data", num_cases=3, size_voxels=(8, 8, 8)))
     with pytest.raises(UserError, match="found 3 training cases, uxnet auto needs at least 5"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from search_space.errors import UserError
+from search_space.operations import legal_operations
 from strategies.single_path.limits import Limits
 
 from ..config.commented_yaml import commented_yaml
@@ -40,6 +41,8 @@ MIN_PATCH_VOXELS = {2: 128**2, 3: 48**3}
 CPU_BATCH_VOXELS, GPU_BATCH_VOXELS = 2**18, 2**22
 """Most voxels of a batch, unless two patches have more."""
 MAX_BATCH_SIZE = 16
+OPERATIONS = ("conv3", "conv3x3x1", "pseudo3d", "2xconv3", "conv3_rate2")
+"""Candidates of a node; in 2-D those that there are, as in the shipped contests."""
 GROWTH = 0.8
 """Time grows with the multiply-adds to this power: wide layers use a machine better. Only a first
 guess, which a timing replaces."""
@@ -137,6 +140,7 @@ def _plan(fingerprint: Fingerprint, memory_gib: float | None, max_voxels: int) -
 
 def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:
     """The search in the extended space, with the budget of the U-Net of these base channels."""
+    legal = legal_operations("normal", plan.spatial_dims)
     config = RunConfig(
         dataset=str(dataset.folder.resolve()),
         plan=plan,
@@ -146,7 +150,7 @@ def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:
             anchored_edges=True,
             edge_scale=True,
             pass_through=True,
-            normal_candidates=("conv3", "conv3x3x1", "pseudo3d", "2xconv3", "conv3_rate2"),
+            normal_candidates=tuple(name for name in OPERATIONS if name in legal),
         ),
         search=SearchSettings(strategy="single-path"),
     )
