@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .intervals import Interval
+from .row import Row, Statistic
 from .significance import MIN_CASES, MIN_RUNS, PairedTest
-from .table import Comparison, Row, Statistic
+from .table import Comparison
 
 HEADING_BEFORE = ("network", "Dice", "Dice, 95 %")
 HEADING_AFTER = (

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from search_space.errors import UserError, nearest
 
-if TYPE_CHECKING:
-    from .table import Row
+from .row import Row
 
 Equality = Literal["multiply-adds", "parameters"]
 """What a table can claim to be equal for all rows."""

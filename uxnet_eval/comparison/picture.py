@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .table import Comparison, Row
+from .row import Row
+from .table import Comparison
 
 POINT, FIRST, OTHER = "#999999", "#0072b2", "#d55e00"
 """Colours of Okabe and Ito, told apart with any colour vision; the first row's mark has another

@@ -19,7 +19,8 @@ from .contrasts import Contrast
 from .display import explanation, table_cells
 from .intervals import Interval
 from .picture import comparison_picture
-from .table import METRICS, Comparison, Row
+from .row import METRICS, Row
+from .table import Comparison
 
 ENDINGS = ("md", "csv", "json", "png")
 FORMAT, VERSION = "uxnet-comparison", 2
