@@ -22,6 +22,8 @@ TRAIN = ("hippocampus.train", "hippocampus.compare", "hippocampus.select")
 CONTESTS = ("hippocampus.contest", "acdc.contest", "dsb2018.contest")
 DATA = ("brain", "heart", "prostate", "isic", "hippocampus", "acdc", "dsb2018")
 TABLES = tuple(f"{data}.table{number}" for data in DATA for number in (1, 2))
+ON_TWO_CORES = ("hippocampus", "dsb2018")
+"""Two folds of these are what two cores do in a few hours."""
 NAMES = (*TRAIN, *CONTESTS, *TABLES)
 SHARED = ("hippocampus.compare", "hippocampus.select", *CONTESTS)
 """Small enough for two trials at a time, as are the tables of three data sets."""
@@ -135,7 +137,8 @@ def test_a_table_has_the_papers_rows_and_all_folds(name: str) -> None:
         f"uxnet_eval.cli contest --config experiments/{data}.table.run.yml"
     )
     check_search_space(values["searchSpace"], run, name)
-    assert values["searchSpace"]["outer_fold"]["_value"] == [0, 1, 2, 3, 4]
+    folds = [0, 1] if data in ON_TWO_CORES else [0, 1, 2, 3, 4]
+    assert values["searchSpace"]["outer_fold"]["_value"] == folds
     contenders = values["searchSpace"]["contender"]["_value"]
     paper = ABLATION if number == "1" else COMPARISON
     rows = {row.contender for row in paper.rows} & set(CONTENDERS)

@@ -16,6 +16,7 @@ from search_space.grid import Grid
 from search_space.presets import unet_edges
 from uxnet_eval.comparison.trainings import find_trainings
 from uxnet_eval.config.contest import CONTENDERS, ContestConfig
+from uxnet_eval.config.search import RunConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
 from uxnet_eval.contest.proposals import GATE_THRESHOLDS, GRADIENT_SEARCHES, MEASURED_SEARCHES, propose
@@ -186,6 +187,27 @@ def test_controls_propose_within_the_same_space(name: str, tmp_path: Path, demo_
         assert "identity" in found[0].operations.values()
     if name in ("dynunet", "monai-unet++", "u-resnet"):
         assert found == [name]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "taken"),
+    [("evolution", "evolution"), ("single-path", "single-path"), ("sparse-darts", "single-path")],
+)
+def test_the_search_takes_the_strategy_if_it_measures(
+    strategy: str, taken: str, tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def search_once(config: RunConfig, *_: object) -> Path:
+        raise Begun(config.search.strategy)
+
+    monkeypatch.setattr("uxnet_eval.contest.proposals.search_once", search_once)
+    space = {"width_choices": [1.0]} if strategy == "sparse-darts" else {}
+    path = write_config(tmp_path, demo_set, search={"strategy": strategy}, space=space)
+    config = ContestConfig.load(path)
+    with pytest.raises(Begun, match=f"^{taken}$"):
+        propose(config, tmp_path, contest_limits(config, read_dataset(demo_set)))
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ STRATEGIES = {
 """What each strategy searches."""
 FROM_SCRATCH = ("evolution", "random", "rl")
 """The strategies that train every architecture alone, from random weights."""
+BY_MEASUREMENT = ("single-path", *FROM_SCRATCH)
+"""The strategies that measure networks and can search all of the space."""
 
 
 class SpaceSettings(StrictConfig):

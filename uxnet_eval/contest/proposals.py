@@ -15,6 +15,7 @@ from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 
 from ..config.contest import ContestConfig
+from ..config.search import BY_MEASUREMENT
 from ..runs.front_record import FrontRecord
 from ..runs.search_record import SearchRecord
 from .shared_search import search_once
@@ -55,15 +56,16 @@ gates stay open, and the supernet's Dice decides."""
 GATE_THRESHOLDS = (0.75, 0.5, 0.9, 0.25)
 """Taus of the proposals of ``gates``; only the first trains in its last epochs."""
 MEASURED_SEARCHES: dict[str, dict[str, dict[str, Any]]] = {
-    "searched": {"search": {"strategy": "single-path"}},
-    "searched-unet-edges": {"space": {"search_edges": False}, "search": {"strategy": "single-path"}},
+    "searched": {},
+    "searched-unet-edges": {"space": {"search_edges": False}},
     "ronasmis": {
         "space": {"search_edges": False, "width_choices": (0.5, 0.75, 1.0, 1.5)},
         "search": {"strategy": "ronasmis"},
     },
 }
 """Settings of the contenders that search by measurement, by section. RONASMIS searches the whole
-network, widths included; table 2 of the paper says that it searches no aggregation."""
+network, widths included; table 2 of the paper says that it searches no aggregation. The others take
+the strategy of the configuration if it measures networks, else ``single-path``."""
 PAPER_THRESHOLD = 0.75
 """tau of the paper's final network; its searches are the same for the taus below."""
 PAPER_THRESHOLDS = {"paper-tau-0.60": 0.60, "paper-tau-0.90": 0.90}
@@ -105,7 +107,8 @@ def propose(
         return Proposals(pruned[:number], searched)
     if name in MEASURED_SEARCHES:
         budget = {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters}
-        changes = {**MEASURED_SEARCHES[name], "budget": budget}
+        strategy = config.search.strategy if config.search.strategy in BY_MEASUREMENT else "single-path"
+        changes = {"search": {"strategy": strategy}, **MEASURED_SEARCHES[name], "budget": budget}
         searched = search_once(config.search_config(changes), folder, shared_folder)
         found = FrontRecord.load(searched)
         within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
