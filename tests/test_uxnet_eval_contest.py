@@ -305,6 +305,11 @@ def test_every_fault_has_its_line(
 
 def test_a_name_of_search_and_training_is_not_overridden_in_half(tmp_path: Path, demo_set: Path) -> None:
     config = ContestConfig.load(write_config(tmp_path, demo_set))
-    with pytest.raises(UserError, match="'epochs' is a setting of search and of train; set it in the file"):
+    with pytest.raises(
+        UserError, match=r"'epochs' stands in several sections; write search.epochs or train.epochs"
+    ):
         config.override({"epochs": 3})
+    assert config.override({"search.epochs": 3}).search.epochs == 3
+    assert config.override({"search.epochs": 3}).train.epochs == SECTIONS["train"]["epochs"]
     assert config.override({"seed": 3}).contest.seed == 3
+    assert config.override({"strategy": "evolution"}).search.strategy == "evolution"

@@ -183,6 +183,10 @@ def test_folder_with_other_files_is_refused(tmp_path, demo_set):
             {"sparsity_wieght": 1},
             r"--set: unknown parameter 'sparsity_wieght' \(did you mean 'sparsity_weight'\?\)",
         ),
+        (
+            {"search.epoch": 1},
+            r"--set: unknown parameter 'search.epoch' \(did you mean 'search.epochs'\?\)",
+        ),
         ({"prune_threshold": 2}, "--set: search.prune_threshold"),
         (
             {"patch_size": [16, 16, 18]},

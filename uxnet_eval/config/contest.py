@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from search_space.errors import UserError
 from search_space.strict import StrictConfig
 
 from ..dataset.folds import NUM_FOLDS
@@ -83,6 +82,8 @@ class ContestSettings(StrictConfig):
 class ContestConfig(RunConfig):
     """A search and its controls, with budget, choice, training, machine and contender."""
 
+    MEANT: ClassVar[Mapping[str, str]] = {"strategy": "search", "seed": "contest"}
+
     space: SpaceSettings = SpaceSettings()
     search: SearchSettings = SearchSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -111,18 +112,6 @@ class ContestConfig(RunConfig):
                     f"{section}.{name}: the contest sets it from outer_fold and inner_fold; leave it out"
                 )
         return self
-
-    def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
-        """Overrides settings by name.
-
-        A name that ``search`` and ``train`` share is refused, because it would set only one of
-        them.
-        """
-        both = SearchSettings.model_fields.keys() & TrainSettings.model_fields.keys()
-        for name in parameters:
-            if name in both and name not in ContestSettings.model_fields:
-                raise UserError(f"{source}: '{name}' is a setting of search and of train; set it in the file")
-        return super().override(parameters, source)
 
     def search_config(self, changes: Mapping[str, Mapping[str, Any]]) -> RunConfig:
         """The search of this contest, with values replaced by section and name."""

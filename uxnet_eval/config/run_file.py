@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, field_validator
@@ -53,6 +53,9 @@ class RuntimeSettings(StrictConfig):
 class RunFile(StrictConfig):
     """What the configurations of all runs share: the data, its plan, sections of settings."""
 
+    MEANT: ClassVar[Mapping[str, str]] = {}
+    """The section that :meth:`override` takes for a name that several sections have."""
+
     dataset: str
     """A folder in the layout of the Decathlon or a raw folder of nnU-Net: absolute, or relative to
     this file, to the current folder, to ``UXNET_DATA`` or to ``data/``."""
@@ -87,20 +90,35 @@ class RunFile(StrictConfig):
         """This configuration with values replaced by name, wherever the name stands.
 
         Args:
-            parameters: for example ``{"sparsity_weight": 0.5, "seed": 2}``.
+            parameters: for example ``{"sparsity_weight": 0.5, "search.seed": 2}``.
             source: the beginning of an error message.
 
         Raises:
-            UserError: if a name is no setting, or its value is not allowed.
+            UserError: if a name is no setting, stands in several sections, or its value is not
+                allowed.
         """
         values = self.model_dump()
         sections = self._sections()
-        homes = {name: values for name in values if name not in dict(sections)}
-        homes |= {name: values[section] for section, model in sections for name in model.model_fields}
+        homes: dict[str, list[str]] = {}
+        for section, model in sections:
+            for name in model.model_fields:
+                homes.setdefault(name, []).append(section)
+        homes |= {name: [section] for name, section in self.MEANT.items()}
+        full_names = {f"{section}.{name}" for section, model in sections for name in model.model_fields}
         for name, value in parameters.items():
-            if name not in homes:
-                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, homes)}")
-            homes[name][name] = value
+            section, _, key = name.rpartition(".")
+            if name in full_names:
+                values[section][key] = value
+            elif name in homes and len(homes[name]) == 1:
+                values[homes[name][0]][name] = value
+            elif name in homes:
+                full = " or ".join(f"{each}.{name}" for each in homes[name])
+                raise UserError(f"{source}: '{name}' stands in several sections; write {full}")
+            elif name in values and name not in dict(sections):
+                values[name] = value
+            else:
+                known = full_names if section else {*homes, *values} - {*dict(sections)}
+                raise UserError(f"{source}: unknown parameter '{name}'{nearest(name, known)}")
         return self.parse(values, source=source)  # type: ignore[no-any-return]
 
     def to_yaml(self) -> str:

@@ -5,6 +5,9 @@ NNI's parameters of a trial override its values by name (:meth:`.run_file.RunFil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, field_validator, model_validator
 
 from search_space import SearchSpaceConfig
@@ -157,6 +160,8 @@ class ChoiceSettings(StrictConfig):
 
 class RunConfig(RunFile):
     """One search: the data, the plan for it, the space, the search and the machine."""
+
+    MEANT: ClassVar[Mapping[str, str]] = {"strategy": "search"}
 
     space: SpaceSettings = SpaceSettings()
     search: SearchSettings = SearchSettings()

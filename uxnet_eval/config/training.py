@@ -153,7 +153,8 @@ class TrainConfig(RunFile):
 
     def override(self, parameters: Mapping[str, Any], source: str = "NNI parameters") -> Self:
         """Overrides settings by name; a width replaces whichever width was set before."""
-        given = [name for name in WIDTHS if parameters.get(name) is not None]
+        full_names = (*WIDTHS, *(f"network.{name}" for name in WIDTHS))
+        given = [name for name in full_names if parameters.get(name) is not None]
         if given:
             parameters = {**{name: None for name in WIDTHS}, **parameters}
         return super().override(parameters, source)
