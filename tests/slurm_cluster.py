@@ -1,4 +1,7 @@
-"""A SLURM of one node on the loopback interface: munged, slurmctld and slurmd of this user, in a folder of its own."""
+"""A SLURM of one node on the loopback interface: munged, slurmctld and slurmd of this user, in a folder of its own.
+
+SLURM believes that the node has a GPU.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ ReturnToService=2
 KillWait=2
 MaxArraySize={max_array_size}
 SlurmdParameters=config_overrides
-NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
+GresTypes=gpu
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 Gres=gpu:1 State=UNKNOWN
 PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -163,6 +167,7 @@ def one_node_cluster(folder: Path) -> Iterator[Cluster]:
             max_array_size=MAX_ARRAY_SIZE,
         )
     )
+    (folder / "gres.conf").write_text("NodeName=node1 Name=gpu File=/dev/null\n")
     cluster = Cluster(folder, {}, {"SLURM_CONF": str(config)})
     try:
         for name in ("munged", "slurmctld", "slurmd"):

@@ -18,7 +18,7 @@ from benchmarks.timed_command import Parts
 from uxnet_eval.dataset.msd import read_dataset
 
 ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "benchmarks" / "results" / "predict-hippocampus.json"
+RECORDS = sorted((ROOT / "benchmarks" / "results").glob("predict-*.json"))
 
 
 def result(seconds: list[float], dice: float | None) -> dict[str, Any]:
@@ -106,5 +106,6 @@ def test_same_scans_and_windows_for_all(
     assert table(results) in found.output
 
 
-def test_table_of_the_docs_is_that_of_the_record() -> None:
-    assert table(json.loads(RECORD.read_text())) in (ROOT / "docs" / "speed.md").read_text()
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+def test_tables_of_the_docs_are_those_of_the_records(record: Path) -> None:
+    assert table(json.loads(record.read_text())) in (ROOT / "docs" / "speed.md").read_text()

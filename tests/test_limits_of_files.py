@@ -312,6 +312,21 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
         open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False)
 
 
+def test_run_yml_says_with_how_many_processes_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes of further devices read it; they leave the folder to the first one."""
+    one, two = (f"seed: 0\nruntime: {{devices: {number}}}\n" for number in (1, 2))
+    (tmp_path / "tensorboard").mkdir()  # of a further process that was faster
+    open_run_folder(tmp_path, one, {}, is_trial=False)
+    _checkpoint(tmp_path / "checkpoint.ckpt", 1)
+    assert open_run_folder(tmp_path, two, {}, is_trial=False) is not None
+    assert (tmp_path / "run.yml").read_text() == two
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert open_run_folder(tmp_path, one, {}, is_trial=False) is not None
+    assert (tmp_path / "run.yml").read_text() == two
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"seed: [", b"- 1"])
 def test_a_damaged_run_yml_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.yml").write_bytes(content)

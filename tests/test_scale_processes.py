@@ -19,9 +19,10 @@ import pytest
 import torch
 import yaml
 from torch import Tensor
-from two_processes import Launcher, Run, by_hand, by_srun, by_torchrun, in_two_processes
+from two_processes import Launcher, Run, by_hand, by_srun, by_torchrun, in_one_process, in_two_processes
 
 from search_space import UserError
+from strategies import bilevel_steps
 from uxnet_eval.preprocessing.patch_stream import PatchStream
 from uxnet_eval.recipe import loss as recipe_loss
 from uxnet_eval.recipe.epochs import Validations
@@ -73,7 +74,7 @@ def search(config: Path, output: Path) -> None:
 
 
 def killed_in_epoch_two() -> None:
-    """Both processes are killed after the second epoch's first step, as by a power cut."""
+    """Every process is killed after the second epoch's first step, as by a power cut."""
     start = Validations.on_train_epoch_start
 
     def kill(self: Validations, trainer: Any, module: Any) -> None:
@@ -127,7 +128,7 @@ def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, demo_set: Path
 ) -> Iterator[dict[str, Any]]:
-    """One process, one with patches exchanged, two, and two that were killed and resumed by two and by one."""
+    """One process, one with patches exchanged, two, and killed ones: two resumed by two and by one, one by two."""
     run, values, read = {"training": (train, TRAINING, weights), "search": (search, SEARCH, architecture)}[
         request.param
     ]
@@ -139,6 +140,8 @@ def runs(
     assert codes == [-signal.SIGKILL] * 2 and not (folder / "resumed_by_two" / "result.json").exists()
     shutil.copytree(folder / "resumed_by_two", folder / "resumed_by_one")
     assert in_two_processes(run, config, folder / "resumed_by_two") == [0, 0]
+    assert in_one_process(run, config, folder / "one_resumed_by_two", killed_in_epoch_two) == -signal.SIGKILL
+    assert in_two_processes(run, config, folder / "one_resumed_by_two") == [0, 0]
     run(config, folder / "resumed_by_one")
     run(config, folder / "one")
     with_patches_exchanged(run, config, folder / "exchanged")
@@ -150,12 +153,27 @@ def test_two_processes_give_the_numbers_of_one(runs: dict[str, Any]) -> None:
     one = read(folder / "one")
     rounding = distance(one, read(folder / "exchanged"))
     assert 0 < rounding < 1e-3
-    for name in ("two", "resumed_by_two", "resumed_by_one"):
+    for name in ("two", "resumed_by_two", "resumed_by_one", "one_resumed_by_two"):
         assert distance(one, read(folder / name)) <= REORDERING * rounding, name
     assert distance(read(folder / "two"), read(folder / "resumed_by_two")) == 0  # resumed bit for bit
     results = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "two")]
     assert results[0]["parameters"] == results[1]["parameters"]
     assert results[0]["default"] == pytest.approx(results[1]["default"], abs=0.02)
+
+
+def test_a_search_whose_processes_drift_apart_ends(
+    tmp_path: Path, demo_set: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without the exchange of gradients; the first epoch moves no alphas and betas."""
+
+    def keep_own_gradients() -> None:
+        bilevel_steps.average_gradients = lambda parameters: None
+
+    config = write(tmp_path, demo_set, SEARCH)
+    assert in_two_processes(search, config, tmp_path / "out", keep_own_gradients) == [1, 1]
+    said = capfd.readouterr().err
+    assert said.count("RuntimeError: alphas and betas differ between the processes after epoch 2") == 2
+    assert not (tmp_path / "out" / "result.json").exists()
 
 
 @pytest.fixture(scope="module")

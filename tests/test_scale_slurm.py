@@ -54,6 +54,7 @@ for second in range(seconds):
     time.sleep(1)
     if parameters.get("saves", True):
         (folder / "checkpoint.ckpt").write_text(str(second))
+(folder / "gpus").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 (folder / "final.json").write_text(json.dumps({"default": parameters["seconds"] / 1000}))
 """
 
@@ -229,6 +230,17 @@ def test_the_time_limit_queues_again_what_saves_and_ends_what_does_not(
     assert "in which it saved nothing; give it more time" in forgetful.note
 
 
+def test_each_trial_has_the_gpus_that_it_asks_for(cluster: Cluster, tmp_path: Path) -> None:
+    """SLURM's part alone: it gives the one GPU that it believes in to one trial after the other."""
+    experiment = launch(
+        write_toy(tmp_path, [{"seconds": 1}, {"seconds": 2}]),
+        "partition=main,time=5,gpus=1,mem=100M",
+        "--wait",
+    )
+    assert [trial.status for trial in experiment.trials()] == ["SUCCEEDED"] * 2, logs(experiment)
+    assert [(trial.output / "gpus").read_text() for trial in experiment.trials()] == ["0", "0"]
+
+
 def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster, tmp_path: Path) -> None:
     file = write_toy(tmp_path, [{"seconds": 90}, {"seconds": 5}, {"seconds": 6}])
     experiment = launch(file, "time=5,concurrency=1")
@@ -272,6 +284,7 @@ def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster
             "SLURM: invalid partition specified: nosuch; Batch job submission failed",
         ),
         ("time=5,mem=64T", {}, "SLURM: "),
+        ("time=5,gpus=2", {}, "SLURM: "),
         (
             "time=5",
             {"searchSpace": {"seconds": {"_type": "randint", "_value": [0, 50]}}},

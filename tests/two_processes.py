@@ -66,11 +66,26 @@ def in_two_processes(
 
     fork = multiprocessing.get_context("fork")
     workers = [fork.Process(target=work, args=(rank,)) for rank in (0, 1)]
-    workers[0].start()
-    while not (output / "run.yml").exists() and workers[0].is_alive():
-        time.sleep(0.05)
-    time.sleep(0.5)  # it opens the folder, and then waits for the other one
-    workers[1].start()
+    # Lightning starts the second process when the first has opened the folder. Other programs start both at
+    # once: here the second comes first.
+    for rank in (0, 1) if launcher is by_lightning else (1, 0):
+        workers[rank].start()
+        time.sleep(0.5)
+        while launcher is by_lightning and not (output / "run.yml").exists() and workers[0].is_alive():
+            time.sleep(0.05)
     for worker in workers:
         worker.join(1200)
     return [worker.exitcode for worker in workers]
+
+
+def in_one_process(run: Run, config: Path, output: Path, before: Callable[[], object]) -> int | None:
+    """Runs in a fork of this process; returns its exit code."""
+
+    def work() -> None:
+        before()
+        run(config, output)
+
+    worker = multiprocessing.get_context("fork").Process(target=work)
+    worker.start()
+    worker.join(1200)
+    return worker.exitcode

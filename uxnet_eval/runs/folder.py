@@ -24,6 +24,7 @@ from .names import (
     TENSORBOARD_FOLDER,
     previous_checkpoint,
 )
+from .processes import is_helper
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ STARTED_WITH = frozenset(
     {CONFIG_NAME, FOLDS_NAME, GENOTYPE_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER, LOCK_NAME}
 )
 """What a run writes before its first checkpoint."""
+UNOPENED = frozenset({LOCK_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER})
+"""What a run's processes may have made before its first process opens the folder."""
 
 
 def choose_output_folder(configured: str | None, given: Path | None, trial: Path | None) -> Path:
@@ -66,9 +69,12 @@ def open_run_folder(
 ) -> Path | None:
     """Prepares the output folder and returns the checkpoint to go on from, None for a fresh start.
 
+    A further process of a run leaves the folder to the first one, which may not have opened it yet.
+
     Args:
         folder: the output folder; made if it is missing.
-        config_yaml: the resolved configuration, kept there as ``run.yml``.
+        config_yaml: the resolved configuration, kept there as ``run.yml``. Settings of the machine
+            may be others than in the run so far: those of now are kept.
         defaults: the settings' defaults by full name (``search.epochs``); a setting that is newer
             than a kept ``run.yml`` had its default in that run.
         is_trial: a trial's own folder, in which what started it keeps files too.
@@ -77,6 +83,8 @@ def open_run_folder(
         UserError: if the folder holds something else, or another run that has saved a state:
             nothing is overwritten.
     """
+    if is_helper():
+        return _newest_sound(folder / CHECKPOINT_NAME)
     kept = folder / CONFIG_NAME
     if kept.exists():
         try:
@@ -88,7 +96,8 @@ def open_run_folder(
                 f"{kept}: the configuration of the run is damaged ({error}); give another output folder, or write "
                 f"{CONFIG_NAME} again if you have it"
             ) from None
-        changed = differences(before, parse_yaml(config_yaml), defaults)
+        now = parse_yaml(config_yaml)
+        changed = differences(before, now, defaults)
         if changed and _has_saved_nothing(folder):
             logger.info(
                 "%s: the run in it ended before it had saved anything; beginning with the new values of %s",
@@ -103,8 +112,10 @@ def open_run_folder(
                 f"{folder}: holds another run, with other values of {', '.join(changed)}; "
                 "give another output folder, or the same configuration to continue it"
             )
+        elif before != now:  # the processes that are started for further devices read it
+            write_text(kept, config_yaml)
     else:
-        others = [path for path in folder.iterdir() if path.name != LOCK_NAME] if folder.is_dir() else []
+        others = [path for path in folder.iterdir() if path.name not in UNOPENED] if folder.is_dir() else []
         # A start that was killed while it wrote the configuration leaves the temporary file.
         others = [path for path in others if path not in leftovers(kept)]
         if others and not is_trial:

@@ -27,6 +27,7 @@ from ..dataset.find import find_dataset
 from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import (
     TrialLock,
+    is_nni_trial,
     link_tensorboard,
     next_parameters,
     report_final,
@@ -106,7 +107,7 @@ def run_search(
     """
     config = RunConfig.load(config_path)
     folder = choose_output_folder(config.output, output, trial_output())
-    if is_helper():  # the process that started this one has the trial's parameters
+    if is_helper() and is_nni_trial():  # NNI gave the parameters to the process that started this one
         config = RunConfig.load(folder / CONFIG_NAME)
     else:
         config = config.override(next_parameters(), source="the trial's parameters")

@@ -24,7 +24,14 @@ from ..config.training import TrainConfig
 from ..dataset.folds import store_folds
 from ..evaluation.folders import mean_dice_line, write_evaluation
 from ..networks.checkpoint import load_model
-from ..nni_guards import TrialLock, link_tensorboard, next_parameters, report_final, trial_output
+from ..nni_guards import (
+    TrialLock,
+    is_nni_trial,
+    link_tensorboard,
+    next_parameters,
+    report_final,
+    trial_output,
+)
 from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
@@ -97,15 +104,16 @@ def run_training(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
         checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, config.train)
-        split = config.train
-        store_folds(
-            folder,
-            training.dataset,
-            fold=split.fold,
-            num_folds=split.num_folds,
-            seed=split.split_seed,
-        )
-        _keep_genotype(folder, training.architecture)
+        if not is_helper():
+            split = config.train
+            store_folds(
+                folder,
+                training.dataset,
+                fold=split.fold,
+                num_folds=split.num_folds,
+                seed=split.split_seed,
+            )
+            _keep_genotype(folder, training.architecture)
         if (folder / RESULT_NAME).exists():
             result = read_result(folder, FINAL_KEYS)
             logger.info("%s: this training is done already: %s", folder, json.dumps(result))
@@ -122,7 +130,7 @@ def _configuration(
 ) -> tuple[TrainConfig, Path]:
     config = TrainConfig.load(config_path)
     folder = choose_output_folder(config.output, output, trial_output())
-    if is_helper():  # NNI has given the trial's parameters to the process that started this one
+    if is_helper() and is_nni_trial():  # NNI gave the parameters to the process that started this one
         return TrainConfig.load(folder / CONFIG_NAME), folder
     config = config.override(next_parameters(), source="the trial's parameters")
     if architecture is not None:
