@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo       search on generated data through NNI, export and draw the best architecture"
+	@echo "make demo       the whole path on generated data: uxnet auto, with NNI's page, and a prediction"
 	@echo "make test       run the tests (PYTEST_ARGS='-m \"not slow\"' for the fast ones alone)"
 	@echo "make test-exports  what other tools read, tested with nnU-Net, MONAI bundles, onnxruntime and DICOM libraries"
 	@echo "make test-long     tests of half a minute or more: whole runs that are killed, whole tables, the wheel"

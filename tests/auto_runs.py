@@ -76,7 +76,7 @@ def tiny_schedule(data: Path, *, folds: tuple[int, ...] = (1, 2), with_unet: boo
 
 def planned(folder: Path, data: Path, schedule: Schedule) -> AutoRecord:
     """A folder as the stage ``plan`` leaves it, with a schedule of a few steps."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     record = open_record(folder, read_dataset(data), HOURS, with_unet=schedule.with_unet)
     record.schedule = schedule
     (folder / SEARCH_CONFIG_NAME).write_text(schedule_yaml(schedule, HOURS))

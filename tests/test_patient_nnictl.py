@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +81,25 @@ def test_it_is_nnictl() -> None:
         timeout=120,
     )
     assert done.stdout.strip() == "3.0"
+
+
+def test_a_launch_that_is_killed_keeps_others_waiting_until_its_nnictl_has_ended(tmp_path: Path) -> None:
+    """Else the next launch takes the same port."""
+    killing = "import os, signal, time; os.kill(os.getppid(), signal.SIGKILL); time.sleep(4)"
+    program = (
+        "import os, sys\n"
+        "from uxnet_eval.nni_experiments import nnictl\n"
+        f"nnictl.NNICTL = (sys.executable, '-c', {killing!r})\n"
+        "with nnictl.one_launch_at_a_time() as lock:\n"
+        "    nnictl.nnictl([], dict(os.environ), lock)\n"
+    )
+    (tmp_path / "nni-experiments").mkdir()
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    killed = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    with (tmp_path / "nni-experiments" / ".uxnet-launch.lock").open("w") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        started = time.monotonic()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert time.monotonic() - started < 30

@@ -16,7 +16,7 @@ from search_space import Genotype, UserError
 from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
-from uxnet_eval.auto import stages, timing
+from uxnet_eval.auto import stages, timing, trainings
 from uxnet_eval.auto.outcome import outcome_markdown, sentences
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
@@ -153,7 +153,7 @@ def test_from_a_stage_keeps_the_stages_before(
     shutil.copytree(finished, folder)
     (folder / "mine.txt").write_text("precious")
     trained = (folder / "train" / "unet-fold1" / "best.pt").stat().st_mtime_ns
-    monkeypatch.setattr(stages, "run_training", None)  # evaluation trains nothing
+    monkeypatch.setattr(trainings, "run_training", None)  # evaluation trains nothing
     with monkeypatch.context() as stopping:
         stopping.setitem(stages.RUNS, "evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
@@ -326,3 +326,9 @@ def test_markdown_has_both_tables(finished: Path) -> None:
     lines = outcome_markdown(outcome_of(finished), record).splitlines()
     assert lines[0].startswith("| network | Dice (95 %) | large organ |")
     assert lines[-1].startswith("| all | 7.0 | ")
+
+
+def test_the_table_in_the_folder_shows_the_time_of_the_report_too(finished: Path) -> None:
+    rows = [line.split("|") for line in (finished / "table.md").read_text().splitlines()]
+    (minutes,) = [float(cells[3]) for cells in rows if cells[1:2] == [" report "]]
+    assert minutes > 0

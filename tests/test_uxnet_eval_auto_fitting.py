@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,33 @@ def test_too_few_hours_name_those_that_do(needs: Needs) -> None:
     assert fit(without, alone).networks == (SEARCHED,)
     with pytest.raises(UserError):
         fit(needs, 0.8 * enough)
+
+
+def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
+    """15 s for an experiment and 10 s for each trial; one training alone is none."""
+    through = replace(needs, through_nni=True)
+    schedule = fit(needs, 1.0)
+    for members in (1, 2):
+        plain, nni = (sum(each.train_parts(schedule.final, members).values()) for each in (needs, through))
+        assert nni - plain == pytest.approx(15 + 10 * 2 * members)
+    assert through.choice_s(3, schedule.choice) - needs.choice_s(3, schedule.choice) == pytest.approx(45)
+    alone = replace(through, with_unet=False)
+    assert alone.train_parts(schedule.final, 1) == replace(alone, through_nni=False).train_parts(
+        schedule.final, 1
+    )
+    spent = needs.spent_s / 60 + sum(fit(through, 0.3).minutes.values())
+    assert spent <= 60 * 0.3
+
+
+def test_a_data_set_with_its_own_folds(needs: Needs) -> None:
+    """No more members than folds that are left, no choice without a second fold, and their sizes."""
+    three = replace(needs, num_folds=3, left_out=10)
+    assert fit(three, 12.0).folds == (1, 2)
+    assert fit(replace(needs, num_folds=2), 12.0).folds == ()
+    alone = fit(replace(needs, num_folds=1, left_out=50), 12.0)
+    assert (alone.folds, alone.proposals) == ((), 1)
+    assert (three.fold_cases, three.seen_cases) == (10, 190)
+    assert needs.fold_cases == 40
 
 
 def test_a_slower_machine_shortens_the_final_trainings_alone(needs: Needs) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,24 +36,39 @@ def start(data: Path, folder: Path) -> multiprocessing.process.BaseProcess:
     return process
 
 
+def is_done(stage: str, folder: Path) -> bool:
+    record = AutoRecord.load(folder)
+    return record is not None and record.stages[stage].done
+
+
+def killed_when(happened: Callable[[], bool], data: Path, folder: Path) -> AutoRecord:
+    """Starts the run, kills it when something has happened, and returns what the folder remembers."""
+    process = start(data, folder)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not happened():
+        assert process.is_alive(), "ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    record = AutoRecord.load(folder)
+    assert record is not None
+    return record
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_killed_in_every_stage(tmp_path: Path, demo_set: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     planned(whole, demo_set, tiny_schedule(demo_set))
-    shutil.copytree(whole, killed)
+    # In the check, then in the plan, whose own schedule depends on the machine: the test's replaces it.
+    killed_when(lambda: (killed / "auto.json").exists(), demo_set, killed)
+    record = killed_when(lambda: is_done("check", killed), demo_set, killed)
+    assert not record.stages["plan"].done
+    planned(killed, demo_set, tiny_schedule(demo_set))
     for stage, sign in KILLED_AT.items():
-        process = start(demo_set, killed)
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (killed / sign).exists():
-            assert process.is_alive(), f"ended before {sign} was there"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        record = AutoRecord.load(killed)
-        assert record is not None
+        record = killed_when((killed / sign).exists, demo_set, killed)
         assert not record.stages[stage].done
         assert not (killed / "table.md").exists()
     for folder in (killed, whole):

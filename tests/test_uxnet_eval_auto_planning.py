@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from search_space import UserError
 from tests.auto_runs import tiny_schedule
 from tests.test_uxnet_eval_auto_fitting import FAST
 from uxnet_eval.auto import planning, timing
+from uxnet_eval.auto.needs import Needs
 from uxnet_eval.auto.planning import describe, plan_auto, schedule_yaml
 from uxnet_eval.auto.timing import PeakMemory, Timing, time_steps
 from uxnet_eval.cli import app
@@ -59,6 +63,48 @@ def test_a_slow_machine_takes_smaller_patches(tmp_path: Path, monkeypatch: pytes
     assert part.search.plan.batch_size == whole.search.plan.batch_size == 2
 
 
+def gpu(monkeypatch: pytest.MonkeyPatch, free_gib: float) -> None:
+    """Makes the planning see a GPU with so much free memory."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free_gib * 2**30), 2**40))
+
+
+def test_patch_batch_and_width_follow_from_the_memory_of_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 % of the free memory may be used; what is planned fits it, and uses it better the more there is."""
+    folder = make_demo_data(tmp_path / "data", num_cases=5, size_voxels=(64, 64, 64))
+    dataset = read_dataset(folder)
+    machine(monkeypatch, 1e-6)  # time is no limit
+    plans = []
+    for free_gib in (3.0, 8.0, 80.0):
+        gpu(monkeypatch, free_gib)
+        config = plan_auto(dataset, 5.0).search
+        assert planning._needed_gib(config, dataset) <= 0.8 * free_gib
+        plans.append(config)
+    voxels = [math.prod(config.plan.patch_size) for config in plans]
+    assert voxels[0] < voxels[1] <= voxels[2]
+    assert plans[1].plan.patch_size == (64, 64, 64)
+    widths = [config.space.base_channels for config in plans]
+    assert widths[0] < widths[1] < widths[2] == 32
+
+
+def test_a_batch_has_as_many_patches_as_memory_and_data_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small images: 5 % of the voxels of 48 are 2 patches, of 200 are 10; at most 16 are taken."""
+    machine(monkeypatch, 1e-6)
+    batches = []
+    for num_cases in (48, 200):
+        folder = make_demo_data(tmp_path / str(num_cases), num_cases=num_cases, spatial_dims=2)
+        dataset = read_dataset(folder)
+        gpu(monkeypatch, 16.0)
+        batches.append(plan_auto(dataset, 5.0).search.plan.batch_size)
+    assert batches == [2, 10]
+    gpu(monkeypatch, 2.05)  # 1.64 GiB may be used, of which 1.5 are fixed
+    assert 2 <= plan_auto(dataset, 5.0).search.plan.batch_size < 10
+
+
 def test_candidates_are_those_of_the_dimensions(
     demo_set_2d: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +118,34 @@ def test_three_cases_are_one_line(tmp_path: Path) -> None:
     dataset = read_dataset(make_demo_data(tmp_path / "data", num_cases=3, size_voxels=(8, 8, 8)))
     with pytest.raises(UserError, match="found 3 training cases, uxnet auto needs at least 5"):
         plan_auto(dataset, 1.0)
+
+
+def test_cases_of_few_patients_are_one_line(tmp_path: Path) -> None:
+    folder = make_demo_data(tmp_path / "data", num_cases=8, size_voxels=(8, 8, 8))
+    ids = [case.case_id for case in read_dataset(folder).cases]
+    lines = ["case,patient", *(f"{case_id},p{number // 2}" for number, case_id in enumerate(ids))]
+    (folder / "groups.csv").write_text("\n".join([*lines, ""]))
+    with pytest.raises(
+        UserError, match="found 8 training cases of 4 patients, uxnet auto needs at least 5 patients"
+    ):
+        plan_auto(read_dataset(folder), 1.0)
+
+
+def test_folds_of_a_split_file_are_those_that_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three folds, of 1, 2 and 3 cases: fold 0 scores, so two members at most."""
+    folder = make_demo_data(tmp_path / "data", num_cases=6, size_voxels=(24, 24, 16))
+    ids = [case.case_id for case in read_dataset(folder).cases]
+    parts = [ids[:1], ids[1:3], ids[3:]]
+    splits = [{"train": [i for i in ids if i not in part], "val": part} for part in parts]
+    (folder / "splits_final.json").write_text(json.dumps(splits))
+    machine(monkeypatch, 1e-6)
+    dataset = read_dataset(folder)
+    schedule = plan_auto(dataset, 5.0)
+    assert schedule.folds == (1, 2)
+    needs = Needs(schedule.search, FAST, 6, 0.0).of_folds(dataset)
+    assert (needs.num_folds, needs.fold_cases, needs.seen_cases) == (3, 1, 5)
 
 
 def test_real_steps_are_timed(demo_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:

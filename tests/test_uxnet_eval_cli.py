@@ -28,6 +28,8 @@ COMMANDS = (
     *("auto", "table", "convert"),
     *("status", "cancel"),  # in test_uxnet_eval_slurm.py
 )
+SEVERAL = {"export": ("export", "export_formats")}
+"""Commands of more than one file."""
 USUAL_PATH = ("check", "auto", "report", "predict", "evaluate")
 
 
@@ -59,7 +61,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], d
     for module_name, function in (
         ("search.run", "run_search"),
         ("drawing", "draw_genotype_file"),
-        ("demo", "run_demo"),
         ("dataset.demo_data", "make_demo_data"),
     ):
 
@@ -290,14 +291,12 @@ def test_export_into_an_absent_folder_is_refused(calls: list[Any], tmp_path: Pat
     assert calls == []
 
 
-def test_draw_demo_and_demo_data_hand_over_their_options(calls: list[Any]) -> None:
+def test_draw_and_demo_data_hand_over_their_options(calls: list[Any]) -> None:
     invoke("draw", "g.json", "-o", "g.svg", "--dims", "2")
-    invoke("demo")
     invoke("demo-data", "d", "--cases", "5", "--dims", "2", "--channels", "2", "--anisotropic", "--seed", "3")
     settings = {"num_cases": 5, "spatial_dims": 2, "num_channels": 2, "anisotropic": True, "seed": 3}
     assert calls == [
         ("draw_genotype_file", (Path("g.json"), Path("g.svg")), {"spatial_dims": 2}),
-        ("run_demo", (Path("demo"),), {"quick": False}),
         ("make_demo_data", (Path("d"),), settings),
     ]
 
@@ -327,7 +326,8 @@ def test_plan_keeps_an_existing_file(tmp_path: Path) -> None:
 
 
 def test_every_command_is_tested_here() -> None:
-    registered = {command.name for command in (*cli.app.registered_commands, *cli.app.registered_groups)}
+    everything = (*cli.app.registered_commands, *cli.app.registered_groups)
+    registered = {command.name for command in everything if command.hidden is not True}
     assert registered == set(COMMANDS)
 
 
@@ -340,3 +340,10 @@ def test_typer_reports_ctrl_c_as_130() -> None:
         signal.raise_signal(signal.SIGINT)
 
     assert CliRunner().invoke(app, []).exit_code == 130
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_to_type_next(command: str) -> None:
+    for name in SEVERAL.get(command, (command.replace("-", "_"),)):
+        source = (ROOT / "uxnet_eval" / "commands" / f"{name}.py").read_text()
+        assert "next: " in source, name

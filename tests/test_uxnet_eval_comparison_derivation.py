@@ -101,7 +101,8 @@ def test_command_prints_what_an_experiment_needs(tmp_path: Path) -> None:
     command = ["derive", str(open_gates(tmp_path / "run", 0.8)), "-o", str(output)]
     run = CliRunner().invoke(cli.app, command, catch_exceptions=False)
     assert run.exit_code == 0
-    line = run.output.strip().splitlines()[-1]
+    line, last = run.output.strip().splitlines()[-2:]
+    assert last.startswith("next: uxnet experiments copy hippocampus.select ")
     choice = yaml.safe_load(line)["architecture"]
     assert choice["_type"] == "choice"
     assert [len(Genotype.load(path).edges) for path in choice["_value"]] == [11, 2]

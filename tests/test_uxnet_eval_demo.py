@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rich.console import Console
+from typer.testing import CliRunner
 
 from search_space.errors import UserError
 from uxnet_eval import demo
-from uxnet_eval.config.search import RunConfig
-from uxnet_eval.config.training import TrainConfig
-from uxnet_eval.nni_experiments.shipped import shipped_folder
+from uxnet_eval.auto.fitting import TooFewHours
+from uxnet_eval.auto.record import AutoRecord
+from uxnet_eval.cli import app
 
 
-def write_training(folder: Path, dice: list[float], multiply_adds: int) -> None:
-    folder.mkdir(parents=True)
-    history = [{"epoch": 10 * (index + 1), "val_dice": value} for index, value in enumerate(dice)]
-    (folder / "training.json").write_text(json.dumps({"history": history}))
-    result = {"default": max(dice), "multiply_adds": multiply_adds, "parameters": 98_765, "minutes": 1.25}
-    (folder / "result.json").write_text(json.dumps(result))
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The hours of every start of ``uxnet auto``, which refuses fewer than 0.2."""
+    hours: list[Any] = []
+
+    def run_auto(data: str, output: Path, **options: Any) -> AutoRecord:
+        hours.append(options.get("hours"))
+        assert options["through_nni"]
+        if options.get("hours") is not None and options["hours"] < 0.2:
+            raise TooFewHours("too few", 0.2)
+        return AutoRecord(dataset="Demo", cases="", hours=1.0)
+
+    monkeypatch.setattr(demo, "run_auto", run_auto)
+    monkeypatch.setattr(demo, "_predict_one", lambda folder: None)
+    return hours
 
 
-def test_table_shows_both_learning_curves_and_the_cost(tmp_path: Path) -> None:
-    write_training(tmp_path / "searched", [0.25, 0.5, 0.75], 400_000_000)
-    write_training(tmp_path / "U-Net", [0.125, 0.625, 0.5], 410_000_000)
-    console = Console(width=160, record=True)
-    console.print(demo._comparison(tmp_path, ["searched", "U-Net"]))
-    lines = [line.replace("│", " ").replace("┃", " ").split() for line in console.export_text().splitlines()]
-    assert ["searched", "0.250", "0.500", "0.750", "0.750", "0.40", "G", "98,765", "1.2"] in lines
-    assert ["U-Net", "0.125", "0.625", "0.500", "0.625", "0.41", "G", "98,765", "1.2"] in lines
-    (header,) = [line for line in lines if "network" in line]
-    assert header[1:7] == ["epoch", "10", "epoch", "20", "epoch", "30"]
+def test_a_slow_machine_gets_the_time_that_it_needs(
+    started: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.run_demo(tmp_path / "demo")
+    assert started == [demo.HOURS, pytest.approx(0.22)]
+    assert "The shortest schedule on this machine takes 12 minutes." in capsys.readouterr().out
+    assert (tmp_path / "demo" / demo.DATA / "dataset.json").is_file()
 
 
-def test_search_and_trainings_read_the_same_data_in_the_same_way() -> None:
-    search = RunConfig.load(shipped_folder() / demo.SEARCH)
-    training = TrainConfig.load(shipped_folder() / demo.TRAINING)
-    assert training.plan == search.plan
-    assert training.dataset == search.dataset == demo.DATA
-    assert training.network.multiply_adds is not None
+def test_the_command_ends_with_what_to_type_next(
+    started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "uxnet_eval.commands.auto.print_outcome", lambda output, record: print(f"tables of {output}")
+    )
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "demo"), "--quick"], catch_exceptions=False)
+    assert started == [None]  # the few steps are planned already
+    record = AutoRecord.load(tmp_path / "demo" / demo.RUN)
+    assert record is not None
+    assert record.schedule is not None
+    assert record.schedule.final.total == 4
+    assert "the scores mean nothing" in result.output
+    assert f"tables of {tmp_path / 'demo' / 'run'}" in result.output
+    assert result.output.splitlines()[-1].startswith("next: uxnet check DATA")
 
 
-def test_quick_settings_are_settings_of_both() -> None:
-    search = RunConfig.load(shipped_folder() / demo.SEARCH).override(demo.QUICK)
-    training = TrainConfig.load(shipped_folder() / demo.TRAINING).override(demo.QUICK)
-    assert search.search.epochs == training.train.epochs == demo.QUICK["epochs"]
+def test_another_fault_is_not_taken_for_lack_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_auto(*_: object, **__: object) -> AutoRecord:
+        raise UserError("a fault")
+
+    monkeypatch.setattr(demo, "run_auto", run_auto)
+    with pytest.raises(UserError, match="a fault"):
+        demo.run_demo(tmp_path / "demo")
 
 
-def test_failed_training_is_named_with_its_last_line_and_the_other_is_ended(tmp_path: Path) -> None:
-    (tmp_path / demo.TRAINING).write_text((shipped_folder() / demo.TRAINING).read_text())  # and no data
-    with pytest.raises(
-        UserError, match=r"training of U-Net failed: .*demo-data.* was not found .*U-Net\.log"
-    ):
-        demo._train(tmp_path, tmp_path / "trained", {"U-Net": "preset:unet"}, {})
+def test_a_second_start_goes_on(started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Planned:
+        schedule = object()
+
+    monkeypatch.setattr(demo.AutoRecord, "load", lambda folder: Planned())
+    demo.run_demo(tmp_path / "demo")
+    assert started == [None]

@@ -275,7 +275,7 @@ def test_status_shows_every_trial(tmp_path: Path) -> None:
     TrialFolder(experiment.output(0)).report_final({"default": 0.25})
     shown = invoke("status", tmp_path).stdout
     assert re.search(r"0 .*SUCCEEDED .*seed=0 .*0\.2500", shown) and re.search(r"1 .*FAILED .*seed=1", shown)
-    assert shown.endswith("2 of 2 trials ended, 0 running, best 0.2500\n")
+    assert "2 of 2 trials ended, 0 running, best 0.2500\nnext: uxnet report " in shown
     (tmp_path / "other").mkdir()
     assert "is no experiment; give the folder" in str(invoke("status", tmp_path / "other").exception)
 
@@ -290,7 +290,7 @@ def test_cancel_ends_what_is_in_the_queue_alone(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(cluster, "ask", ask)
     monkeypatch.setattr("uxnet_eval.slurm.launch.require_cluster", lambda: None)
-    assert invoke("cancel", tmp_path).stdout == "2 trials ended\n"
+    assert invoke("cancel", tmp_path).stdout.startswith("2 trials ended\nnext: uxnet launch --resume ")
     assert asked[-1] == ("scancel", "7_1", "7_2")
     assert read_slurm_experiment(tmp_path).is_cancelled
 

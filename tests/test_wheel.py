@@ -141,17 +141,19 @@ def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) ->
 
 @pytest.mark.long
 def test_demo_runs_and_says_what_to_type_next(installed: Environment) -> None:
-    running = installed.work / "shown" / "experiment"
+    experiments = installed.work / "shown" / "run" / "nni"
     try:
         printed = installed.run("uxnet", "demo", "shown", "--quick")
-        for name in ("architecture.png", "genotype.json", "predicted/demo_000.nii.gz"):
+        for name in ("run/architecture.png", "run/genotype.json", "predicted/demo_000.nii.gz"):
             assert (installed.work / "shown" / name).is_file(), printed
-        last = [line.split("  ")[-1].strip() for line in printed.splitlines()[-3:]]
-        assert [line.split()[0] for line in last] == ["uxnet", "nnictl", "uxnet"], printed
-        assert last[1] == f"nnictl stop {running.read_text()}"
+        for label in ("searched", "U-Net"):
+            assert any(line.startswith(f"│ {label} ") for line in printed.splitlines()), printed
+        (page,) = [line for line in printed.splitlines() if line.startswith("NNI's page: ")]
+        assert "http://127.0.0.1:" in page
+        assert printed.splitlines()[-1].startswith("next: uxnet check DATA, then uxnet auto "), printed
     finally:
-        if running.exists():
-            installed.run("nnictl", "stop", running.read_text())
+        for folder in filter(Path.is_dir, experiments.glob("*")):
+            installed.run("nnictl", "stop", folder.name)
 
 
 def free_port() -> int:

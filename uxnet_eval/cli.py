@@ -19,6 +19,7 @@ try:
 
     from .commands import (
         auto,
+        auto_trial,
         cancel,
         check,
         compare,
@@ -82,6 +83,7 @@ for _panel, _name, _command in (
     ("To try things on", "demo-data", demo_data.demo_data),
 ):
     app.command(_name, rich_help_panel=_panel)(_command)
+app.command("auto-trial", hidden=True)(auto_trial.auto_trial)
 app.add_typer(convert.convert, name="convert", rich_help_panel="Step by step")
 app.add_typer(experiments.experiments, name="experiments", rich_help_panel="Experiments")
 

@@ -10,6 +10,7 @@ Each module knows only those named before it.
 - ``record``: what the folder remembers of its stages.
 - ``progress``: one line for all stages.
 - ``outcome``: the final table.
+- ``trainings``: the trainings of a stage, here or as trials of NNI.
 - ``stages``: what each stage runs.
 - ``run``: all stages, resumable.
 """

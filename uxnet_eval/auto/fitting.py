@@ -7,11 +7,11 @@ to them too.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from search_space.errors import UserError
 
 from ..config.search import RunConfig
-from ..dataset.folds import NUM_FOLDS
 from .needs import Needs
 from .schedule import OUTER_FOLD, Schedule, Steps
 
@@ -43,14 +43,25 @@ STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
 (nnU-Net's)."""
 VALIDATED_SHARE, MAX_VALIDATIONS = 0.1, 10
 MAX_EPOCH_STEPS, MIN_EPOCHS = 250, 20
-LEARNED_FOLDS = tuple(fold for fold in range(NUM_FOLDS) if fold != OUTER_FOLD)
+
+
+class TooFewHours(UserError):
+    """No schedule fits the hours.
+
+    Attributes:
+        least: the fewest for which there is one.
+    """
+
+    def __init__(self, message: str, least: float) -> None:
+        super().__init__(message)
+        self.least = least
 
 
 def fit(needs: Needs, hours: float) -> Schedule:
     """The schedule for these hours.
 
     Raises:
-        UserError: if they are too few; it names the fewest possible hours, and what to leave
+        TooFewHours: if they are too few; it names the fewest possible hours, and what to leave
             out.
     """
     schedule = _fit(needs, hours)
@@ -59,12 +70,13 @@ def fit(needs: Needs, hours: float) -> Schedule:
     least = _least_hours(needs)
     without = ""
     if needs.with_unet:
-        alone = _least_hours(Needs(needs.config, needs.timing, needs.num_cases, needs.spent_s, False))
+        alone = _least_hours(replace(needs, with_unet=False))
         without = f", or leave out the U-Net with --no-unet, which takes {_hours(alone)} hours"
-    raise UserError(
+    raise TooFewHours(
         f"{needs.config.dataset}: {hours:g} hours are too few; this machine needs at least {_hours(least)} for the "
         f"smallest schedule of these {needs.num_cases} cases (a training step takes "
-        f"{needs.timing.searched_step_s:.2g} s); give --hours {_hours(least)}{without}"
+        f"{needs.timing.searched_step_s:.2g} s); give --hours {_hours(least)}{without}",
+        float(_hours(least)),
     )
 
 
@@ -97,7 +109,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     train_s = free_s - search_s - choice_s
     if train_s < TRAIN_SHARE * total_s:
         return None
-    several = [n for n in range(2, NUM_FOLDS) if _final_steps(needs, train_s, n) >= STEPS_PER_FOLD]
+    several = [n for n in range(2, needs.num_folds) if _final_steps(needs, train_s, n) >= STEPS_PER_FOLD]
     num_folds = max(several, default=1)
     train_s -= needs.evaluate_s(num_folds) - evaluate_s
     evaluate_s = needs.evaluate_s(num_folds)
@@ -105,6 +117,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     if final_steps < MIN_FINAL:
         return None
     final = _final(needs, final_steps, num_folds)
+    learned = tuple(fold for fold in range(needs.num_folds) if fold != OUTER_FOLD)
     train_parts = needs.train_parts(final, num_folds)
     cases_gib = timing.case_gib * needs.num_cases
     seconds = {
@@ -120,7 +133,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
         proposals=proposals,
         choice=choice,
         final=final,
-        folds=LEARNED_FOLDS[:num_folds] if num_folds > 1 else (),
+        folds=learned[:num_folds] if num_folds > 1 else (),
         with_unet=needs.with_unet,
         minutes={name: round(value / 60, 2) for name, value in seconds.items()},
         parts={
@@ -186,8 +199,11 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
 
 
 def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps]:
-    """The number of proposals and the length of their trainings; one proposal needs none."""
-    for proposals in range(MAX_PROPOSALS, 1, -1):
+    """The number of proposals and the length of their trainings; one proposal needs none.
+
+    Without a second fold there is none that could choose.
+    """
+    for proposals in range(MAX_PROPOSALS if needs.num_folds > 1 else 1, 1, -1):
         fixed_s = needs.choice_s(proposals, Steps(epochs=1, steps_per_epoch=1, validate_every=1))
         steps = int((seconds - fixed_s) / proposals / needs.timing.searched_step_s)
         if steps >= MIN_CHOICE:
@@ -197,7 +213,8 @@ def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps]
 
 def _final_steps(needs: Needs, seconds: float, num_folds: int) -> int:
     """Steps of each final training that fit into so many seconds."""
-    fixed_s = num_folds * len(needs.steps_s) * needs.training_fixed_s
+    num = num_folds * len(needs.steps_s)
+    fixed_s = num * needs.training_fixed_s + needs.around_s(num)
     validating = 1 + (VALIDATED_SHARE if num_folds > 1 else 0)
     return max(0, int((seconds - fixed_s) / (num_folds * sum(needs.steps_s.values()) * validating)))
 

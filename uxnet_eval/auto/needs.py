@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config.search import RunConfig
-from ..dataset.folds import NUM_FOLDS
-from .schedule import SEARCHED, UNET, Steps
+from ..dataset.cases import Dataset
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
+from .schedule import OUTER_FOLD, SEARCHED, UNET, Steps
 from .timing import Timing
 
 START_S = 8.0
 """Seconds of a search or a training before its first step and after its last: building, width,
 page."""
+
+
+NNI_START_S, NNI_TRIAL_S = 15.0, 10.0
+"""Seconds that NNI takes to start an experiment and to end it, and for each trial, which imports
+all anew."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,9 @@ class Needs:
         num_cases: training cases of the data set.
         spent_s: seconds that checking and planning took, or are predicted to take.
         with_unet: train the U-Net beside the found network.
+        through_nni: several trainings are trials of NNI, one after the other.
+        num_folds: of the data set.
+        left_out: cases of the left-out fold; None: a share of ``num_cases``.
     """
 
     config: RunConfig
@@ -32,11 +41,14 @@ class Needs:
     num_cases: int
     spent_s: float
     with_unet: bool = True
+    through_nni: bool = False
+    num_folds: int = NUM_FOLDS
+    left_out: int | None = None
 
     @property
     def fold_cases(self) -> int:
         """Cases of a fold."""
-        return math.ceil(self.num_cases / NUM_FOLDS)
+        return math.ceil(self.num_cases / self.num_folds) if self.left_out is None else self.left_out
 
     @property
     def seen_cases(self) -> int:
@@ -59,7 +71,12 @@ class Needs:
         if proposals == 1:
             return 0.0
         training_s = choice.total * self.timing.searched_step_s
-        return proposals * (self.search_start_s + training_s + self._scoring_s)
+        each_s = self.search_start_s + training_s + self._scoring_s
+        return self.around_s(proposals) + proposals * each_s
+
+    def around_s(self, trainings: int) -> float:
+        """Seconds that NNI takes around the trainings of a stage; none for one, or without NNI."""
+        return NNI_START_S + trainings * NNI_TRIAL_S if self.through_nni and trainings > 1 else 0.0
 
     @property
     def training_fixed_s(self) -> float:
@@ -75,7 +92,7 @@ class Needs:
         num = num_folds * len(self.steps_s)
         steps_s = num_folds * sum(final.total * step_s for step_s in self.steps_s.values())
         return {
-            "steps": steps_s + num * (self.training_fixed_s - scored_s + between_s),
+            "steps": steps_s + self.around_s(num) + num * (self.training_fixed_s - scored_s + between_s),
             "scored": num * scored_s,
         }
 
@@ -84,6 +101,11 @@ class Needs:
         timing = self.timing
         case_s = timing.loaded_case_s + num_folds * timing.validated_case_s + timing.scored_case_s
         return len(self.steps_s) * (START_S / 2 + self.fold_cases * case_s)
+
+    def of_folds(self, dataset: Dataset) -> Needs:
+        """These needs with the folds of the data set, which may name its own."""
+        folds = folds_of(dataset, NUM_FOLDS, SPLIT_SEED)
+        return replace(self, num_folds=len(folds), left_out=len(folds[OUTER_FOLD].held_out))
 
     @property
     def _scoring_s(self) -> float:

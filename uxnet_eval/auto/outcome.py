@@ -117,8 +117,13 @@ def stage_rows(record: AutoRecord) -> list[list[str]]:
     assert planned is not None
     predicted = planned.minutes
     spent = {name: record.stages[name].spent_s / 60 for name in STAGES}
-    rows = [[name, f"{predicted[name]:.1f}", f"{spent[name]:.1f}"] for name in STAGES]
-    return [*rows, ["all", f"{sum(predicted.values()):.1f}", f"{sum(spent.values()):.1f}"]]
+    rows = [[name, _minutes(predicted[name]), _minutes(spent[name])] for name in STAGES]
+    return [*rows, ["all", _minutes(sum(predicted.values())), _minutes(sum(spent.values()))]]
+
+
+def _minutes(value: float) -> str:
+    """Short stages with two digits, so that none looks as if it had not run."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def stage_table(record: AutoRecord) -> Table:

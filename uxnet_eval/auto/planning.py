@@ -20,7 +20,7 @@ from ..dataset.folds import NUM_FOLDS
 from ..dataset.msd import Dataset
 from ..planning.fingerprint import Fingerprint, measure
 from ..planning.mirroring import mirroring_reason
-from ..planning.rules import MAX_PATCH_VOXELS, make_plan
+from ..planning.rules import FIXED_BYTES, MAX_PATCH_VOXELS, free_memory_gib, make_plan, supernet_bytes
 from ..search.single_path_module import anchor_of
 from .fitting import fit
 from .needs import Needs
@@ -56,12 +56,13 @@ def plan_auto(
     memory_gib: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     spent_s: float | None = None,
+    through_nni: bool = False,
 ) -> Schedule:
     """The schedule for a data set on this machine; writes nothing.
 
     Reads every training case once, then times real steps. The patch is that of :func:`make_plan`,
-    smaller if the hours allow few steps; the width is the largest of :data:`WIDTHS` that leaves
-    enough steps.
+    smaller if the hours allow few steps; the width is the largest of :data:`WIDTHS` that fits the
+    memory and leaves enough steps.
 
     Args:
         dataset: the data set.
@@ -71,23 +72,25 @@ def plan_auto(
         progress: called with the cases read and their number.
         spent_s: seconds that the check took; None: it is still to come, and reads the cases once
             more.
+        through_nni: several trainings will be trials of NNI, which takes some time to start them.
 
     Raises:
         UserError: if there are too few cases or hours, or a file is at fault.
     """
     started = time.monotonic()
-    if len(dataset.cases) < NUM_FOLDS:
-        raise UserError(
-            f"{dataset.folder}: found {len(dataset.cases)} training cases, uxnet auto needs at least {NUM_FOLDS} (one "
-            "fold of five to score, one to choose, the others to learn from); add cases, or use uxnet plan and search"
-        )
+    _check_number(dataset)
+    if memory_gib is None:
+        memory_gib = free_memory_gib()
     fingerprint = measure(dataset, progress)
     read_s = time.monotonic() - started
     check_s = read_s if spent_s is None else spent_s
 
     def needs(config: RunConfig, timing: Timing) -> Needs:
         so_far = check_s + time.monotonic() - started
-        return Needs(config, timing, len(dataset.cases), so_far, with_unet=with_unet)
+        found = Needs(
+            config, timing, len(dataset.cases), so_far, with_unet=with_unet, through_nni=through_nni
+        )
+        return found.of_folds(dataset)
 
     def steps(config: RunConfig, timing: Timing) -> int:
         """Steps of a single final training that the hours leave; 0 if they are too few."""
@@ -111,6 +114,8 @@ def plan_auto(
     at = 0
     while at + 1 < len(WIDTHS):
         wider = _config(dataset, config.plan, WIDTHS[at + 1])
+        if _needed_gib(wider, dataset) > memory_gib:
+            break
         ratio = (wider.budget.multiply_adds or 1) / (config.budget.multiply_adds or 1)
         if steps(wider, scaled(timing, ratio**GROWTH)) < WIDTH_STEPS:
             break
@@ -125,17 +130,37 @@ def plan_auto(
     return schedule.model_copy(update={"minutes": {**minutes, **schedule.minutes}, "reasons": reasons})
 
 
+def _check_number(dataset: Dataset) -> None:
+    number, patients = len(dataset.cases), dataset.num_patients
+    if min(number, number if dataset.fixed_folds else patients) < NUM_FOLDS:
+        of = f" of {patients} patients" if patients < number else ""
+        raise UserError(
+            f"{dataset.folder}: found {number} training cases{of}, uxnet auto needs at least {NUM_FOLDS}"
+            f"{' patients' if of else ''} (one fold of five to score, one to choose, the others to learn from); add "
+            "cases, or use uxnet plan and search"
+        )
+
+
 def check_hours(hours: float | None) -> None:
     """Raises :class:`UserError` unless the hours are a length of time."""
     if hours is not None and not 0 < hours <= MAX_HOURS:
         raise UserError(f"--hours {hours:g}: expected a time above 0 and up to {MAX_HOURS}, such as 0.5 or 3")
 
 
-def _plan(fingerprint: Fingerprint, memory_gib: float | None, max_voxels: int) -> Plan:
+def _plan(fingerprint: Fingerprint, memory_gib: float, max_voxels: int) -> Plan:
     most = GPU_BATCH_VOXELS if torch.cuda.is_available() else CPU_BATCH_VOXELS
     plan = make_plan(fingerprint, memory_gib, max_patch_voxels=max_voxels, max_batch_size=MAX_BATCH_SIZE)
     batch = max(2, min(plan.batch_size, most // math.prod(plan.patch_size)))
     return plan.model_copy(update={"batch_size": batch})
+
+
+def _needed_gib(config: RunConfig, dataset: Dataset) -> float:
+    """Memory of a step, by the rule of :func:`make_plan`: an upper bound for this search."""
+    plan, width = config.plan, config.space.base_channels
+    sample_bytes = supernet_bytes(
+        plan.patch_size, plan.strides, width, dataset.num_channels, dataset.num_classes
+    )
+    return (FIXED_BYTES + plan.batch_size * sample_bytes) / 2**30
 
 
 def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:

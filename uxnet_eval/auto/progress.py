@@ -25,6 +25,18 @@ UNPLANNED = {"check": 0.5, "plan": 1.0}
 """Minutes that count for stages without a prediction."""
 
 
+def share_of(parts: Mapping[str, float], part: str, share: float) -> float:
+    """How much of a run is done, 0 to 1, when it is within a part; those before it are done.
+
+    Args:
+        parts: predicted times of the parts in their order, in any unit.
+        part: one of them.
+        share: how much of it is done, 0 to 1.
+    """
+    before = sum(parts[name] for name in list(parts)[: list(parts).index(part)])
+    return (before + share * parts[part]) / (sum(parts.values()) or 1.0)
+
+
 class OverallProgress:
     """Shows a bar on a terminal's stderr, and a line a minute in the log.
 
@@ -60,6 +72,10 @@ class OverallProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def show(self, line: str) -> None:
+        """Prints a line as it is, on the terminal alone: it may hold what no log should."""
+        self._bar.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Within it, ``name`` is the stage that runs; its time counts however it ends."""
@@ -70,14 +86,14 @@ class OverallProgress:
         try:
             yield
         finally:
-            self._keep()
+            self.keep()
 
     def advance(self, share: float) -> None:
         """Tells how much of the stage is done, 0 to 1."""
         self._share, now = min(1.0, share), time.monotonic()
         self._show()
         if now - self._saved > SAVED_EVERY_S:
-            self._keep()
+            self.keep()
             self._saved = now
         if now - self._logged > LOGGED_EVERY_S:
             logger.info("%s: %.0f %% of all, %s", self._name, 100 * self.share, self._left)
@@ -92,16 +108,10 @@ class OverallProgress:
             first: share of the stage at its start.
             last: share of the stage at its end.
         """
-        done = dict.fromkeys(parts, 0.0)
-        whole = sum(parts.values()) or 1.0
 
         def tell(part: str, share: float) -> None:
-            if part in done:
-                names = list(done)  # a run that goes on does not tell of the parts it did before
-                done.update(dict.fromkeys(names[: names.index(part)], 1.0))
-                done[part] = share
-                share = sum(done[name] * parts[name] for name in parts) / whole
-                self.advance(first + (last - first) * share)
+            if part in parts:
+                self.advance(first + (last - first) * share_of(parts, part, share))
 
         with telling(tell):
             yield
@@ -145,6 +155,7 @@ class OverallProgress:
     def _show(self) -> None:
         self._bar.update(self._task, description=self._name, completed=self.share, left=self._left)
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Saves the time spent so far."""
         self._record.stages[self._stage].spent_s = self._before_s + time.monotonic() - self._started
         self._record.save(self._folder)

@@ -82,6 +82,11 @@ class AutoRecord(StrictConfig):
     """The stages by name."""
 
     @property
+    def is_done(self) -> bool:
+        """Whether all stages have ended."""
+        return all(stage.done for stage in self.stages.values())
+
+    @property
     def spent_s(self) -> float:
         """Seconds of computation of all stages."""
         return sum(stage.spent_s for stage in self.stages.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from .progress import OverallProgress
 from .record import AutoRecord, open_record
 from .schedule import STAGES
 from .stages import RUNS, Run
+from .trainings import end_experiments
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def run_auto(
     hours: float | None = None,
     with_unet: bool = True,
     begin_at: str | None = None,
+    through_nni: bool = False,
 ) -> AutoRecord:
     """Runs or continues all stages; returns what the folder remembers.
 
@@ -41,6 +44,7 @@ def run_auto(
         hours: for all stages; None: those of the folder, else one.
         with_unet: train the U-Net beside the found network.
         begin_at: a stage to begin at anew; None: go on.
+        through_nni: where a stage has several trainings, they are trials of an NNI experiment.
 
     Raises:
         UserError: if the data, the hours or the folder are at fault.
@@ -49,9 +53,12 @@ def run_auto(
     dataset = read_dataset(find_dataset(data))
     make_output_folder(folder)
     with _full_disk_said(folder), TrialLock(folder):
+        before = AutoRecord.load(folder)
+        if before is not None and (begin_at is not None or not before.is_done):
+            end_experiments(folder)  # before another stage writes, or deletes, what they write
         record = open_record(folder, dataset, hours, with_unet=with_unet, begin_at=begin_at)
         with _logged(folder / AUTO_LOG_NAME), OverallProgress(record, folder) as progress:
-            run = Run(folder, dataset, record, progress)
+            run = Run(folder, dataset, record, progress, through_nni)
             for name in STAGES:
                 if record.stages[name].done:
                     continue
@@ -66,7 +73,14 @@ def run_auto(
         return record
 
 
-def dry_run(data: str, folder: Path, *, hours: float | None = None, with_unet: bool = True) -> list[str]:
+def dry_run(
+    data: str,
+    folder: Path,
+    *,
+    hours: float | None = None,
+    with_unet: bool = True,
+    through_nni: bool = False,
+) -> list[str]:
     """The stages with predicted minutes and memory, as lines; writes nothing.
 
     A folder that has a schedule already shows that, with the minutes that its stages took.
@@ -78,17 +92,25 @@ def dry_run(data: str, folder: Path, *, hours: float | None = None, with_unet: b
     dataset = read_dataset(find_dataset(data))
     record = AutoRecord.load(folder)
     if record is None or record.schedule is None:
-        schedule = plan_auto(dataset, hours or 1.0, with_unet=with_unet)
+        schedule = plan_auto(dataset, hours or 1.0, with_unet=with_unet, through_nni=through_nni)
         return [*describe(schedule, hours or 1.0), f"all:      {sum(schedule.minutes.values()):6.1f} min"]
     lines = describe(record.schedule, record.hours)
     took = [f"{name}: {spent}" for name, _, spent in stage_rows(record)]
     return [*lines, f"minutes so far: {', '.join(took)}"]
 
 
+class _LogFile(logging.FileHandler):
+    """Goes on if the disk is full: what runs says so, in one line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Keeps the messages of this project in a file too."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     packages = [logging.getLogger(name) for name in ("search_space", "strategies", "uxnet_eval")]
     levels = [package.level for package in packages]

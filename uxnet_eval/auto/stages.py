@@ -12,7 +12,6 @@ from search_space.errors import UserError
 from search_space.reading import read_json
 from strategies.single_path.limits import Limits
 
-from ..config.training import TrainConfig
 from ..dataset.check import check_dataset
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset
@@ -32,7 +31,6 @@ from ..runs.names import (
     GENOTYPE_NAME,
     OUTCOME_NAME,
     REPORT_NAME,
-    RESULT_NAME,
     SEARCH_CONFIG_NAME,
     SEARCH_FOLDER,
     SUMMARY_NAME,
@@ -42,7 +40,6 @@ from ..runs.names import (
 from ..runs.validation_cases import ValidationCases
 from ..search.run import run_search
 from ..search.single_path_module import anchor_of
-from ..training.run import run_training
 from ..training.scoring import score_models
 from .fitting import shortened
 from .needs import Needs
@@ -52,6 +49,7 @@ from .progress import OverallProgress
 from .record import AutoRecord
 from .schedule import OUTER_FOLD, SEARCHED, Schedule
 from .timing import StepTimer, Timing
+from .trainings import Due, run_trainings
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +64,8 @@ class Run:
     dataset: Dataset
     record: AutoRecord
     progress: OverallProgress
+    through_nni: bool = False
+    """Several trainings are trials of NNI."""
 
     @property
     def schedule(self) -> Schedule:
@@ -96,6 +96,7 @@ def plan(run: Run) -> None:
         with_unet=run.record.with_unet,
         progress=lambda done, total: run.progress.advance(0.5 * done / total),
         spent_s=run.record.spent_s,
+        through_nni=run.through_nni,
     )
     run.record.schedule = schedule
     text = schedule_yaml(schedule, run.record.hours)
@@ -119,16 +120,16 @@ def choose(run: Run) -> None:
         genotypes[0].save(folder / GENOTYPE_NAME)
         return
     (folder / CHOICE_FOLDER).mkdir(exist_ok=True)
-    scores = []
+    due = []
     for number, genotype in enumerate(genotypes):
         path = folder / CHOICE_FOLDER / f"proposal-{number}.json"
         if not path.exists():
             genotype.save(path)
-        logger.info("choosing: proposal %d of %d", number + 1, len(genotypes))
-        config = schedule.choice_config(str(path.absolute()))
-        shares = number / len(genotypes), (number + 1) / len(genotypes)
-        with run.progress.run({"steps": 0.9, "scored": 0.1}, *shares):
-            scores.append(_train(config, folder / CHOICE_FOLDER / f"proposal-{number}"))
+        due.append(Due(schedule.choice_config(str(path.absolute())), path.with_suffix("")))
+    parts = {"steps": 0.9, "scored": 0.1}
+    scores = run_trainings(
+        due, folder, run.progress, parts, through_nni="choose" if run.through_nni else None
+    )
     best = max(range(len(scores)), key=scores.__getitem__)
     logger.info("chosen: proposal %d, Dice %.4f on the inner fold", best + 1, scores[best])
     genotypes[best].save(folder / GENOTYPE_NAME)
@@ -146,12 +147,19 @@ def train(run: Run) -> None:
         label: str((folder / GENOTYPE_NAME).absolute()) if label == SEARCHED else UNET_PRESET
         for label in schedule.networks
     }
-    due = [(label, member) for member in schedule.members for label in schedule.networks]
-    for number, (label, member) in enumerate(due):
-        logger.info("training %d of %d: %s", number + 1, len(due), label)
-        config = schedule.final_config(label, architectures[label], member)
-        with run.progress.run(schedule.parts["train"], number / len(due), (number + 1) / len(due)):
-            _train(config, member_folder(folder, label, member))
+    due = [
+        Due(schedule.final_config(label, architectures[label], member), member_folder(folder, label, member))
+        for member in schedule.members
+        for label in schedule.networks
+    ]
+    run_trainings(
+        due,
+        folder,
+        run.progress,
+        schedule.parts["train"],
+        through_nni="train" if run.through_nni else None,
+        keep_page=True,
+    )
     write_model_file(
         folder,
         [member_folder(folder, SEARCHED, member) / BEST_NAME for member in schedule.members],
@@ -198,6 +206,7 @@ def report(run: Run) -> None:
     run.progress.advance(0.3)
     write_report(folder, folder / REPORT_NAME)
     run.progress.advance(0.9)
+    run.progress.keep()  # the table shows the time of this stage too
     write_text(folder / TABLE_NAME, outcome_markdown(read_json(folder / OUTCOME_NAME), run.record))
 
 
@@ -210,14 +219,6 @@ RUNS: dict[str, Callable[[Run], None]] = {
     "evaluate": evaluate,
     "report": report,
 }
-
-
-def _train(config: TrainConfig, folder: Path) -> float:
-    """Runs or continues a training; its mean Dice."""
-    path = folder.with_name(f"{folder.name}.run.yml")
-    write_text(path, config.to_yaml())
-    run_training(path, output=folder)
-    return float(read_json(folder / RESULT_NAME)["default"])
 
 
 def _fitted(run: Run) -> Schedule:
@@ -241,7 +242,14 @@ def _fitted(run: Run) -> Schedule:
     )
     after_s = 60 * (schedule.minutes["evaluate"] + schedule.minutes["report"])
     left_s = 3600 * record.hours - record.spent_s - after_s
-    needs = Needs(config, timing, len(run.dataset.cases), record.spent_s, with_unet=record.with_unet)
+    needs = Needs(
+        config,
+        timing,
+        len(run.dataset.cases),
+        record.spent_s,
+        with_unet=record.with_unet,
+        through_nni=run.through_nni,
+    ).of_folds(run.dataset)
     fitted = shortened(schedule, needs, left_s)
     cost = Limits(space, config.plan.patch_size).cost(genotype)
     logger.info(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from .console import Data
+
+if TYPE_CHECKING:
+    from ..auto.record import AutoRecord
 
 PIPED_WIDTH = 140
 """Columns of the tables where the output is no terminal."""
@@ -39,6 +42,13 @@ def auto(
         bool,
         typer.Option("--unet/--no-unet", help="Also train the U-Net at equal multiply-adds, to compare."),
     ] = True,
+    through_nni: Annotated[
+        bool,
+        typer.Option(
+            "--nni",
+            help="Where a stage has several trainings, run them as trials of NNI: its page shows them.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -58,10 +68,11 @@ def auto(
     from ..auto.run import run_auto
 
     if dry_run:
-        for line in predict_stages(data, output, hours=hours, with_unet=unet):
+        for line in predict_stages(data, output, hours=hours, with_unet=unet, through_nni=through_nni):
             typer.echo(line)
         given = "" if hours is None else f" --hours {hours:g}"
-        typer.echo(f"next: uxnet auto {data} -o {output}{given}{'' if unet else ' --no-unet'}")
+        given += ("" if unet else " --no-unet") + (" --nni" if through_nni else "")
+        typer.echo(f"next: uxnet auto {data} -o {output}{given}")
         return
     record = run_auto(
         data,
@@ -69,11 +80,19 @@ def auto(
         hours=hours,
         with_unet=unet,
         begin_at=None if begin_at is None else begin_at.value,
+        through_nni=through_nni,
     )
+    print_outcome(output, record)
+    typer.echo(f"next: uxnet predict -i SCANS -o LABELS --model {output}")
+
+
+def print_outcome(output: Path, record: AutoRecord) -> None:
+    """Both tables, what they mean, and where everything is."""
     from search_space.reading import read_json
 
     from ..auto.outcome import evaluation_folder, outcome_table, sentences, stage_table
     from ..auto.schedule import SEARCHED
+    from ..auto.trainings import page_of
     from ..runs.names import ARCHITECTURE_NAME, OUTCOME_NAME, OVERLAYS_FOLDER, REPORT_NAME
 
     outcome = read_json(output / OUTCOME_NAME)
@@ -87,4 +106,7 @@ def auto(
     typer.echo(f"architecture:   {output / ARCHITECTURE_NAME}")
     typer.echo(f"segmentations:  {evaluation_folder(output, SEARCHED) / OVERLAYS_FOLDER}")
     typer.echo(f"report:         {output / REPORT_NAME}")
-    typer.echo(f"next: uxnet predict -i SCANS -o LABELS --model {output}")
+    page = page_of(output)
+    if page is not None:
+        typer.echo(f"NNI's page:     {page[1]}")
+        typer.echo(f"end that page:  nnictl stop {page[0]}")

@@ -33,3 +33,4 @@ def cancel(
 
         stop(source)
         typer.echo(f"experiment {source} does not run any more")
+    typer.echo(f"next: uxnet launch --resume {source} goes on with them")

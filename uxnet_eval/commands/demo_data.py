@@ -28,4 +28,4 @@ def demo_data(
     make_demo_data(
         folder, num_cases=cases, spatial_dims=dims, num_channels=channels, anisotropic=anisotropic, seed=seed
     )
-    typer.echo(f"wrote {cases} case(s) to {folder}; next: uxnet plan {folder} -o demo.run.yml")
+    typer.echo(f"wrote {cases} case(s) to {folder}; next: uxnet auto {folder} -o runs/demo --hours 0.2")

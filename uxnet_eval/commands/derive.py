@@ -60,3 +60,6 @@ def derive(
         typer.echo(f"{path}: {len(genotype.edges)} of {len(genotype.grid.edges)} edges")
     typer.echo("for the searchSpace of an experiment, in place of its architectures:")
     typer.echo(f"  architecture: {architecture_choice(paths)}")
+    typer.echo(
+        "next: uxnet experiments copy hippocampus.select -o mine, and put the line above into its file"
+    )

@@ -26,7 +26,7 @@ def list_shipped() -> None:
     width = max(map(len, known))
     for name, description in known.items():
         typer.echo(f"{name:<{width}}  {description}")
-    typer.echo(f"Next: uxnet experiments copy {next(iter(known))} -o mine")
+    typer.echo(f"next: uxnet experiments copy {next(iter(known))} -o mine")
 
 
 @experiments.command("copy")
@@ -47,5 +47,4 @@ def copy(
     copies = copy_experiment(name, output, force=force)
     for path in copies:
         typer.echo(path)
-    typer.echo(f"Next: uxnet launch {copies[0]}")
-    typer.echo(f"or, without its guards: nnictl create --config {copies[0]}")
+    typer.echo(f"next: uxnet launch {copies[0]} (without guards: nnictl create --config {copies[0]})")

@@ -132,5 +132,5 @@ def export(
         typer.echo(f"trial {record.id}{score}")
     num_edges = len(genotype.grid.edges)
     typer.echo(f"{len(genotype.edges)} of {num_edges} edges, {len(genotype.nodes)} nodes")
-    typer.echo(f"wrote {output}; next: uxnet draw {output} -o {output.with_suffix('.png')}")
     typer.echo("for nnU-Net, MONAI, ONNX and DICOM: uxnet export --help, and docs/elsewhere.md")
+    typer.echo(f"wrote {output}; next: uxnet draw {output} -o {output.with_suffix('.png')}")

@@ -94,5 +94,6 @@ def write_bundle(source: str, output: Path) -> None:
     if found.model is None:
         raise UserError(f"{source}: has no weights; give what uxnet train wrote (best.pt)")
     bundle.write_bundle(found.model, output)
-    typer.echo(f"wrote {output}; next: cd {output} && python -m monai.bundle run --config_file")
-    typer.echo("  configs/inference.json --dataset_dir IMAGES --output_dir LABELS")
+    typer.echo(f"wrote {output}")
+    command = "python -m monai.bundle run --config_file configs/inference.json"
+    typer.echo(f"next: cd {output} && {command} --dataset_dir IMAGES --output_dir LABELS")

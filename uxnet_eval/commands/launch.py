@@ -116,6 +116,8 @@ def launch(
         typer.echo(f"machine:    {machine.name}")
     typer.echo(f"folder:     {started.folder}")
     typer.echo(f"end it (and its web page) with: nnictl stop {started.experiment_id}")
+    following = "report" if wait else "status"
+    typer.echo(f"next: uxnet {following} {started.experiment_id}" + (" -o report.html" if wait else ""))
     if table is not None:
         from .table import print_and_write
 
@@ -140,7 +142,8 @@ def _launch_on_slurm(
     typer.echo(
         f"trials:     {len(jobs)} of {len(started.parameters)}, job {next(iter(jobs.values())).split('_')[0]}"
     )
-    typer.echo(f"see it with: uxnet status {started.folder}; end it with: uxnet cancel {started.folder}")
+    typer.echo(f"end it with: uxnet cancel {started.folder}")
+    typer.echo(f"next: uxnet status {started.folder}")
     if wait:
         launching.wait_until_done(started, lambda line: typer.echo(line, err=True))
     return started.folder

@@ -43,4 +43,4 @@ def report(
     save_page(found, output)
     for note in found.all_notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {output}; open it in a browser")
+    typer.echo(f"wrote {output}; next: open it in a browser")

@@ -54,3 +54,4 @@ def status(
     )
     if experiment.error:
         typer.echo(f"note: {experiment.error}", err=True)
+    typer.echo(f"next: uxnet report {source} -o report.html")

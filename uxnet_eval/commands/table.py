@@ -54,4 +54,4 @@ def print_and_write(sources: list[str], output: Path) -> None:
             typer.echo(sentence)
         for note in each.notes:
             typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {', '.join(str(path) for path in written)}")
+    typer.echo(f"wrote {', '.join(str(path) for path in written)}; next: open {written[0]}")

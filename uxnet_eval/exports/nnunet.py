@@ -110,7 +110,7 @@ def next_steps(plans: NNUNetPlans, output: Path, weights: Path | None) -> Sequen
     dataset, name = plans.values["dataset_name"], output.stem
     start = "" if weights is None else f" -pretrained_weights {weights}"
     return (
-        f"put {output.name} into nnU-Net's preprocessed folder of {dataset}, then:",
+        f"next: put {output.name} into nnU-Net's preprocessed folder of {dataset}, then:",
         f"  nnUNetv2_train {dataset} {plans.name} 0 -p {name}{start}",
         f"  nnUNetv2_predict -d {dataset} -c {plans.name} -f 0 -p {name} -i IMAGES -o LABELS",
     )

@@ -182,13 +182,13 @@ def _start(
     machines: Sequence[Machine] = (),
     concurrency: int = 1,
 ) -> Launched:
-    with one_launch_at_a_time(), deferred_interrupt() as interrupts:
+    with one_launch_at_a_time() as lock, deferred_interrupt() as interrupts:
         port = free_port(open_to_network) if port is None else require_free(port)
         environment = manager_environment(open_to_network)
         if machines:
             environment["UXNET_MACHINES"] = json.dumps(for_manager(machines, concurrency))
         with token_for_nnictl(environment):
-            output = nnictl([*command, "--port", str(port)], environment)
+            output = nnictl([*command, "--port", str(port)], environment, lock)
         named = re.search(r"Experiment ID:\s*([\w-]+)", output)
         if named is None:
             raise UserError(f"{source}: nnictl named no experiment; it said: {last_line(output)}")

@@ -30,8 +30,13 @@ def token_for_nnictl(environment: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def nnictl(arguments: list[str], environment: dict[str, str]) -> str:
+def nnictl(arguments: list[str], environment: dict[str, str], lock: int | None = None) -> str:
     """What nnictl prints, without colours.
+
+    Args:
+        arguments: of nnictl.
+        environment: of it and what it starts.
+        lock: an open lock that it holds too, if this process dies.
 
     Raises:
         UserError: if it fails or hangs.
@@ -46,6 +51,7 @@ def nnictl(arguments: list[str], environment: dict[str, str]) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        pass_fds=() if lock is None else (lock,),
     )
     try:
         output, _ = process.communicate(timeout=NNICTL_TIMEOUT_S)
@@ -81,10 +87,13 @@ def last_line(output: str) -> str:
 
 
 @contextlib.contextmanager
-def one_launch_at_a_time() -> Iterator[None]:
-    """Two launches of one user that pick the same port would both talk to the first manager."""
+def one_launch_at_a_time() -> Iterator[int]:
+    """Two launches of one user that pick the same port would both talk to the first manager.
+
+    Gives the lock, for :func:`nnictl`, which goes on when this process is killed.
+    """
     folder = Path.home() / "nni-experiments"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".uxnet-launch.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()

@@ -37,18 +37,7 @@ def wait_until_done(experiment_id: str, poll_s: float = 2.0) -> ExperimentRecord
                 record = find_experiment(experiment_id)
                 trials = record.trials()
                 progress.update(trials)
-                if record.status == "ERROR":
-                    log = record.folder / LOG_FOLDER
-                    raise UserError(
-                        f"experiment {experiment_id} failed: {record.error or 'no reason given'}; see {log}"
-                    )
-                if record.status == "STOPPED":
-                    raise UserError(
-                        f"experiment {experiment_id} was stopped, or its manager died, before it was done; "
-                        f"go on with: uxnet launch --resume {experiment_id}"
-                    )
-                active = [trial for trial in trials if trial.status in ("WAITING", "RUNNING", "UNKNOWN")]
-                if record.status == "DONE" or (record.status == "TUNER_NO_MORE_TRIAL" and not active):
+                if has_ended(record, trials, f"go on with: uxnet launch --resume {experiment_id}"):
                     return record
                 time.sleep(poll_s)
     except KeyboardInterrupt:
@@ -57,6 +46,28 @@ def wait_until_done(experiment_id: str, poll_s: float = 2.0) -> ExperimentRecord
             file=sys.stderr,
         )
         raise
+
+
+def has_ended(record: ExperimentRecord, trials: Sequence[TrialRecord], remedy: str) -> bool:
+    """Whether no trial is left to run.
+
+    Args:
+        record: of the experiment, just read.
+        trials: its trials.
+        remedy: what to do if its manager ended too early.
+
+    Raises:
+        UserError: if the experiment has ended in an error, or its manager does not answer.
+    """
+    if record.status == "ERROR":
+        log = record.folder / LOG_FOLDER
+        raise UserError(f"experiment {record.id} failed: {record.error or 'no reason given'}; see {log}")
+    if record.status == "STOPPED":
+        raise UserError(
+            f"experiment {record.id} was stopped, or its manager died, before it was done; {remedy}"
+        )
+    active = [trial for trial in trials if trial.status in ("WAITING", "RUNNING", "UNKNOWN")]
+    return record.status == "DONE" or (record.status == "TUNER_NO_MORE_TRIAL" and not active)
 
 
 class ExperimentProgress:

@@ -1,6 +1,7 @@
 """Guards against defects of NNI 3.0, whose repository is archived.
 
-- ``trial``: parameters that go to the wrong trial, TensorBoard's folder, orphans, results.
+- ``trial``: parameters that go to the wrong trial, TensorBoard's folder, results.
+- ``trial_lock``: trials that go on without their manager.
 - ``metrics``: keys and values that break the tuner or the web UI.
 - ``messages``: warnings at import, JSON that loses everything after ``//``.
 - ``experiment_config``: settings that hang the manager, flood the machine, or die late and quietly.
@@ -14,16 +15,17 @@ from .manager import manager_environment, trial_environment
 from .messages import keep_urls_in_messages, quiet_nni_import
 from .metrics import clean_metrics
 from .trial import (
-    TrialLock,
     as_by_hand,
     is_nni_trial,
     link_tensorboard,
     next_parameters,
+    only_reporting,
     report_final,
     report_intermediate,
     resume_intermediate_sequence,
     trial_output,
 )
+from .trial_lock import TrialLock
 
 __all__ = [
     "TrialLock",
@@ -36,6 +38,7 @@ __all__ = [
     "link_tensorboard",
     "manager_environment",
     "next_parameters",
+    "only_reporting",
     "quiet_nni_import",
     "report_final",
     "report_intermediate",

@@ -7,7 +7,6 @@ there. In a run by hand the functions do nothing, so a search calls them always.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -15,11 +14,11 @@ import time
 import urllib.error
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from search_space.errors import UserError
 
-from ..runs.names import LOCAL_TRIALS, LOCK_NAME, TENSORBOARD_FOLDER, UI_TRIALS_FOLDER
+from ..runs.names import LOCAL_TRIALS, TENSORBOARD_FOLDER, UI_TRIALS_FOLDER
 from ..runs.trial_folder import TRIAL_VARIABLE, TrialFolder
 from .door import open_url, record_source
 from .metrics import clean_metrics
@@ -31,6 +30,8 @@ logger = logging.getLogger(__name__)
 _manager_channel: Any = None
 _manager_record: Any = None
 
+_only_reports = False
+
 
 def is_nni_trial() -> bool:
     """True in a process that NNI's manager started as a trial; False in a run by hand."""
@@ -40,6 +41,8 @@ def is_nni_trial() -> bool:
 
 def trial_output() -> Path | None:
     """The output folder of the trial that this process is; None in a run by hand."""
+    if _only_reports:
+        return None
     if is_nni_trial():
         return Path(os.environ["NNI_OUTPUT_DIR"])
     own = TrialFolder.of_process()
@@ -57,6 +60,20 @@ def as_by_hand() -> Iterator[None]:
         os.environ.update(hidden)
 
 
+@contextlib.contextmanager
+def only_reporting() -> Iterator[None]:
+    """A context in which a run of this trial takes neither folder nor settings from NNI.
+
+    It only reports to it: NNI's page shows the curves of what is otherwise a run by hand.
+    """
+    global _only_reports
+    _only_reports = True
+    try:
+        yield
+    finally:
+        _only_reports = False
+
+
 def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
     """The parameters of this trial; empty in a run by hand.
 
@@ -71,6 +88,8 @@ def next_parameters(timeout_s: float = 120.0) -> dict[str, Any]:
         UserError: if the manager sends nothing or has no record of this trial in time.
     """
     global _manager_channel, _manager_record
+    if _only_reports:
+        return {}
     if not is_nni_trial():
         own = TrialFolder.of_process()
         return {} if own is None else own.parameters()
@@ -202,14 +221,16 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
     output folder is the link.
 
     Args:
-        output_dir: the trial's output folder; any folder in a run by hand.
+        output_dir: the trial's output folder; any folder in a run by hand, or of a trial that is
+            :func:`only_reporting`.
     """
     output_dir = Path(os.path.abspath(output_dir))
     events = output_dir / TENSORBOARD_FOLDER
-    if output_dir.parent.name != LOCAL_TRIALS[-1] or output_dir.parents[2].name != LOCAL_TRIALS[0]:
+    trial = Path(os.environ["NNI_OUTPUT_DIR"]) if _only_reports and is_nni_trial() else output_dir
+    if trial.parent.name != LOCAL_TRIALS[-1] or trial.parents[2].name != LOCAL_TRIALS[0]:
         events.mkdir(parents=True, exist_ok=True)
         return events
-    shown = output_dir.parents[3] / UI_TRIALS_FOLDER / output_dir.name / "output"
+    shown = trial.parents[3] / UI_TRIALS_FOLDER / trial.name / "output"
     shown.parent.mkdir(parents=True, exist_ok=True)
     try:
         shown.symlink_to(os.path.relpath(output_dir, shown.parent), target_is_directory=True)
@@ -223,63 +244,3 @@ def link_tensorboard(output_dir: str | os.PathLike[str]) -> Path:
             return shown / TENSORBOARD_FOLDER
     events.mkdir(parents=True, exist_ok=True)
     return events
-
-
-class TrialLock:
-    """Keeps two processes from writing into one output folder.
-
-    ``nnictl resume`` starts a trial again in its old folder, while the process of before may still
-    run. The lock is the operating system's, bound to the process: it goes when the process ends,
-    however it ends, and worker processes do not inherit it. The file ``.lock`` stays and tells who
-    held it last.
-
-    Use it as a context manager, or :meth:`acquire` it for the life of the process.
-    """
-
-    def __init__(self, output_dir: str | os.PathLike[str], wait_s: float = 10.0) -> None:
-        self.path = Path(output_dir) / LOCK_NAME
-        self.wait_s = wait_s
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> TrialLock:
-        """Takes the lock.
-
-        Raises:
-            UserError: if another process still holds it after ``wait_s`` seconds.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(self.path, "a+")  # noqa: SIM115  (open as long as the lock is held)
-        deadline = time.monotonic() + self.wait_s
-        while True:
-            try:
-                # POSIX locks, unlike flock, are not shared with forked workers that outlive a
-                # killed trial.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    file.seek(0)
-                    holder = file.read().strip() or "another process"
-                    file.close()
-                    raise UserError(
-                        f"{self.path.parent}: {holder} still works in this folder; "
-                        "wait for it or end it, then start again"
-                    ) from None
-                time.sleep(0.2)
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
-        self._file = file
-        return self
-
-    def release(self) -> None:
-        if self._file is not None:
-            self._file.close()  # closing gives a POSIX lock back
-            self._file = None
-
-    def __enter__(self) -> TrialLock:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
