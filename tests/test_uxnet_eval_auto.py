@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from search_space import Genotype, UserError
@@ -17,7 +18,7 @@ from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages, timing, trainings
-from uxnet_eval.auto.outcome import outcome_markdown, sentences
+from uxnet_eval.auto.outcome import outcome_markdown, outcome_table, sentences
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import dry_run, run_auto
@@ -318,6 +319,18 @@ def test_progress_is_weighed_by_predicted_minutes(
             assert progress.share == pytest.approx((2.2 + 4 * (0.25 + 0.25 * 0.75)) / 7)
     # Of train, 4.8 minutes are predicted for what is left, or its own pace: nearly no time so far.
     assert "train (5 of 7): 56 % of all, about 1 min left" in caplog.text
+
+
+def test_the_table_fits_a_narrow_terminal(finished: Path) -> None:
+    outcome = outcome_of(finished)
+    console = Console(width=80, record=True)
+    console.print(outcome_table(outcome))
+    text = console.export_text()
+    assert "…" not in text
+    for label, row in outcome["networks"].items():
+        assert label in text
+        assert f"{row['parameters']:,}" in text
+        assert "{:.4f} ({:.3f} to {:.3f})".format(row["dice"], *row["interval_95"]) in text
 
 
 def test_markdown_has_both_tables(finished: Path) -> None:

@@ -52,7 +52,7 @@ def test_nothing_is_lost_on_a_full_disk(tmp_path: Path, demo_set: Path) -> None:
     assert done.returncode == 0, done.stderr
     touches = len((tmp_path / "whole.touches").read_text().splitlines())
     for share in SHARES:
-        folder = tmp_path / f"full-{share}"
+        folder = tmp_path / f"full-at-{100 * share:.0f}"
         shutil.copytree(start, folder)
         full = run(demo_set, folder, "full", round(share * touches))
         assert full.returncode == 1, full.stderr

@@ -147,7 +147,7 @@ def test_demo_runs_and_says_what_to_type_next(installed: Environment) -> None:
         for name in ("run/architecture.png", "run/genotype.json", "predicted/demo_000.nii.gz"):
             assert (installed.work / "shown" / name).is_file(), printed
         for label in ("searched", "U-Net"):
-            assert any(line.startswith(f"│ {label} ") for line in printed.splitlines()), printed
+            assert f"┃ {label} " in " ".join(printed.replace("┃", "┃ ").split()), printed
         (page,) = [line for line in printed.splitlines() if line.startswith("NNI's page: ")]
         assert "http://127.0.0.1:" in page
         assert printed.splitlines()[-1].startswith("next: uxnet check DATA, then uxnet auto "), printed

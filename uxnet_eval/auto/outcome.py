@@ -66,15 +66,15 @@ def _mean_of_cases(folder: Path) -> pd.DataFrame:
 
 
 def outcome_table(outcome: Mapping[str, Any]) -> Table:
-    """The networks for the terminal, a row each."""
+    """The networks for the terminal, a column each: 80 columns hold any number of classes."""
     rows = outcome["networks"]
     first = next(iter(rows.values()))
     table = Table(title=f"Dice on the {first['num_cases']} cases of the left-out fold", title_justify="left")
-    table.add_column("network")
-    for heading in _headings(first):
-        table.add_column(heading, justify="right")
-    for label, row in rows.items():
-        table.add_row(label, *_cells(row))
+    table.add_column("")
+    for label in rows:
+        table.add_column(label, justify="right")
+    for cells in zip(_headings(first), *map(_cells, rows.values()), strict=True):
+        table.add_row(*cells)
     return table
 
 
