@@ -21,9 +21,9 @@ def demo(
 ) -> None:
     """Show the whole path on generated data: uxnet auto, with NNI's page, and a prediction.
 
-    This takes about seven minutes on two processor cores. It ends with the found network beside the
-    U-Net at equal multiply-adds. The last lines say where everything is and what to type next. The
-    same command goes on where it stopped.
+    It plans for seven minutes, or says how long the shortest schedule takes on this machine. It
+    ends with the found network beside the U-Net at equal multiply-adds. The last lines say where
+    everything is and what to type next. The same command goes on where it stopped.
 
     Example: uxnet demo
     """
