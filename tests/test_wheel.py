@@ -143,7 +143,7 @@ def test_nnictl_starts_a_copy_and_its_trial_ends_well(installed: Environment) ->
 def test_demo_runs_and_says_what_to_type_next(installed: Environment) -> None:
     experiments = installed.work / "shown" / "run" / "nni"
     try:
-        printed = installed.run("uxnet", "demo", "shown", "--quick")
+        printed = installed.run("uxnet", "demo", "shown", "--quick", timeout_s=1200)
         for name in ("run/architecture.png", "run/genotype.json", "predicted/demo_000.nii.gz"):
             assert (installed.work / "shown" / name).is_file(), printed
         for label in ("searched", "U-Net"):
