@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 EXPORTS := .venv-exports
+AUDIT := .venv-audit
 TRACKING := .venv-tracking
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-long test-scale test-exports test-tracking torture benchmark slurm sshd lint docs tutorial dist clean
+.PHONY: help setup demo test test-long test-scale test-exports test-tracking torture benchmark slurm sshd lint audit docs tutorial dist clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +20,7 @@ help:
 	@echo "make torture    many kinds of faults: malformed inputs, kills, full disks, flipped bits (TORTURE_ARGS='--share 0.1')"
 	@echo "make benchmark  speed and memory beside NNI's own search and MONAI's networks (BENCHMARK_ARGS='--quick')"
 	@echo "make lint       ruff and mypy"
+	@echo "make audit      known advisories of the versions in constraints.txt; needs the internet"
 	@echo "make dist       build the wheel and the sdist in dist/"
 	@echo "make docs       the documentation as a site: open site/index.html"
 	@echo "make tutorial   run docs/tutorial.ipynb (its outputs go to build/; TUTORIAL_ARGS=--inplace keeps them)"
@@ -130,6 +132,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy search_space strategies uxnet_eval
 
+# It fails too if a package cannot be asked about.
+audit: $(AUDIT)/.ready
+	$(AUDIT)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+$(AUDIT)/.ready:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@touch $@
+
 # With the setuptools of .venv, as constraints.txt pins it. The wheel is built from the sdist.
 dist: $(READY)
 	$(BIN)/python -m build --no-isolation
@@ -150,5 +161,5 @@ tutorial: $(DOCS_READY)
 		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
 
 clean:
-	rm -rf $(VENV) $(EXPORTS) $(TRACKING) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(EXPORTS) $(TRACKING) $(AUDIT) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torture.whole import PARTS
 
 TESTS = Path(__file__).parent
 
@@ -15,9 +16,14 @@ TESTS = Path(__file__).parent
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_part_of_the_torture_leaves_nothing_wrong() -> None:
-    """About 60 malformed inputs, 6 kills at random, 6 before writes, 6 full disks, 5 flipped bits."""
+    """About 50 malformed inputs, 3 kills at random, 6 before writes, 6 full disks, 5 flipped bits, and so on.
+
+    Killed managers are left out: ``test_uxnet_eval_launch.py`` has one.
+    """
+    parts = [name for name in PARTS if name != "killed managers"]
+    only = [word for name in parts for word in ("--only", name)]
     run = subprocess.run(
-        [sys.executable, "-m", "torture", "--share", "0.06", "--seed", "1"],
+        [sys.executable, "-m", "torture", "--share", "0.06", "--seed", "1", *only],
         cwd=TESTS,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)},
         capture_output=True,
@@ -25,9 +31,9 @@ def test_a_part_of_the_torture_leaves_nothing_wrong() -> None:
         timeout=1800,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    parts = [line for line in run.stdout.splitlines() if line.startswith("| ") and "tried" not in line]
-    tried = [int(line.split("|")[3]) for line in parts if "---" not in line]
-    assert len(tried) == 5 and min(tried) >= 4 and sum(tried) >= 60
+    rows = [line.split("|") for line in run.stdout.splitlines() if line.startswith("| ")][2:]
+    checks = {row[1].strip(): int(row[4]) for row in rows}
+    assert list(checks) == parts and min(checks.values()) >= 4 and sum(checks.values()) >= 90
 
 
 def test_the_torture_notices_what_is_wrong(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -93,6 +94,20 @@ def test_whole_valued_float_labels_are_no_fault(folder: Path) -> None:
     rewrite(folder / "labelsTr" / "demo_000.nii.gz", np.copy)
     assert nib.load(folder / "labelsTr" / "demo_000.nii.gz").get_data_dtype() == np.float32
     assert check_dataset(folder) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_offset_that_is_no_number_is_a_fault_in_the_label_alone_too(folder: Path, value: float) -> None:
+    path = folder / "labelsTr" / "demo_000.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    dtype = nib.Nifti1Header.template_dtype
+    place = dtype.fields["srow_x"][1] + 3 * 4  # the last of four numbers of 32 bit
+    content[place : place + 4] = np.float32(value).tobytes()
+    place = dtype.fields["sform_code"][1]
+    content[place : place + 2] = np.int16(1).tobytes()
+    path.write_bytes(gzip.compress(bytes(content)))
+    (fault,) = check_dataset(folder)
+    assert fault.case_id == "demo_000" and f"the offset {value}" in fault.message
 
 
 def test_flat_affine_is_a_fault(folder: Path) -> None:

@@ -62,8 +62,8 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
     figure = draw(presets.unet(2))
 
-    def fail(part, **_):
-        part.write_bytes(b"half")
+    def fail(stream, **_):
+        stream.write(b"half")
         raise RuntimeError("disk on fire")
 
     monkeypatch.setattr(figure, "savefig", fail)

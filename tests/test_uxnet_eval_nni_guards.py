@@ -228,6 +228,37 @@ def test_lock_keeps_an_orphan_and_its_successor_apart(tmp_path: Path) -> None:
         holder.stdout.close()
 
 
+def test_a_trial_waits_for_the_orphan_as_long_as_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trial that gave up would count as failed. By hand, a start says after a while who has the folder."""
+    monkeypatch.setattr("uxnet_eval.nni_guards.trial_lock.PATIENCE_S", 0.3)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLD_THE_LOCK_FOR_A_WHILE, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with pytest.raises(UserError, match=f"process {holder.pid} still works in this folder; wait for it"):
+        nni_guards.TrialLock(tmp_path).acquire()
+    monkeypatch.setenv("NNI_PLATFORM", "local")
+    monkeypatch.setenv("NNI_TRIAL_JOB_ID", "abcde")
+    with caplog.at_level("INFO"), nni_guards.TrialLock(tmp_path):
+        assert holder.wait(timeout=60) == 0  # it has ended by itself, not been pushed aside
+    told = [line for line in caplog.messages if "waiting until it ends" in line]
+    assert len(told) == 1 and f"process {holder.pid} still works in this folder" in told[0]
+    holder.stdout.close()
+
+
+_HOLD_THE_LOCK_FOR_A_WHILE = """
+import sys, time
+from uxnet_eval.nni_guards import TrialLock
+with TrialLock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(3)
+"""
 _HOLD_THE_LOCK = """
 import os, sys, time
 from uxnet_eval.nni_guards import TrialLock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,6 +121,35 @@ def test_a_broken_case_is_named_and_the_others_are_done(
     (images / "b.nii.gz").write_bytes(good)
     outcome = run()
     assert (outcome.kept, outcome.predicted, list(outcome.failures)) == (["a", "c"], ["b"], ["bb"])
+
+
+def with_header(path: Path, **fields: Any) -> None:
+    """Writes values into a header that nibabel itself would refuse to write."""
+    image = nib.load(path)
+    header = image.header.copy()
+    header["sform_code"], header["qform_code"] = 1, 0
+    for name, value in fields.items():
+        header[name] = value
+    voxels = np.asarray(image.dataobj).tobytes(order="F")
+    header["vox_offset"] = 352
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4) + voxels))
+
+
+def test_a_header_that_no_scanner_writes_stops_no_batch(
+    run: Callable[..., PredictionOutcome], images: Path
+) -> None:
+    with_header(images / "a.nii.gz", srow_x=[1, 0, 0, np.nan])
+    with_header(
+        images / "b.nii.gz",
+        srow_x=[1000, 0, 0, 0],
+        srow_y=[0, 1000, 0, 0],
+        srow_z=[0, 0, 1000, 0],
+        pixdim=[1, 1000, 1000, 1000, 0, 0, 0, 0],
+    )
+    outcome = run()
+    assert outcome.predicted == ["c"] and list(outcome.failures) == ["a", "b"]
+    assert "the offset nan" in outcome.failures["a"]
+    assert "its image resampled to [9000, 7000, 6000] voxels" in outcome.failures["b"]
 
 
 def test_a_case_too_large_for_the_memory_is_named(run: Callable[..., PredictionOutcome]) -> None:

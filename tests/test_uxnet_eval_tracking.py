@@ -33,6 +33,30 @@ NEEDS_MLFLOW = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is
 NEEDS_WANDB = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is missing: make test-tracking")
 
 
+def test_events_that_cannot_be_written_are_an_error_and_no_traceback(tmp_path: Path) -> None:
+    """TensorBoard writes in a thread. Its fault is the next flush's, and nothing is printed above the one line."""
+    script = (
+        "import shutil, sys, threading\nfrom pathlib import Path\nfrom uxnet_eval.recipe import quiet\n"
+        "from uxnet_eval.recipe.tracking import TrackedWriter\n"
+        "quiet.quieten() if sys.argv[2] == 'quiet' else None\n"
+        "writer = TrackedWriter(Path(sys.argv[1]))\nshutil.rmtree(sys.argv[1])\n"
+        "try:\n    writer.add_scalar('dice', 0.5, 0)\n    writer.close()\n"
+        "except FileNotFoundError as error:\n    print('uxnet: error:', error)\n"
+        "other = threading.Thread(target=lambda: 1 / 0)\nother.start()\nother.join()\n"
+    )
+
+    def said(how: str) -> tuple[str, str]:
+        command = [sys.executable, "-c", script, str(tmp_path / "events"), how]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        return run.stdout, run.stderr
+
+    out, err = said("quiet")
+    assert out.startswith("uxnet: error: ") and "events.out.tfevents" in out
+    assert "event_file_writer" not in err
+    assert "ZeroDivisionError" in err  # a fault of any other thread is shown
+    assert "event_file_writer" in said("as it is")[1]
+
+
 class Recorder:
     """In place of one of Lightning's loggers; may fail from some call on."""
 

@@ -101,7 +101,7 @@ def test_full_disk_is_one_line(config: Path, tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(TrainReporter, "on_train_epoch_end", fill_up)
     with pytest.raises(
-        UserError, match=rf"^{tmp_path / 'out'}: the disk is full; free space, the same command goes on"
+        UserError, match=rf"^{tmp_path / 'out'}: the disk is full; free space, and the same command goes on"
     ):
         train.run_training(config)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-from .faults import Disk
+from .faults import Action, Disk
 from .processes import Outcome, run
-from .runs import Subject, fingerprint, half_written
+from .runs import CONFIGS, Subject, fingerprint, half_written, make_place
 
 MOST_STARTS = 40
 """After so many starts, a run that is killed again and again counts as stuck."""
@@ -18,9 +22,10 @@ MOST_STARTS = 40
 
 @dataclass
 class Tally:
-    """How many faults there were, and what was wrong after one."""
+    """How many checks there were, what was wrong, and how many processes were killed for them."""
 
     tried: int = 0
+    kills: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def add(self, what: str, *faults: str) -> None:
@@ -56,7 +61,52 @@ def undisturbed(subject: Subject, scratch: Path) -> Undisturbed:
     return Undisturbed(subject, expected, first.seconds, tuple(log.read_text().splitlines()))
 
 
-def kill_at_random(case: Undisturbed, number: int, scratch: Path, rng: random.Random, tally: Tally) -> None:
+class Ground:
+    """Where the campaign is: a folder for all of it, and the undisturbed runs, made once for all slices.
+
+    Args:
+        folder: for everything.
+        temporary: the temporary folder of some runs, on another file system than ``folder``.
+    """
+
+    def __init__(self, folder: Path, temporary: Path) -> None:
+        self.folder, self.temporary = folder, temporary
+
+    @cached_property
+    def cases(self) -> list[Undisturbed]:
+        place, scratch = self.folder / "undisturbed", self.folder / "undisturbed-runs"
+        place.mkdir()
+        scratch.mkdir()
+        make_place(place)
+        return [undisturbed(Subject(command, place), scratch) for command in CONFIGS]
+
+
+class TemporaryFolder:
+    """A temporary folder for a run, which must be empty when the run has ended, however it ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def use(self) -> None:
+        """Makes it that of this process."""
+        os.environ["TMPDIR"] = tempfile.tempdir = str(self.folder)
+
+    def left(self) -> list[str]:
+        """What is in it; it is deleted."""
+        found = [path.name for path in self.folder.iterdir()]
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return [f"{name} is left in the temporary folder" for name in found]
+
+
+def kill_at_random(
+    case: Undisturbed,
+    number: int,
+    scratch: Path,
+    rng: random.Random,
+    tally: Tally,
+    temporary: TemporaryFolder | None = None,
+) -> None:
     """Kills runs at random moments until there were ``number`` kills; each run is gone on with to its end."""
     killed = 0
     while killed < number:
@@ -65,16 +115,30 @@ def kill_at_random(case: Undisturbed, number: int, scratch: Path, rng: random.Ra
         moments: list[float] = []
         for _ in range(min(MOST_STARTS, number - killed)):
             moments.append(rng.uniform(0, case.seconds))
-            outcome = run(case.subject.arguments(output), case.subject.place, kill_after_s=moments[-1])
+            outcome = run(
+                case.subject.arguments(output),
+                case.subject.place,
+                kill_after_s=moments[-1],
+                prepare=temporary.use if temporary else None,
+            )
             if outcome.code == 0:
                 break
             killed += 1
-            halves = half_written(output) if output.exists() else []
-            tally.add(f"{case.subject.command} killed after {moments[-1]:.2f} s", *halves, outcome.fault)
-        _compare(case, output, f"{case.subject.command} after kills at {moments}", tally)
+            faults = half_written(output) if output.exists() else []
+            faults += temporary.left() if temporary else []
+            tally.add(f"{case.subject.command} killed after {moments[-1]:.2f} s", *faults, outcome.fault)
+            tally.kills += outcome.code == -signal.SIGKILL
+        compare(case, output, f"{case.subject.command} after kills at {moments}", tally)
 
 
-def strike(case: Undisturbed, action: str, numbers: list[int], scratch: Path, tally: Tally) -> None:
+def strike(
+    case: Undisturbed,
+    action: Action,
+    numbers: list[int],
+    scratch: Path,
+    tally: Tally,
+    temporary: TemporaryFolder | None = None,
+) -> None:
     """Kills, or fills the disk, at the n-th touch of the disk for each n, and goes on."""
     for number in numbers:
         output = scratch / "struck"
@@ -83,14 +147,25 @@ def strike(case: Undisturbed, action: str, numbers: list[int], scratch: Path, ta
             case.subject.arguments(output),
             case.subject.place,
             is_short=False,
-            prepare=Disk(action, number).install,  # type: ignore[arg-type]
+            prepare=_struck(action, number, temporary),
         )
         touch = case.touches[number - 1] if number <= len(case.touches) else "?"
         what = f"{case.subject.command}, {action} at touch {number} ({touch})"
-        halves = half_written(output) if output.exists() else []
+        faults = half_written(output) if output.exists() else []
+        faults += temporary.left() if temporary else []
         fault = f"{outcome.fault}: {outcome.output[-1200:]}" if outcome.fault else ""
-        tally.add(what, *halves, fault)
-        _compare(case, output, f"{what}, gone on", tally)
+        tally.add(what, *faults, fault)
+        tally.kills += outcome.code == -signal.SIGKILL
+        compare(case, output, f"{what}, gone on", tally)
+
+
+def _struck(action: Action, number: int, temporary: TemporaryFolder | None) -> Callable[[], None]:
+    def prepare() -> None:
+        if temporary:
+            temporary.use()
+        Disk(action, number).install()
+
+    return prepare
 
 
 def flip_bits(
@@ -147,7 +222,7 @@ def _go_on(subject: Subject, output: Path) -> Outcome:
     return outcome
 
 
-def _compare(case: Undisturbed, output: Path, what: str, tally: Tally) -> None:
+def compare(case: Undisturbed, output: Path, what: str, tally: Tally) -> None:
     """Goes on to the end and compares every file with that of the undisturbed run."""
     outcome = run(case.subject.arguments(output), case.subject.place, is_short=False)
     if outcome.code != 0:

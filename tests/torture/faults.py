@@ -5,12 +5,19 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 Action = Literal["count", "kill", "full"]
+
+
+def kind_of(touch: str) -> str:
+    """The kind of a touch of the disk: its name without what differs from run to run and case to case."""
+    touch = re.sub(r"\.[0-9a-f]{8}\.part", ".part", touch)
+    return re.sub(r"\d+", "#", re.sub(r"events\.out\.tfevents.*", "events.out.tfevents", touch))
 
 
 class Disk:
@@ -44,8 +51,9 @@ class Disk:
 
         def open_counted(file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
             if not isinstance(file, int) and set(mode) & set("wxa"):
-                self.touch(f"open {Path(os.fsdecode(file)).name}", needs_room=True)
-                return _Counted(opened(file, mode, *rest, **named), self)
+                name = Path(os.fsdecode(file)).name
+                self.touch(f"open {name}", needs_room=True)
+                return _Counted(opened(file, mode, *rest, **named), name, self)
             return opened(file, mode, *rest, **named)
 
         import builtins
@@ -63,12 +71,12 @@ class Disk:
 class _Counted:
     """A file whose writes are counted; half of the one that meets a full disk still gets there."""
 
-    def __init__(self, file: Any, disk: Disk) -> None:
-        self._file, self._disk = file, disk
+    def __init__(self, file: Any, name: str, disk: Disk) -> None:
+        self._file, self._name, self._disk = file, name, disk
 
     def write(self, content: Any) -> Any:
         try:
-            self._disk.touch("write", needs_room=True)
+            self._disk.touch(f"write {self._name}", needs_room=True)
         except OSError:
             self._file.write(content[: len(content) // 2])
             raise

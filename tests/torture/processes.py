@@ -91,30 +91,52 @@ def run(
         is_short: it should take less than ``LONGEST_S``.
         prepare: called in the new process before the command, to install faults.
     """
-    with tempfile.TemporaryFile() as log:
+    return Running(arguments, folder, is_short=is_short, prepare=prepare).ended(kill_after_s)
+
+
+class Running:
+    """A command that has been started; the arguments are those of :func:`run`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        folder: Path,
+        *,
+        is_short: bool = False,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self._log, self._is_short = tempfile.TemporaryFile(), is_short  # noqa: SIM115  (closed when it ends)
         sys.stdout.flush()
         sys.stderr.flush()
-        started = time.monotonic()
+        self._started = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python's on forking beside threads
-            pid = os.fork()
-        if pid == 0:
-            os._exit(_child(arguments, folder, log.fileno(), prepare))
+            self.pid = os.fork()
+        if self.pid == 0:
+            os._exit(_child(arguments, folder, self._log.fileno(), prepare))
+
+    def send(self, signal_number: int) -> None:
+        """Sends a signal; it may have ended already, and then nothing happens."""
+        os.kill(self.pid, signal_number)  # not waited for yet, so the number is still its own
+
+    def ended(self, kill_after_s: float | None = None) -> Outcome:
+        """Waits for the end; SIGKILL comes ``kill_after_s`` after the start, None: never."""
         limit_s = LONGEST_WAIT_S if kill_after_s is None else kill_after_s
-        ended, status, usage = os.wait4(pid, os.WNOHANG)
-        while not ended and time.monotonic() - started < limit_s:
+        ended, status, usage = os.wait4(self.pid, os.WNOHANG)
+        while not ended and time.monotonic() - self._started < limit_s:
             time.sleep(0.002)
-            ended, status, usage = os.wait4(pid, os.WNOHANG)
+            ended, status, usage = os.wait4(self.pid, os.WNOHANG)
         if not ended:
-            os.kill(pid, signal.SIGKILL)
-            _, status, usage = os.wait4(pid, 0)
-        seconds = time.monotonic() - started
-        log.seek(0)
-        output = log.read().decode(errors="replace")
-    took_too_long = not ended and kill_after_s is None
-    code = None if took_too_long else os.waitstatus_to_exitcode(status)
-    processor_s = usage.ru_utime + usage.ru_stime
-    return Outcome(code, output, seconds, usage.ru_maxrss / 2**20, processor_s, is_short)
+            os.kill(self.pid, signal.SIGKILL)
+            _, status, usage = os.wait4(self.pid, 0)
+        seconds = time.monotonic() - self._started
+        with self._log as log:
+            log.seek(0)
+            output = log.read().decode(errors="replace")
+        took_too_long = not ended and kill_after_s is None
+        code = None if took_too_long else os.waitstatus_to_exitcode(status)
+        processor_s = usage.ru_utime + usage.ru_stime
+        return Outcome(code, output, seconds, usage.ru_maxrss / 2**20, processor_s, self._is_short)
 
 
 def _child(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from search_space import Genotype
 
-from .campaign import Tally, Undisturbed, flip_bits, kill_at_random, strike, undisturbed
+from .campaign import Ground, Tally, TemporaryFolder, Undisturbed, flip_bits, kill_at_random, strike
+from .faults import kind_of
 from .inputs import Malformed, all_inputs, prepare
+from .managers import kill_managers
 from .processes import run
-from .runs import CONFIGS, Subject, fingerprint, make_place
+from .runs import Subject, fingerprint, make_place
+from .together import start_twice, stop_for_a_while
 
+Something = TypeVar("Something")
 GOLDEN = Path(__file__).parents[1] / "golden"
-FEW = 24
-"""Touches of the disk that are struck for each command, in the whole campaign."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,13 @@ class Amounts:
     def of(self, number: int) -> int:
         return max(1, round(self.share * number / self.num_slices))
 
-    def chosen(self, everything: list[Malformed]) -> list[Malformed]:
+    def chosen(self, everything: list[Something]) -> list[Something]:
         """This slice of what is tried; the slices have nothing in common."""
         tried = everything[: max(1, round(self.share * len(everything)))]
         return tried[self.slice_number :: self.num_slices]
 
 
-def malformed_inputs(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+def malformed_inputs(_: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     """Each input of a command is malformed in one way: one line, in time, and nothing is half written."""
     valid, tally = prepare(_folder(scratch / "valid"), GOLDEN), Tally()
     for malformed in amounts.chosen(all_inputs(valid, rng)):
@@ -68,31 +73,59 @@ def _faults(malformed: Malformed, place: Path) -> list[str]:
     return faults
 
 
-def random_kills(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+def random_kills(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     """Killed at random moments: the result is the undisturbed one."""
     tally = Tally()
-    for case in _cases(scratch):
+    for case in ground.cases:
         kill_at_random(case, amounts.of(20), scratch, rng, tally)
     return tally
 
 
-def aimed_kills(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
-    """Killed just before a write, a rename, a flush: the result is the undisturbed one."""
+def aimed_kills(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """Killed just before each kind of write, rename, flush, deletion: the result is the undisturbed one."""
     tally = Tally()
-    for case in _cases(scratch):
-        strike(case, "kill", _touches(case, amounts.of(FEW), rng), scratch, tally)
+    for case in ground.cases:
+        strike(case, "kill", _touches(case, amounts, rng), scratch, tally)
     return tally
 
 
-def full_disks(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
-    """The disk is full from some write on: one line; with room again, the undisturbed result."""
-    tally = Tally()
-    for case in _cases(scratch):
-        strike(case, "full", _touches(case, amounts.of(FEW), rng), scratch, tally)
+def kills_across(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """Killed at random and before writes, with the temporary folder on another file system."""
+    with tempfile.TemporaryDirectory(dir=ground.temporary) as folder:
+        assert os.stat(folder).st_dev != os.stat(scratch).st_dev
+        tally, temporary = Tally(), TemporaryFolder(Path(folder))
+        for case in ground.cases:
+            kill_at_random(case, amounts.of(10), scratch, rng, tally, temporary)
+            touches = rng.sample(range(1, len(case.touches) + 1), amounts.of(10))
+            strike(case, "kill", touches, scratch, tally, temporary)
     return tally
 
 
-def flipped_bits(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+def full_disks(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """The disk is full from each kind of write on: one line; with room again, the undisturbed result."""
+    tally = Tally()
+    for case in ground.cases:
+        strike(case, "full", _touches(case, amounts, rng, {"replace", "unlink"}), scratch, tally)
+    return tally
+
+
+def two_processes(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """Two processes want one folder: one waits or is refused, and the result is the undisturbed one."""
+    tally = Tally()
+    for case in ground.cases:
+        start_twice(case, amounts.of(6), scratch, rng, tally)
+    return tally
+
+
+def stopped_processes(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """A process is stopped and goes on: it keeps its folder, and the result is the undisturbed one."""
+    tally = Tally()
+    for case in ground.cases:
+        stop_for_a_while(case, amounts.of(6), scratch, rng, tally)
+    return tally
+
+
+def flipped_bits(_: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     """A bit of a file that is read back is another one: noticed, or without effect."""
     place, tally = make_place(_folder(scratch / "place")), Tally()
     for command in ("train", "search"):
@@ -141,17 +174,29 @@ def flipped_bits(scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
     return tally
 
 
-def _cases(scratch: Path) -> list[Undisturbed]:
-    place = make_place(_folder(scratch / "place"))
-    return [undisturbed(Subject(command, place), scratch) for command in CONFIGS]
+def killed_managers(ground: Ground, scratch: Path, amounts: Amounts, rng: random.Random) -> Tally:
+    """NNI's manager dies with trials unfinished: resumed, all trials end with the undisturbed results."""
+    tally = Tally()
+    kill_managers(ground.folder / "experiment", amounts.of(10), scratch, rng, tally)
+    return tally
 
 
-def _touches(case: Undisturbed, number: int, rng: random.Random) -> list[int]:
-    """Numbers of touches to strike: half of them renames, flushes and openings, which are few."""
-    plain = [place for place, what in enumerate(case.touches, 1) if what == "write"]
-    rare = [place for place, what in enumerate(case.touches, 1) if what != "write"]
-    half = (number + 1) // 2
-    return sorted(rng.sample(rare, min(half, len(rare))) + rng.sample(plain, min(number - half, len(plain))))
+def _touches(
+    case: Undisturbed, amounts: Amounts, rng: random.Random, needless: Collection[str] = ()
+) -> list[int]:
+    """Numbers of touches to strike: one of each kind; the slices share the kinds.
+
+    Args:
+        case: the run.
+        amounts: which share of the kinds.
+        rng: which touch of a kind.
+        needless: kinds that are left out.
+    """
+    of_kind: dict[str, list[int]] = {}
+    for number, what in enumerate(case.touches, 1):
+        of_kind.setdefault(kind_of(what), []).append(number)
+    kinds = [kind for kind in sorted(of_kind) if kind not in needless]
+    return sorted(rng.choice(of_kind[kind]) for kind in amounts.chosen(kinds))
 
 
 def _folder(path: Path) -> Path:
@@ -159,10 +204,14 @@ def _folder(path: Path) -> Path:
     return path
 
 
-PARTS: dict[str, Callable[[Path, Amounts, random.Random], Tally]] = {
+PARTS: dict[str, Callable[[Ground, Path, Amounts, random.Random], Tally]] = {
     "malformed inputs": malformed_inputs,
     "kills at random moments": random_kills,
     "kills before a write": aimed_kills,
+    "kills across two file systems": kills_across,
     "full disks": full_disks,
     "flipped bits": flipped_bits,
+    "two processes in a folder": two_processes,
+    "stopped processes": stopped_processes,
+    "killed managers": killed_managers,
 }

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from search_space.errors import UserError
-
 from ..dataset.find import find_dataset
 from ..dataset.msd import read_dataset
 from ..nni_guards import TrialLock
+from ..runs.files import full_disk_said
 from ..runs.folder import make_output_folder
 from ..runs.names import AUTO_LOG_NAME
 from .outcome import stage_rows
@@ -52,7 +50,7 @@ def run_auto(
     check_hours(hours)
     dataset = read_dataset(find_dataset(data))
     make_output_folder(folder)
-    with _full_disk_said(folder), TrialLock(folder):
+    with full_disk_said(folder), TrialLock(folder):
         before = AutoRecord.load(folder)
         if before is not None and (begin_at is not None or not before.is_done):
             end_experiments(folder)  # before another stage writes, or deletes, what they write
@@ -124,15 +122,3 @@ def _logged(path: Path) -> Iterator[None]:
             package.removeHandler(handler)
             package.setLevel(level)
         handler.close()
-
-
-@contextlib.contextmanager
-def _full_disk_said(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"{folder}: the disk is full; free space, and the same command goes on where it stopped"
-        ) from None

@@ -23,7 +23,7 @@ from ..nni_guards import (
     report_final,
     trial_output,
 )
-from ..runs.files import write_json, write_text
+from ..runs.files import full_disk_said, write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import FINAL_FOLDER, PROPOSALS_FOLDER, RESULT_NAME, SELECTION_FOLDER
 from ..runs.result import read_result
@@ -73,7 +73,7 @@ def run_contest(
     limits = contest_limits(config, dataset)
     limits.check()
     make_output_folder(folder)
-    with TrialLock(folder):
+    with full_disk_said(folder), TrialLock(folder):
         open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None)
         if not (folder / RESULT_NAME).exists():
             with as_by_hand():  # the steps within are no trials of their own

@@ -10,7 +10,7 @@ Each module knows only those named before it.
 - ``search_state``: the drawing of a search's record.
 """
 
-from .figure import LabelBox, draw, draw_genotype_file, label_boxes, pixels, save
+from .figure import LabelBox, draw, draw_genotype_file, encoded, label_boxes, pixels, save
 from .search_state import draw_search, draw_search_folder
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "draw_genotype_file",
     "draw_search",
     "draw_search_folder",
+    "encoded",
     "label_boxes",
     "pixels",
     "save",

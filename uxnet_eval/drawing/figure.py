@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,19 +95,32 @@ def draw(
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a drawing as PNG or SVG, by the suffix of ``path``; whole or not at all.
 
-    The same drawing gives the same bytes. In SVG, letters are outlines, so that it looks alike
-    everywhere.
-
     Raises:
         UserError: for another suffix, or where the file cannot be written.
     """
     suffix, path = check_suffix(path), Path(path)
-    metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
     try:
-        with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "uxnet", "svg.fonttype": "path"}):
-            figure.savefig(part, format=suffix[1:], dpi=figure.dpi, metadata=metadata)
+        with replacing(path) as part:
+            part.write_bytes(encoded(figure, suffix))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give a folder that exists") from None
+
+
+def encoded(figure: Figure, suffix: str) -> bytes:
+    """A drawing as a PNG or SVG file.
+
+    The same drawing gives the same bytes. In SVG, letters are outlines, so that it looks alike
+    everywhere.
+
+    Args:
+        figure: the drawing.
+        suffix: ``.png`` or ``.svg``.
+    """
+    metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "uxnet", "svg.fonttype": "path"}):
+        figure.savefig(stream, format=suffix[1:], dpi=figure.dpi, metadata=metadata)
+    return stream.getvalue()
 
 
 def check_suffix(path: str | os.PathLike[str]) -> str:

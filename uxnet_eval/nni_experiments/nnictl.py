@@ -15,6 +15,7 @@ from pathlib import Path
 from search_space.errors import UserError
 
 from ..nni_guards.door import netrc_text
+from .records import nni_folder
 
 NNICTL = (sys.executable, "-m", "uxnet_eval.nni_guards.patient_nnictl")
 NNICTL_TIMEOUT_S = 180.0
@@ -92,8 +93,15 @@ def one_launch_at_a_time() -> Iterator[int]:
 
     Gives the lock, for :func:`nnictl`, which goes on when this process is killed.
     """
-    folder = Path.home() / "nni-experiments"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".uxnet-launch.lock", "w") as file:
+    folder = nni_folder()
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(folder / ".uxnet-launch.lock", "w"))
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written to ({error.strerror}), and NNI keeps its list of experiments there; "
+                "set HOME to a folder that can be written to"
+            ) from None
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()

@@ -191,8 +191,23 @@ def known_experiments() -> dict[str, dict[str, Any]]:
     raise AssertionError("unreachable")
 
 
+def nni_folder() -> Path:
+    """The folder of NNI's list of experiments, in the home folder; it may be missing.
+
+    Raises:
+        UserError: if this user has no home folder.
+    """
+    try:
+        return Path.home() / "nni-experiments"
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder, and NNI keeps its list of experiments there; set HOME to a folder that can "
+            "be written to"
+        ) from None
+
+
 def _index() -> Path:
-    return Path.home() / "nni-experiments" / ".experiment"
+    return nni_folder() / ".experiment"
 
 
 def _read_experiment(

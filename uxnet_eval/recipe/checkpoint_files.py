@@ -1,19 +1,24 @@
-"""How Lightning's checkpoint gets to the disk: whole or not at all, the one before kept."""
+"""Lightning's checkpoint on the disk: written whole or not at all, and what is wrong with one."""
 
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from search_space.errors import UserError
 from strategies.finite import Diverged
 
 from ..runs.files import leftovers, replacing
 from ..runs.names import previous_checkpoint
+
+WAY_ON = "give another output folder, or delete the file to go on from the checkpoint before it"
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -50,6 +55,54 @@ class SafeCheckpointIO(TorchCheckpointIO):
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
+
+    def load_checkpoint(self, path: Any, *options: Any, **named: Any) -> Any:
+        """The state in a checkpoint.
+
+        Raises :class:`UserError` if it is none of a run.
+        """
+        state = super().load_checkpoint(path, *options, **named)
+        fault = state_fault(state)
+        if fault:
+            raise UserError(f"{path}: {fault}; {WAY_ON}")
+        return state
+
+
+class ReadingState(pl.Callback):
+    """A context for ``Trainer.fit`` in which a state that does not fit the run is one line.
+
+    It names the file. What happens from the first epoch on is not the state's fault.
+
+    Args:
+        checkpoint: the state that the run goes on from; None: none, and nothing is changed.
+    """
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        self._unread = checkpoint
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._unread = None
+
+    def __enter__(self) -> ReadingState:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._unread is None or not isinstance(error, Exception):
+            return
+        if isinstance(error, (UserError, OSError, MemoryError, Diverged)):
+            return
+        reason = textwrap.shorten(str(error), 200) or type(error).__name__
+        raise UserError(f"{self._unread}: does not fit this run ({reason}); {WAY_ON}") from error
+
+
+def state_fault(state: Any) -> str:
+    """Why this is no state of a run; empty if it is one."""
+    if not isinstance(state, dict) or "pytorch-lightning_version" not in state:
+        return "is no state of a run"
+    kinds = {"state_dict": dict, "epoch": int, "callbacks": dict, "loops": dict}
+    kinds |= {"optimizer_states": list, "lr_schedulers": list}
+    absent = [key for key, kind in kinds.items() if not isinstance(state.get(key), kind) or state[key] == {}]
+    return f"is no state of a run: it lacks {', '.join(absent)}" if absent else ""
 
 
 def first_not_finite(weights: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ..runs.files import replacing, write_json
 from ..runs.folder import differences
 from ..runs.names import BEST_NAME, CHECKPOINT_NAME, CONFIG_NAME, ORIGIN_NAME
 from ..runs.tensors import read_tensors
-from .checkpoint_files import first_not_finite
+from .checkpoint_files import first_not_finite, state_fault
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def begin_from(source: Path, folder: Path, config: RunFile, rates: Rates) -> Pat
     """
     _check_settings(source, config)
     state = read_tensors(source)
-    fault = _fault(state)
+    fault = state_fault(state)
     if fault:
         raise UserError(f"{source}: {fault}; give the checkpoint of a run")
     name = first_not_finite(state["state_dict"])
@@ -157,15 +157,6 @@ def _check_settings(source: Path, config: RunFile) -> None:
             f"{source}: is of a run with other values of {', '.join(fixed)}; --from-checkpoint allows changes of "
             f"{', '.join(sorted(MAY_CHANGE))} and of runtime"
         )
-
-
-def _fault(state: Any) -> str:
-    """Why this is no state of a run; empty if it is one."""
-    if not isinstance(state, dict) or "pytorch-lightning_version" not in state:
-        return "is no state of a run"
-    lists = {"optimizer_states": list, "lr_schedulers": list, "state_dict": dict, "epoch": int}
-    absent = [key for key, kind in lists.items() if not isinstance(state.get(key), kind)]
-    return f"lacks {', '.join(absent)}" if absent else ""
 
 
 def _change_rates(state: dict[str, Any], learning_rate: float, weight_decay: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 
 QUIET_LOGGERS = {
@@ -22,6 +23,11 @@ QUIET_WARNINGS = (
     r"The number of training batches .* is smaller than the logging interval",
 )
 
+QUIET_THREADS = "tensorboard.summary.writer.event_file_writer"
+"""Where the threads are from that hand on what they also print: to the next flush of the events."""
+
+_print_fault_of_a_thread = threading.excepthook
+
 
 def quieten() -> None:
     """Silences messages of NNI and Lightning that do not help a user.
@@ -32,3 +38,9 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(level)
     for message in QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
+    threading.excepthook = _fault_of_a_thread
+
+
+def _fault_of_a_thread(fault: threading.ExceptHookArgs) -> None:
+    if type(fault.thread).__module__ != QUIET_THREADS:
+        _print_fault_of_a_thread(fault)

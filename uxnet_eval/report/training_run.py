@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from search_space.errors import UserError
 from search_space.genotype import Genotype
 from search_space.reading import read_json, read_yaml
 
-from ..drawing import draw, save
+from ..drawing import draw, encoded
 from ..runs.names import CONFIG_NAME, CURVES_NAME, GENOTYPE_NAME, RESULT_NAME
 from .numbers import finite
 
@@ -96,10 +95,8 @@ def _drawing(genotype: Genotype, settings: Mapping[str, Any]) -> str:
     """The drawing of the network as a data URL."""
     plan = settings.get("plan")
     spatial_dims = plan.get("spatial_dims", 3) if isinstance(plan, dict) else 3
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "architecture.svg"
-        save(draw(genotype, spatial_dims=2 if spatial_dims == 2 else 3), file)
-        return "data:image/svg+xml;base64," + base64.b64encode(file.read_bytes()).decode()
+    drawing = encoded(draw(genotype, spatial_dims=2 if spatial_dims == 2 else 3), ".svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing).decode()
 
 
 def _origin(genotype: Genotype) -> dict[str, Any]:

@@ -7,15 +7,25 @@ rename. The writers of text, bytes and JSON are built on it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from search_space.checksum import with_checksum
+from search_space.errors import UserError
 from search_space.replacing import leftovers, replacing
 
-__all__ = ["leftovers", "replacing", "write_bytes", "write_files", "write_json", "write_text"]
+__all__ = [
+    "full_disk_said",
+    "leftovers",
+    "replacing",
+    "write_bytes",
+    "write_files",
+    "write_json",
+    "write_text",
+]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -49,3 +59,16 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     with contextlib.ExitStack() as stack:
         for path, content in reversed(list(contents.items())):  # an exit stack closes the last one first
             stack.enter_context(replacing(path)).write_bytes(content)
+
+
+@contextlib.contextmanager
+def full_disk_said(folder: Path) -> Iterator[None]:
+    """A context in which a full disk is one line that says how the run in ``folder`` goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{folder}: the disk is full; free space, and the same command goes on where it stopped"
+        ) from None

@@ -33,6 +33,7 @@ from ..nni_guards import (
     report_final,
     trial_output,
 )
+from ..recipe.checkpoint_files import ReadingState
 from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
@@ -48,6 +49,7 @@ from ..recipe.progress import SearchProgress
 from ..recipe.quiet import quieten
 from ..recipe.tracking import check_tracking, tracked
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
+from ..runs.files import full_disk_said
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import (
     CACHE_FOLDER,
@@ -123,7 +125,7 @@ def run_search(
             f"strategy {config.search.strategy} searches in one process; set devices and num_nodes to 1"
         )
     make_output_folder(folder)
-    with contextlib.nullcontext() if is_helper() else TrialLock(folder):
+    with full_disk_said(folder), contextlib.nullcontext() if is_helper() else TrialLock(folder):
         checkpoint = open_run_folder(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
@@ -207,6 +209,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
     reporter = SearchReporter(
         strategy, space_config, config.plan, folder, link_tensorboard(folder), record, dataset.class_names
     )
+    reading = ReadingState(checkpoint)
     trainer = Trainer(
         max_epochs=settings.epochs,
         **trainer_settings(device, precision),
@@ -216,6 +219,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
             *([SameArchitecture(lambda: strategy.module.arch_parameters())] if total > 1 else []),
             reporter,
             SearchProgress(settings.steps_per_epoch),
+            reading,
             checkpoint_each_epoch(folder, _CheckpointFromTheStart),
         ],
     )
@@ -245,7 +249,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         folder,
     )
     try:
-        with _stoppable(folder):
+        with _stoppable(folder), reading:
             strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     finally:
         reporter.close()

@@ -19,6 +19,7 @@ from strategies.single_path.sampling import Sampler
 from ..config.search import RunConfig
 from ..dataset.msd import Dataset
 from ..networks.latency_table import LatencyTable
+from ..recipe.checkpoint_files import ReadingState
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last
 from ..recipe.progress import SearchProgress
@@ -156,6 +157,7 @@ def train_shared_weights(
     if has_controller:
         patches = {"weights": patches, "architecture": data.architecture_dataloader()}
     reporter = SinglePathReporter(events, "the controller's network" if has_controller else "the U-Net")
+    reading = ReadingState(checkpoint)
     trainer = pl.Trainer(
         max_epochs=settings.epochs,
         **trainer_settings(device, precision),
@@ -165,6 +167,7 @@ def train_shared_weights(
             Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch),
+            reading,
             checkpoint_each_epoch(folder, ModelCheckpoint),
         ],
     )
@@ -177,13 +180,14 @@ def train_shared_weights(
         folder,
     )
     try:
-        trainer.fit(
-            module,
-            train_dataloaders=patches,
-            val_dataloaders=data.val_dataloader(),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        with reading:
+            trainer.fit(
+                module,
+                train_dataloaders=patches,
+                val_dataloaders=data.val_dataloader(),
+                ckpt_path=checkpoint,
+                weights_only=True,
+            )
     finally:
         reporter.close()
     module.to(device).eval()

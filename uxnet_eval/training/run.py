@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import sys
@@ -32,6 +31,7 @@ from ..nni_guards import (
     report_final,
     trial_output,
 )
+from ..recipe.checkpoint_files import ReadingState
 from ..recipe.continuation import continue_or_begin, way_on
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
@@ -41,7 +41,7 @@ from ..recipe.quiet import quieten
 from ..recipe.tracking import check_tracking, tracked
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..report.live import LiveReport
-from ..runs.files import write_json
+from ..runs.files import full_disk_said, write_json
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import (
     BEST_NAME,
@@ -99,7 +99,7 @@ def run_training(
     devices = num_devices(config.runtime, device, config.plan.batch_size)
     check_tracking(config.tracking)
     make_output_folder(folder)
-    with _only_process_of(folder):
+    with full_disk_said(folder), _only_process_of(folder):
         checkpoint = open_run_folder(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
@@ -165,6 +165,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
         settings.patience,
         lambda scores: training.save(BEST_NAME, module, scores),
     )
+    reading = ReadingState(checkpoint)
     trainer = pl.Trainer(
         max_epochs=_last_epoch(checkpoint, settings.epochs),
         **trainer_settings(device, precision),
@@ -174,6 +175,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
             Validations(settings.validate_every, settings.epochs),
             reporter,
             SearchProgress(settings.steps_per_epoch, loss="loss"),
+            reading,
             checkpoint_each_epoch(folder, ModelCheckpoint),
         ],
     )
@@ -193,7 +195,8 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
         folder,
     )
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with reading:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         if (folder / CHECKPOINT_NAME).exists():
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
@@ -202,12 +205,6 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
         raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(
-            f"{folder}: the disk is full; free space, the same command goes on from the last epoch"
-        ) from None
     finally:
         reporter.close()
     if trainer.is_global_zero:
