@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from search_space import Genotype, presets
@@ -187,6 +189,34 @@ def test_trains_without_deep_supervision(nnunet: NNUNet, tmp_path: Path) -> None
     source = pruned(4, {Node(1, 2)}, tmp_path / "pruned.json")
     nnunet.export(source, "Dataset004_Hippocampus", "--base-channels", "4")
     assert len(nnunet.run("-c", TRAIN, "4", "", "", "1", "2")) == 1
+
+
+def unmet(package: str, known: set[str]) -> list[str]:
+    """What a package needs, directly or through others, and this environment lacks or has in another version."""
+    if package in known:
+        return []
+    known.add(package)
+    found = []
+    for needed in map(Requirement, requires(package) or []):
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = version(needed.name)
+        except PackageNotFoundError:
+            found.append(f"{needed.name} of {package}")
+            continue
+        if not needed.specifier.contains(installed, prereleases=True):
+            found.append(f"{needed} of {package}, here {installed}")
+        found += unmet(needed.name.lower(), known)
+    return found
+
+
+def test_nnunet_and_nni_fit_into_one_environment() -> None:
+    """Versions of all that both need. make test-exports takes a torchvision away that this PyTorch cannot load."""
+    known: set[str] = set()
+    left = [each for name in ("nnunetv2", "nni", "uxnet-search") for each in unmet(name, known)]
+    assert set(left) <= {"torchvision of timm"}
+    assert {"torch", "numpy", "scikit-image"} <= known
 
 
 def test_weights_of_a_training_here_start_nnunet(nnunet: NNUNet, hippocampus: Path, tmp_path: Path) -> None:
