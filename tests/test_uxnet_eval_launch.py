@@ -55,7 +55,9 @@ from uxnet_eval.nni_guards import resume_intermediate_sequence
 output = pathlib.Path(os.environ["NNI_OUTPUT_DIR"])
 with TrialLock(output, wait_s=60):
     parameters = next_parameters()
-    if not (output / "checkpoint").exists():
+    if parameters["seed"] == 7:
+        report_final({"default": 0.7})
+    elif not (output / "checkpoint").exists():
         report_intermediate({"default": 0.1})
         (output / "checkpoint").write_text(str(parameters["seed"]))
         deadline = time.time() + 120
@@ -75,16 +77,17 @@ with TrialLock(output, wait_s=60):
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Launched]]:
     """Three experiments, started one after another and running at once; stopped at the end, to the last process."""
     trials = {"guarded": (GUARDED_TRIAL, 2), "unguarded": (UNGUARDED_TRIAL, 2), "resumed": (RESUMED_TRIAL, 1)}
+    """By name: the program, and how many run at once; there are two of each."""
     started: dict[str, Launched] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # where NNI keeps its list of experiments
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setattr(ports, "FIRST_PORT", PORTS.start)
         try:
-            for name, (trial, num_trials) in trials.items():
+            for name, (trial, num_at_once) in trials.items():
                 folder = tmp_path_factory.mktemp(name)
                 (folder / "trial.py").write_text(trial)
-                config = _write_config(folder, num_trials)
+                config = _write_config(folder, num_at_once)
                 started[name] = launch(config, experiment_dir=folder / "experiments")
             yield started
         finally:
@@ -99,13 +102,13 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Launche
     assert left == []
 
 
-def _write_config(folder: Path, num_trials: int) -> Path:
+def _write_config(folder: Path, num_at_once: int) -> Path:
     file = folder / "toy.yml"
     values = {
         "searchSpace": {"seed": {"_type": "choice", "_value": [3, 7]}},
         "trialCommand": "python trial.py",
-        "trialConcurrency": num_trials,
-        "maxTrialNumber": num_trials,
+        "trialConcurrency": num_at_once,
+        "maxTrialNumber": 2,
         "tuner": {"name": "GridSearch"},  # never the same parameters twice
         "trainingService": {"platform": "local"},
     }
@@ -203,8 +206,10 @@ def test_a_killed_manager_is_resumed_and_the_orphan_waited_for(toys: dict[str, L
     [trial] = find_experiment(launched.experiment_id).trials()
     (trial.output / "end_orphan").touch()
     wait_until_done(launched.experiment_id, poll_s=0.5)
-    [trial] = find_experiment(launched.experiment_id).trials()
+    trial, other = find_experiment(launched.experiment_id).trials()
     assert (trial.status, trial.final) == ("SUCCEEDED", {"default": 0.3, "same": 1})
+    assert (other.status, other.final) == ("SUCCEEDED", {"default": 0.7})
+    assert [each.parameters["seed"] for each in (trial, other)] == [3, 7]  # none twice, and none left out
     assert float((trial.output / "resumed").read_text()) > float((trial.output / "orphan_ended").read_text())
     assert _points(launched.folder) == [(0, 0.1), (1, 0.2)]
 

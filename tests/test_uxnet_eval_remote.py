@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 import yaml
 
 from search_space import UserError
-from uxnet_eval.nni_experiments.lost_trials import in_words, let_run_again, lost_trials
-from uxnet_eval.nni_experiments.records import read_experiment
+from uxnet_eval.nni_experiments.lost_trials import in_words, let_run_again, lost_trials, tell_tuner
+from uxnet_eval.nni_experiments.records import ExperimentRecord, read_experiment
 from uxnet_eval.nni_guards import check_experiment_config
 from uxnet_eval.nni_guards.experiment_config import read_environments
 from uxnet_eval.nni_guards.fetch import fetch
@@ -134,10 +135,12 @@ def test_a_code_folder_that_nni_would_not_send(tmp_path: Path, monkeypatch: pyte
     check.check_code_folder(tmp_path, "x.yml")
 
 
-def test_a_lost_trial_is_told_and_runs_again(tmp_path: Path) -> None:
-    folder = tmp_path / "AbCd1234"
+PACKED = json.dumps({"parameter_id": 0, "parameters": {"seed": 1}, "parameter_index": 0})
+
+
+def write_database(folder: Path, events: list[tuple[str, str, str | None, str | None]]) -> ExperimentRecord:
+    """A stopped experiment with NNI's database, as far as it is read; an event is (trial, kind, data, message)."""
     (folder / "db").mkdir(parents=True)
-    packed = json.dumps({"parameter_id": 0, "parameters": {"seed": 1}, "parameter_index": 0})
     with sqlite3.connect(folder / "db" / "nni.sqlite") as database:
         database.executescript(
             "create table TrialJobEvent (timestamp integer, trialJobId text, event text, data text, logPath text,"
@@ -147,16 +150,38 @@ def test_a_lost_trial_is_told_and_runs_again(tmp_path: Path) -> None:
             "create table ExperimentProfile (params text, id text, revision integer);"
         )
         database.executemany(
-            "insert into TrialJobEvent values (0, ?, ?, ?, null, 0, ?, 'remote-worker2')",
-            [
-                ("a", "WAITING", packed, None),
-                ("a", "RUNNING", None, None),
-                ("a", "SYS_CANCELED", None, "machine me@gpu2:22 was lost"),
-                ("b", "SUCCEEDED", packed, None),
-            ],
+            "insert into TrialJobEvent values (0, ?, ?, ?, null, 0, ?, 'remote-worker2')", events
         )
     database.close()
-    record = read_experiment(folder)
+    return read_experiment(folder)
+
+
+@pytest.mark.parametrize(
+    ("tuner", "told"), [("GridSearch", ['[{"parameter": {"seed": 1}, "value": 1}]']), ("TPE", [])]
+)
+def test_a_tuner_that_enumerates_is_told_what_runs_again(tuner: str, told: list[str], tmp_path: Path) -> None:
+    """A result is made up for no tuner that would read it."""
+    events = [("a", "WAITING", PACKED, None), ("a", "RUNNING", None, None), ("b", "SUCCEEDED", PACKED, None)]
+    record = replace(write_database(tmp_path / "AbCd1234", events), config={"tuner": {"name": tuner}})
+    tell_tuner(record)
+    with sqlite3.connect(record.folder / "db" / "nni.sqlite") as database:
+        query = "select data from TrialJobEvent where event = 'IMPORT_DATA' and trialJobId = ''"
+        assert [data for (data,) in database.execute(query)] == told
+    database.close()
+    assert [(trial.id, trial.status) for trial in record.trials()] == [("a", "RUNNING"), ("b", "SUCCEEDED")]
+
+
+def test_a_lost_trial_is_told_and_runs_again(tmp_path: Path) -> None:
+    folder = tmp_path / "AbCd1234"
+    record = write_database(
+        folder,
+        [
+            ("a", "WAITING", PACKED, None),
+            ("a", "RUNNING", None, None),
+            ("a", "SYS_CANCELED", None, "machine me@gpu2:22 was lost"),
+            ("b", "SUCCEEDED", PACKED, None),
+        ],
+    )
     (lost,) = lost_trials(record.trials())
     assert lost.output == folder / "environments" / "remote-worker2" / "trials" / "a"
     assert in_words([lost], record.id) == (

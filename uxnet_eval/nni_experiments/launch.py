@@ -20,7 +20,7 @@ from search_space.errors import UserError
 from ..nni_guards import check_experiment_config, check_stored_config, manager_environment
 from ..nni_guards.door import page_address
 from ..remote.machines import Machine, for_manager, save_machines
-from .lost_trials import let_run_again, lost_trials
+from .lost_trials import let_run_again, lost_trials, tell_tuner
 from .nnictl import deferred_interrupt, last_line, nnictl, one_launch_at_a_time, token_for_nnictl
 from .other_machines import known_machines, new_machines
 from .ports import free_port, require_free
@@ -132,6 +132,7 @@ def resume(
     machines = known_machines(checked, record.folder, source)
     if machines:
         let_run_again(record)
+    tell_tuner(record)
     command = ["resume", experiment_id, "--experiment_dir", str(record.folder.parent)]
     launched = _start(command, port, open_to_network, source, machines, checked.trial_concurrency)
     if wait:
