@@ -21,6 +21,7 @@ from uxnet_eval.search import choosing
 from uxnet_eval.search.data import split_for
 from uxnet_eval.search.export import export_genotype
 from uxnet_eval.search.run import run_search
+from uxnet_eval.search.short_training import ShortTraining
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "space": {
@@ -127,6 +128,42 @@ def test_a_stopped_search_continues_to_the_same_front(
     assert not (tmp_path / "out" / "result.json").exists()
     folder = run_search(config)
     assert measurements(folder) == measurements(finished)
+
+
+def test_finalists_alone_count_and_are_trained_once(
+    tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best of each budget; stopped in their trainings, the search ends as without a stop."""
+    config = write_config(tmp_path, demo_set, choice={"finalists": 2, "finalist_steps": 1})
+    trained, calls = ShortTraining.trained_dice, 0
+
+    def training(self: ShortTraining, network: Any, num_steps: int, learning_rate: float) -> float:
+        nonlocal calls
+        calls += num_steps == 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return trained(self, network, num_steps, learning_rate)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ShortTraining, "trained_dice", training)
+        with pytest.raises(KeyboardInterrupt):
+            run_search(config)
+    folder = run_search(config)
+    record = FrontRecord.load(folder)
+    for share in (1.0, 0.6):
+        measured = [each for each in record.measured if each.budget_share == share]
+        best = sorted(measured, key=lambda each: -each.score)[:2]
+        assert len(measured) == 6
+        assert [each for each in measured if each.finalist_dice is not None] == [
+            each for each in measured if each in best
+        ]
+    dice = {each.finalist_dice for each in record.measured if each.finalist_dice is not None}
+    assert {each.dice for each in record.candidates()} == dice
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed = run_search(write_config(whole, demo_set, choice={"finalists": 2, "finalist_steps": 1}))
+    assert FrontRecord.load(undisturbed).measured == record.measured
+    assert Genotype.load(folder / "genotype.json") in [each.genotype for each in record.candidates()]
 
 
 @pytest.mark.parametrize("strategy", ["single-path", "random"])

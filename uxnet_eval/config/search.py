@@ -136,6 +136,13 @@ class ChoiceSettings(StrictConfig):
     networks."""
     finetune_learning_rate: float = Field(1e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
+    finalists: int = Field(0, ge=0, le=10**6)
+    """The best architectures of each budget, trained once more from random weights. Only they then
+    count. 0: none."""
+    finalist_steps: int = Field(150, ge=1, le=10**6)
+    """Steps of that training. It ranks the best better than shared weights do."""
+    finalist_learning_rate: float = Field(3e-3, gt=0)
+    """Largest learning rate of that training (AdamW, cosine)."""
     max_minutes: float | None = Field(None, gt=0)
     """Stop measuring after so many minutes, of all budgets together; each has an equal part, and at
     least one measurement. None: measure ``num_measured`` networks, however long that takes. With a

@@ -33,6 +33,9 @@ class Measured(StrictConfig):
     """Dice on the validation cases with the supernet's weights; None: not measured."""
     finetuned_dice: float | None = Field(None, ge=0, le=1)
     """Dice after a short training that starts from them; None: the search has no such trainings."""
+    finalist_dice: float | None = Field(None, ge=0, le=1)
+    """Dice of a finalist after a training from random weights; None: it is none, or not yet
+    trained. It compares with that of other finalists alone."""
     parameters: int = Field(ge=1)
     """Number of parameters at the search's width."""
     multiply_adds: int = Field(ge=1)
@@ -43,7 +46,7 @@ class Measured(StrictConfig):
 
     @property
     def score(self) -> float:
-        """The better founded of the two Dice, one of which is always there."""
+        """The better founded of the first two Dice, one of which is always there."""
         return self.finetuned_dice if self.finetuned_dice is not None else self.inherited_dice or 0.0
 
     @model_validator(mode="after")
@@ -99,15 +102,16 @@ class FrontRecord(StrictConfig):
         return record
 
     def candidates(self) -> list[Candidate]:
-        """What was measured, with the score of each."""
+        """What was measured, with the score of each; the finalists alone if there are any."""
+        finalists = [each for each in self.measured if each.finalist_dice is not None]
         return [
             Candidate(
                 Genotype.from_dict(each.genotype),
-                each.score,
+                each.score if each.finalist_dice is None else each.finalist_dice,
                 Cost(each.parameters, each.multiply_adds),
                 each.latency_ms,
             )
-            for each in self.measured
+            for each in finalists or self.measured
         ]
 
     def front(self) -> list[Candidate]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search_space import Genotype
-from strategies.schedule import cosine
 from strategies.single_path.limits import Limits
 from strategies.single_path.proposals import Measure
 from strategies.single_path.sampling import Sampler
@@ -22,22 +21,17 @@ from strategies.single_path.sampling import Sampler
 from ..config.search import RunConfig
 from ..networks.latency_table import LatencyTable
 from ..nni_guards import report_final
-from ..preprocessing.patch_stream import PatchStream
-from ..recipe.loss import segmentation_loss
-from ..recipe.precision import autocast, channels_last
 from ..recipe.progress import tell
-from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..runs.files import write_json
 from ..runs.front_record import FrontRecord, Measured
 from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
 from .data import SearchData
-from .single_path_module import SinglePathModule
+from .short_training import ShortTraining
+from .single_path_module import SinglePathModule, fresh_networks
 from .single_path_reporting import ChoiceReporter
 
 logger = logging.getLogger(__name__)
 
-WARMUP_SHARE = 0.1
-"""The learning rate of a short training rises over this share of its steps."""
 LOGGED_EVERY = 5
 """Measurements between two lines of progress."""
 
@@ -96,8 +90,8 @@ class Chooser:
         explore: Explore,
     ) -> None:
         self._latencies = latencies
-        self._config, self._data, self._device = config, data, device
-        self._precision, self._folder = precision, folder
+        self._config, self._folder = config, folder
+        self._training = ShortTraining(config, data, device, precision)
         self._start, self._inherited, self._explore = start, inherited, explore
         if (folder / FRONT_NAME).exists():
             self.record = FrontRecord.load(folder)
@@ -145,6 +139,7 @@ class Chooser:
                 len(seen),
                 choice.num_measured,
             )
+        self._train_finalists(share, limits)
 
     def _measured(self, genotype: Genotype, share: float, limits: Limits) -> Measured:
         started, cost, latencies = time.monotonic(), limits.cost(genotype), self._latencies
@@ -152,7 +147,7 @@ class Chooser:
             genotype=genotype.to_dict(),
             budget_share=share,
             inherited_dice=self._inherited_dice(genotype),
-            finetuned_dice=self._finetuned_dice(genotype) if self._config.choice.finetune_steps else None,
+            finetuned_dice=self._finetuned_dice(genotype),
             parameters=cost.parameters,
             multiply_adds=cost.multiply_adds,
             latency_ms=latencies.latency_ms(genotype, limits.config) if latencies else None,
@@ -213,66 +208,41 @@ class Chooser:
             timedelta(seconds=round(num_left * sum(self._times_s) / max(1, len(self._times_s)))),
         )
 
-    def _dice(self, network: Any) -> float:
-        device, plan = self._device, self._config.plan
-        tally = DiceTally(self._data.dataset.num_classes)
-        with torch.inference_mode(), autocast(self._precision, device):
-            for batch in self._data.val_dataloader():
-                prediction = segment(network, batch["image"].to(device), plan).argmax(1, keepdim=True)
-                tally.add(
-                    foreground_dice(prediction, batch["label"].to(device), self._data.dataset.num_classes)
-                )
-        return tally.mean()
-
     def _inherited_dice(self, genotype: Genotype) -> float | None:
         """Dice with shared weights; None if it is not asked for and a short training follows."""
         choice, module = self._config.choice, self._inherited
         if module is None or (choice.finetune_steps and not choice.measure_inherited):
             return None
-        return self._dice(lambda image: module(image, genotype))
+        return self._training.dice(lambda image: module(image, genotype))
 
-    def _finetuned_dice(self, genotype: Genotype) -> float:
-        """Dice of a separate network after a short training on the same patches for all."""
-        choice, config = self._config.choice, self._config
-        network = self._start(genotype).to(self._device)
-        layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
-        if layout is not None:
-            network = network.to(memory_format=layout)
-        num_steps = choice.finetune_steps
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=choice.finetune_learning_rate, weight_decay=config.search.weight_decay
+    def _finetuned_dice(self, genotype: Genotype) -> float | None:
+        choice = self._config.choice
+        if not choice.finetune_steps:
+            return None
+        return self._training.trained_dice(
+            self._start(genotype), choice.finetune_steps, choice.finetune_learning_rate
         )
-        warmup = max(1, round(WARMUP_SHARE * num_steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / warmup) * cosine(step / num_steps)
-        )
-        network.train()
-        for batch in self._patches(num_steps):
-            self._step(network, optimizer, batch, layout)
-            schedule.step()
-        network.eval()
-        return self._dice(lambda image: network(image.to(memory_format=layout) if layout else image))
 
-    def _patches(self, num_steps: int) -> PatchStream:
-        return self._data.patches(num_steps, stream=2)
-
-    def _step(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batch: dict[str, Tensor],
-        layout: torch.memory_format | None,
-    ) -> None:
-        device = self._device
-        image, label = batch["image"].to(device), batch["label"].to(device)
-        optimizer.zero_grad()
-        with autocast(self._precision, device):
-            outputs = network(image.to(memory_format=layout) if layout else image)
-        segmentation_loss(outputs, label).backward()
-        norm = self._config.search.gradient_clip_norm
-        if norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), norm)
-        optimizer.step()
+    def _train_finalists(self, share: float, limits: Limits) -> None:
+        """Trains the best architectures of one budget once more, from random weights."""
+        choice, settings = self._config.choice, self._config.search
+        places = [i for i, each in enumerate(self.record.measured) if each.budget_share == share]
+        places.sort(key=lambda i: -self.record.measured[i].score)
+        fresh = fresh_networks(limits.config, supervised=settings.deep_supervision, seed=settings.seed)
+        for number, place in enumerate(places[: choice.finalists], start=1):
+            measured = self.record.measured[place]
+            if measured.finalist_dice is not None:
+                continue
+            started = time.monotonic()
+            dice = self._training.trained_dice(
+                fresh(Genotype.from_dict(measured.genotype)),
+                choice.finalist_steps,
+                choice.finalist_learning_rate,
+            )
+            self.record.measured[place] = measured.model_copy(update={"finalist_dice": dice})
+            self.record.spent_s += time.monotonic() - started
+            self.record.save(self._folder)
+            logger.info("budget %.2f: finalist %d of %d, Dice %.4f", share, number, choice.finalists, dice)
 
 
 def _key(genotype: Genotype) -> str:
