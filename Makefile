@@ -54,7 +54,7 @@ test: $(READY) chromium
 
 # Whole runs that are killed, and whole tables.
 test-long: $(READY)
-	$(BIN)/python -m pytest -q --durations=10 -m long $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --durations=10 -m long -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-scale: $(VENV)/.ready-scale slurm sshd
 	$(BIN)/python -m pytest -q --durations=10 -m scale $(PYTEST_ARGS)

@@ -60,6 +60,7 @@ WORKS = {
         "search",
         "export",
         "draw",
+        "table",
         "train",
         "derive",
     ),
