@@ -140,7 +140,7 @@ class ChoiceSettings(StrictConfig):
     """The best architectures of each budget, trained once more from random weights. Only they then
     count. 0: none."""
     finalist_steps: int = Field(150, ge=1, le=10**6)
-    """Steps of that training. It ranks the best better than shared weights do."""
+    """Steps of that training; see docs/measurement.md for how well it ranks."""
     finalist_learning_rate: float = Field(3e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
     max_minutes: float | None = Field(None, gt=0)
