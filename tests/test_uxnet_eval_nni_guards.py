@@ -204,14 +204,19 @@ def test_tensorboard_events_by_hand_lie_in_the_output_folder(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_lock_keeps_an_orphan_and_its_successor_apart(tmp_path: Path) -> None:
-    """The holder is killed; its forked worker, which lives on, must not keep the lock."""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD_THE_LOCK, str(tmp_path)],
+def _holder(program: str, folder: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock of a folder; it prints a line as soon as it does."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[1],
     )
+
+
+def test_lock_keeps_an_orphan_and_its_successor_apart(tmp_path: Path) -> None:
+    """The holder is killed; its forked worker, which lives on, must not keep the lock."""
+    holder = _holder(_HOLD_THE_LOCK, tmp_path)
     assert holder.stdout is not None
     worker = int(holder.stdout.readline())
     try:
@@ -233,12 +238,7 @@ def test_a_trial_waits_for_the_orphan_as_long_as_that_takes(
 ) -> None:
     """A trial that gave up would count as failed. By hand, a start says after a while who has the folder."""
     monkeypatch.setattr("uxnet_eval.nni_guards.trial_lock.PATIENCE_S", 0.3)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD_THE_LOCK_FOR_A_WHILE, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
+    holder = _holder(_HOLD_THE_LOCK_FOR_A_WHILE, tmp_path)
     assert holder.stdout is not None
     holder.stdout.readline()
     with pytest.raises(UserError, match=f"process {holder.pid} still works in this folder; wait for it"):

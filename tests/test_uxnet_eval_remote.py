@@ -157,7 +157,9 @@ def write_database(folder: Path, events: list[tuple[str, str, str | None, str | 
 
 
 @pytest.mark.parametrize(
-    ("tuner", "told"), [("GridSearch", ['[{"parameter": {"seed": 1}, "value": 1}]']), ("TPE", [])]
+    ("tuner", "told"),
+    [(name, ['[{"parameter": {"seed": 1}, "value": 1}]']) for name in ("GridSearch", "Batch")]
+    + [("TPE", [])],
 )
 def test_a_tuner_that_enumerates_is_told_what_runs_again(tuner: str, told: list[str], tmp_path: Path) -> None:
     """A result is made up for no tuner that would read it."""

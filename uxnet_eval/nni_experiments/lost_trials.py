@@ -19,11 +19,12 @@ from .records import DATABASE, ExperimentRecord
 
 LOST = "SYS_CANCELED"
 """The status that ``remote.js`` gives; NNI itself gives it to no trial of its own machine."""
-ENUMERATING_TUNERS = ("GridSearch", "BatchTuner")
-"""Tuners that propose each parameter set once. Told what was tried, they leave it out."""
+ENUMERATING_TUNERS = ("GridSearch", "Batch", "BatchTuner")
+"""Tuners that propose each parameter set once; NNI has two names for the last. Told what was tried,
+they leave it out."""
 NO_VALUE = 1
-"""In place of the result of an unfinished trial: ``BatchTuner`` skips trials without a value, and
-neither tuner reads it."""
+"""In place of the result of an unfinished trial, which no such tuner reads; ``Batch`` skips trials
+without one."""
 
 
 def lost_trials(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
