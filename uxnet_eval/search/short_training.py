@@ -50,7 +50,7 @@ class ShortTraining:
         network = network.to(self._device)
         layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
         if layout is not None:
-            network = network.to(memory_format=layout)  # type: ignore[call-overload]
+            network = network.to(memory_format=layout)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=learning_rate, weight_decay=config.search.weight_decay
         )
