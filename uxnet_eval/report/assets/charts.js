@@ -89,7 +89,7 @@ function lineChart(options) {
       return root;
     }
     const labelRoom = named.length ? Math.min(0.4 * width, Math.max(...named.map((each) => each.name.length)) * 0.5 * unit + unit) : unit;
-    const frame = { left: 2.6 * unit, right: width - labelRoom, top: 1.8 * unit, bottom: height - 2.6 * unit, unit };
+    const frame = { left: 3.4 * unit, right: width - labelRoom, top: 1.8 * unit, bottom: height - 2.6 * unit, unit };
     const xs = points.map((p) => p[0]);
     const ys = points.map((p) => p[1]);
     let [low, high] = options.yRange || [Math.min(...ys), Math.max(...ys)];
@@ -187,7 +187,7 @@ function stripChart(options) {
     const unit = rem();
     const height = Math.round(17 * unit);
     const root = svgPicture(width, height, options.title);
-    const frame = { left: 2.8 * unit, right: width - 0.5 * unit, top: 1.8 * unit, bottom: height - 2 * unit, unit };
+    const frame = { left: 3.4 * unit, right: width - 0.5 * unit, top: 1.8 * unit, bottom: height - 2 * unit, unit };
     const values = options.groups.flatMap((group) => group.points.map((point) => point.value));
     let [low, high] = [Math.min(...values), Math.max(...values)];
     const margin = 0.06 * (high - low) || 0.05;
