@@ -190,15 +190,46 @@ def statuses(record: ExperimentRecord) -> list[str]:
     return [trial.status for trial in record.trials()]
 
 
+def launch_two_trials(one: Machine, two: Machine, folder: Path) -> str:
+    """Starts an experiment of two trials, one on each machine, which go on until GO; its id."""
+    (folder / "code").mkdir()
+    (folder / "code" / "trial.py").write_text(TRIAL)
+    listed = [entry(one, "/data/one"), entry(two, "/data/two")]
+    file = write_experiment(folder, listed, "exec python3 trial.py")
+    shown, error = uxnet("launch", file, "--port", str(free_port()), "--experiment-dir", folder / "runs")
+    assert not error, error
+    return shown.split("experiment:")[1].split()[0]
+
+
+def output(experiment: str, machine: Machine, number: int) -> Path:
+    """The trial's folder on its machine, which is the first or the second of the experiment."""
+    trial = find_experiment(experiment).trials()[number].id
+    worker = f"remote-worker{number + 1}"
+    return machine.home / "nni-experiments" / experiment / "environments" / worker / "trials" / trial
+
+
+def wait_for_steps(experiment: str, one: Machine, two: Machine) -> None:
+    """Until trial 0 runs on the first machine and trial 1 on the second."""
+
+    def both_go() -> bool:
+        trials = find_experiment(experiment).trials()
+        return len(trials) == 2 and all(
+            (output(experiment, machine, number) / "steps").exists()
+            for number, machine in enumerate((one, two))
+        )
+
+    wait(both_go, experiment)
+
+
+def let_end(experiment: str, machine: Machine, worker: int) -> None:
+    """Lets the trials of a machine end."""
+    code = f"nni-experiments/{experiment}/environments/remote-worker{worker}/upload/trial_code"
+    (machine.home / code / "GO").touch()
+
+
 def test_two_trials_on_two_machines_one_of_which_dies(machines: dict[str, Machine], tmp_path: Path) -> None:
     one, two = machines["one"], machines["two"]
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "trial.py").write_text(TRIAL)
-    listed = [entry(one, "/data/one"), entry(two, "/data/two")]
-    file = write_experiment(tmp_path, listed, "exec python3 trial.py")
-    shown, error = uxnet("launch", file, "--port", str(free_port()), "--experiment-dir", tmp_path / "runs")
-    assert not error, error
-    experiment = shown.split("experiment:")[1].split()[0]
+    experiment = launch_two_trials(one, two, tmp_path)
     try:
         run_two_trials(experiment, one, two)
     finally:
@@ -207,18 +238,7 @@ def test_two_trials_on_two_machines_one_of_which_dies(machines: dict[str, Machin
 
 def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     record = find_experiment(experiment)
-
-    def output(machine: Machine, number: int) -> Path:
-        """The trial's folder on its machine."""
-        worker = "remote-worker1" if machine is one else "remote-worker2"
-        trial = record.trials()[number].id
-        return machine.home / "nni-experiments" / experiment / "environments" / worker / "trials" / trial
-
-    def goes(machine: Machine, number: int) -> bool:
-        trials = record.trials()
-        return len(trials) == 2 and (output(machine, number) / "steps").exists()
-
-    wait(lambda: goes(one, 0) and goes(two, 1), experiment)
+    wait_for_steps(experiment, one, two)
     assert f"on {user()}@127.0.0.1:{two.port}" in uxnet("status", experiment)[0]
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for machine in (one, two):
@@ -235,16 +255,15 @@ def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     assert lost.status == "SYS_CANCELED" and lost.note == f"machine {user()}@127.0.0.1:{two.port} was lost"
     assert "was lost" in uxnet("status", experiment)[0]
     wait(lambda: tunnels(one), experiment)
-    code = f"nni-experiments/{experiment}/environments/remote-worker{{}}/upload/trial_code/GO"
-    (one.home / code.format(1)).touch()
+    let_end(experiment, one, 1)
     wait(lambda: find_experiment(experiment).status == "DONE", experiment)
     assert statuses(record) == ["SUCCEEDED", "SYS_CANCELED"]
 
     _, refused = uxnet("launch", "--resume", experiment)  # the machine is still off
     assert f"machine {user()}@127.0.0.1:{two.port}: does not answer" in refused and "\n" not in refused
-    steps = (output(two, 1) / "steps").read_text()
+    steps = (output(experiment, two, 1) / "steps").read_text()
     two.turn_on()
-    (two.home / code.format(2)).touch()
+    let_end(experiment, two, 2)
     _, error = uxnet("launch", "--resume", experiment, "--port", str(free_port()), "--wait")
     assert not error, error
     assert statuses(record) == ["SUCCEEDED", "SUCCEEDED"]
@@ -260,6 +279,47 @@ def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     stop(experiment)
     wait(lambda: not tunnels(), experiment)  # they end with the manager
     wait(lambda: not one.named("node"), experiment)
+
+
+def test_the_manager_dies_and_resume_goes_on(machines: dict[str, Machine], tmp_path: Path) -> None:
+    one, two = machines["one"], machines["two"]
+    experiment = launch_two_trials(one, two, tmp_path)
+    try:
+        wait_for_steps(experiment, one, two)
+        manager = find_experiment(experiment).pid
+        assert manager is not None
+        psutil.Process(manager).kill()
+        killed = time.monotonic()
+        wait(lambda: not any(each.named("node") + trials_on(each) for each in (one, two)), experiment, 120)
+        assert time.monotonic() - killed < 60  # some 15 seconds, on a machine with time
+        wait(lambda: not tunnels(), experiment, 60)
+        assert find_experiment(experiment).pid is None
+        steps = [
+            (output(experiment, machine, number) / "steps").read_text()
+            for number, machine in enumerate((one, two))
+        ]
+        for number, machine in enumerate((one, two)):
+            let_end(experiment, machine, number + 1)
+        _, error = uxnet("launch", "--resume", experiment, "--port", str(free_port()), "--wait")
+        assert not error, error
+        record = find_experiment(experiment)
+        assert statuses(record) == ["SUCCEEDED", "SUCCEEDED"]
+        for trial, kept in zip(record.trials(), steps, strict=True):
+            assert trial.final == {"default": trial.parameters["number"] / 10}
+            assert (trial.output / "starts").read_text() == ".."  # in its old folder
+            assert (trial.output / "steps").read_text() == kept
+    finally:
+        stop(experiment)
+
+
+def trials_on(machine: Machine) -> list[psutil.Process]:
+    """The trials that run on a machine."""
+    found = []
+    for process in machine.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[1:] == ["trial.py"]:
+                found.append(process)
+    return found
 
 
 def tunnels(machine: Machine | None = None) -> list[psutil.Process]:

@@ -235,9 +235,17 @@ def test_launch_writes_the_papers_table_at_the_end(
     )
     early = invoke("launch", "a.yml", "--table", str(tmp_path / "out"))
     assert early.exit_code == 2 and not calls  # nothing was started
-    result = invoke("launch", "a.yml", "--wait", "--table", str(tmp_path / "out"))
+    folder = tmp_path / "tables" / "out"
+    result = invoke("launch", "a.yml", "--wait", "--table", str(folder))
     assert result.exit_code == 0, result.output
-    assert written == [(["AbCd1234"], tmp_path / "out")]
+    assert written == [(["AbCd1234"], folder)] and folder.is_dir()
+
+
+def test_launch_starts_nothing_if_the_table_cannot_be_written(calls: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file; give another output folder"):
+        invoke("launch", "a.yml", "--wait", "--table", str(tmp_path / "file"))
+    assert not calls
 
 
 def test_launch_resumes(calls: list[Any]) -> None:

@@ -166,9 +166,9 @@ def test_data_sets_are_not_mixed(tmp_path: Path) -> None:
 
 def test_the_files(tmp_path: Path) -> None:
     (table,) = tables_of(trained(tmp_path / "runs", "unet", "paper-mssa"))
-    written = write_tables([table], tmp_path / "out")
+    written = write_tables([table], tmp_path / "tables" / "out")
     assert [path.name for path in written] == ["table1.md", "table1.csv", "table1.tex", "table1.png"]
-    rows = list(csv.DictReader((tmp_path / "out" / "table1.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "tables" / "out" / "table1.csv").read_text().splitlines()))
     assert rows == list(csv.DictReader(csv_text(table).splitlines()))
     assert [row["contender"] for row in rows] == list(TABLE_1)
     assert [float(row["published_dice_percent"]) for row in rows] == list(TABLE_1.values())
@@ -178,11 +178,11 @@ def test_the_files(tmp_path: Path) -> None:
     )
     assert (mssa["sbb"], mssa["mssa"], mssa["tau"], mssa["num_runs"]) == ("0", "1", "0.75", "1")
     assert rows[1]["dice_mean"] == "" and rows[1]["num_runs"] == "0"
-    with Image.open(tmp_path / "out" / "table1.png") as picture:
+    with Image.open(tmp_path / "tables" / "out" / "table1.png") as picture:
         assert picture.width > 1000 and picture.height > 400
     with pytest.raises(UserError, match=r"table1\.csv: exists already; give another folder, or --force"):
-        refuse_output(tmp_path / "out", force=False)
-    refuse_output(tmp_path / "out", force=True)
+        refuse_output(tmp_path / "tables" / "out", force=False)
+    refuse_output(tmp_path / "tables" / "out", force=True)
 
 
 def test_latex_has_a_line_for_each_row_and_no_bare_symbol(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from search_space import Genotype, UserError
 from uxnet_eval import cli
 from uxnet_eval.config.search import RunConfig
+from uxnet_eval.config.training import TrainSettings
 from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.runs.front_record import FrontRecord
@@ -21,7 +22,7 @@ from uxnet_eval.search import choosing
 from uxnet_eval.search.data import split_for
 from uxnet_eval.search.export import export_genotype
 from uxnet_eval.search.run import run_search
-from uxnet_eval.search.short_training import ShortTraining
+from uxnet_eval.search.short_training import ShortTraining, from_random_weights
 
 SECTIONS: dict[str, dict[str, Any]] = {
     "space": {
@@ -137,12 +138,12 @@ def test_finalists_alone_count_and_are_trained_once(
     config = write_config(tmp_path, demo_set, choice={"finalists": 2, "finalist_steps": 1})
     trained, calls = ShortTraining.trained_dice, 0
 
-    def training(self: ShortTraining, network: Any, num_steps: int, learning_rate: float) -> float:
+    def training(self: ShortTraining, network: Any, settings: TrainSettings) -> float:
         nonlocal calls
-        calls += num_steps == 1
+        calls += settings == from_random_weights(1, 3e-3)
         if calls == 2:
             raise KeyboardInterrupt
-        return trained(self, network, num_steps, learning_rate)
+        return trained(self, network, settings)
 
     with monkeypatch.context() as patched:
         patched.setattr(ShortTraining, "trained_dice", training)

@@ -81,9 +81,9 @@ def launch(
     if table is not None:
         if not wait:
             raise typer.BadParameter("--table needs --wait: the table is written when every trial is done")
-        from ..paper_tables.writing import refuse_output
+        from ..runs.folder import make_output_folder
 
-        refuse_output(table, force=True)
+        make_output_folder(table)  # now: after hours of trials is late to say that it cannot be written
     folder = None if resume is None else Path(resume)
     if slurm is not None or (folder is not None and is_slurm_experiment(folder)):
         if port is not None or open_to_network:

@@ -81,7 +81,7 @@ def write_comparison(comparison: Comparison, output: Path) -> list[Path]:
         "png": comparison_picture(comparison),
     }
     try:
-        output.mkdir(exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
         write_files({output / f"{COMPARISON_NAME}.{ending}": content for ending, content in contents.items()})
     except OSError as error:
         raise UserError(
@@ -99,8 +99,6 @@ def refuse_output(output: Path, force: bool) -> None:
             raise UserError(
                 f"{output / COMPARISON_NAME}.{ending}: exists already; give another folder, or --force to overwrite it"
             )
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
 
 
 def _markdown_row(cells: list[str]) -> str:

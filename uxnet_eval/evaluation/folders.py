@@ -154,8 +154,6 @@ def refuse_output(output: Path, force: bool) -> None:
             raise UserError(
                 f"{output / name}: exists already; give another folder, or --force to overwrite it"
             )
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
 
 
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
@@ -175,7 +173,7 @@ def write_evaluation(evaluation: Evaluation, output: Path) -> None:
         + "\n",
     }
     try:
-        output.mkdir(exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
         write_files({output / name: text.encode() for name, text in texts.items()})
     except OSError as error:
         raise UserError(

@@ -117,7 +117,7 @@ def write_tables(tables: list[PaperTable], output: Path) -> list[Path]:
             output / f"{stem}.png": table_picture(table),
         }
     try:
-        output.mkdir(exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
         write_files(contents)
     except OSError as error:
         raise UserError(
@@ -133,8 +133,6 @@ def refuse_output(output: Path, force: bool) -> None:
     existing = [path for path in sorted(output.glob("table[12].*")) if path.suffix[1:] in ENDINGS]
     if existing and not force:
         raise UserError(f"{existing[0]}: exists already; give another folder, or --force to overwrite it")
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; make it first")
 
 
 def _cells(row: PaperRow, table: PaperTable) -> dict[str, str]:

@@ -26,7 +26,7 @@ from ..runs.files import write_json
 from ..runs.front_record import FrontRecord, Measured
 from ..runs.names import FRONT_NAME, GENOTYPE_NAME, RESULT_NAME
 from .data import SearchData
-from .short_training import ShortTraining
+from .short_training import ShortTraining, fine_tuning, from_random_weights
 from .single_path_module import SinglePathModule, fresh_networks
 from .single_path_reporting import ChoiceReporter
 
@@ -219,9 +219,10 @@ class Chooser:
         choice = self._config.choice
         if not choice.finetune_steps:
             return None
-        return self._training.trained_dice(
-            self._start(genotype), choice.finetune_steps, choice.finetune_learning_rate
-        )
+        settings = fine_tuning(self._config)
+        if self._inherited is None:
+            settings = from_random_weights(choice.finetune_steps, choice.finetune_learning_rate)
+        return self._training.trained_dice(self._start(genotype), settings)
 
     def _train_finalists(self, share: float, limits: Limits) -> None:
         """Trains the best architectures of one budget once more, from random weights."""
@@ -236,8 +237,7 @@ class Chooser:
             started = time.monotonic()
             dice = self._training.trained_dice(
                 fresh(Genotype.from_dict(measured.genotype)),
-                choice.finalist_steps,
-                choice.finalist_learning_rate,
+                from_random_weights(choice.finalist_steps, choice.finalist_learning_rate),
             )
             self.record.measured[place] = measured.model_copy(update={"finalist_dice": dice})
             self.record.spent_s += time.monotonic() - started

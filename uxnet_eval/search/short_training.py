@@ -7,16 +7,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from strategies.schedule import cosine
-
 from ..config.search import RunConfig
+from ..config.training import TrainSettings
 from ..recipe.loss import segmentation_loss
 from ..recipe.precision import autocast, channels_last
 from ..recipe.validation import DiceTally, foreground_dice, segment
+from ..training.module import optimizer_of
+from ..training.weight_average import WeightAverage
 from .data import SearchData
 
-WARMUP_SHARE = 0.1
-"""The learning rate of a short training rises over this share of its steps."""
+
+def fine_tuning(config: RunConfig) -> TrainSettings:
+    """A training that goes on from shared weights, as theirs was."""
+    choice, search = config.choice, config.search
+    return TrainSettings(
+        epochs=1,
+        steps_per_epoch=choice.finetune_steps,
+        learning_rate=choice.finetune_learning_rate,
+        weight_decay=search.weight_decay,
+        gradient_clip_norm=search.gradient_clip_norm or float("inf"),
+        ema_decay=0,
+    )
+
+
+def from_random_weights(num_steps: int, learning_rate: float) -> TrainSettings:
+    """A training as that of ``uxnet train``, whose outcome it should foretell, but short."""
+    return TrainSettings(epochs=1, steps_per_epoch=num_steps, learning_rate=learning_rate)
 
 
 class ShortTraining:
@@ -44,41 +60,27 @@ class ShortTraining:
                 )
         return tally.mean()
 
-    def trained_dice(self, network: nn.Module, num_steps: int, learning_rate: float) -> float:
-        """Mean Dice after ``num_steps`` steps of AdamW, whose rate falls along a cosine."""
-        config = self._config
+    def trained_dice(self, network: nn.Module, settings: TrainSettings) -> float:
+        """Mean Dice on the validation cases after a training, which changes the network."""
         network = network.to(self._device)
-        layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
+        dims = self._config.plan.spatial_dims
+        layout = channels_last(dims) if self._config.runtime.channels_last else None
         if layout is not None:
             network = network.to(memory_format=layout)
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=learning_rate, weight_decay=config.search.weight_decay
-        )
-        warmup = max(1, round(WARMUP_SHARE * num_steps))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / warmup) * cosine(step / num_steps)
-        )
+        average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
+        optimizer, schedule = optimizer_of(network, settings)
         network.train()
-        for batch in self._data.patches(num_steps, stream=2):
-            self._step(network, optimizer, batch, layout)
+        for batch in self._data.patches(settings.epochs * settings.steps_per_epoch, stream=2):
+            image, label = batch["image"].to(self._device), batch["label"].to(self._device)
+            optimizer.zero_grad()
+            with autocast(self._precision, self._device):
+                outputs = network(image.to(memory_format=layout) if layout else image)
+            segmentation_loss(outputs, label).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_clip_norm)
+            optimizer.step()
             schedule.step()
-        network.eval()
-        return self.dice(lambda image: network(image.to(memory_format=layout) if layout else image))
-
-    def _step(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batch: dict[str, Tensor],
-        layout: torch.memory_format | None,
-    ) -> None:
-        device = self._device
-        image, label = batch["image"].to(device), batch["label"].to(device)
-        optimizer.zero_grad()
-        with autocast(self._precision, device):
-            outputs = network(image.to(memory_format=layout) if layout else image)
-        segmentation_loss(outputs, label).backward()
-        norm = self._config.search.gradient_clip_norm
-        if norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), norm)
-        optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
+        scored = network if average is None else average.module
+        scored.eval()
+        return self.dice(lambda image: scored(image.to(memory_format=layout) if layout else image))

@@ -109,22 +109,26 @@ class TrainModule(pl.LightningModule):
         self.log("val_dice", torch.tensor(self._tally.mean(), dtype=torch.float64))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        settings = self.settings
-        common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        optimizer: torch.optim.Optimizer
-        if settings.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(self.network.parameters(), **common)
-        else:
-            optimizer = torch.optim.SGD(
-                self.network.parameters(), momentum=SGD_MOMENTUM, nesterov=True, **common
-            )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, settings)
-        )
+        optimizer, schedule = optimizer_of(self.network, self.settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(memory_format=channels_last(self.plan.spatial_dims)) if self.channels_last else image
+
+
+def optimizer_of(
+    network: nn.Module, settings: TrainSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """The optimizer of a training, and the schedule that moves its rate after every step."""
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    optimizer: torch.optim.Optimizer
+    if settings.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(network.parameters(), **common)
+    else:
+        optimizer = torch.optim.SGD(network.parameters(), momentum=SGD_MOMENTUM, nesterov=True, **common)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, settings)
+    )
 
 
 def learning_rate_factor(step: int, settings: TrainSettings) -> float:
