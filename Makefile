@@ -117,15 +117,17 @@ slurm:
 
 # The program alone: the tests start it on the loopback interface. Debian's package would start one for the network.
 sshd:
-	@PATH="$$PATH:/usr/sbin"; command -v sshd >/dev/null && command -v ssh >/dev/null && exit 0; \
+	@PATH="$$PATH:/usr/sbin"; command -v sshd >/dev/null && command -v ssh >/dev/null && \
+		[ -n "$$(find /usr/lib -name libnss_wrapper.so)" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		packages="openssh-server openssh-client libnss-wrapper"; \
 		refuse() { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d; }; \
 		[ -e /usr/sbin/policy-rc.d ] || { refuse; made=1; }; \
-		{ apt-get install -qq -y --no-install-recommends openssh-server openssh-client || { apt-get update -qq && \
-		  apt-get install -qq -y --no-install-recommends openssh-server openssh-client; }; } >/dev/null 2>&1; \
-		[ -z "$$made" ] || rm -f /usr/sbin/policy-rc.d; \
-		command -v sshd >/dev/null && exit 0; fi; \
-	echo "no sshd found or installed: its tests will be skipped (Debian: apt install openssh-server)"
+		{ apt-get install -qq -y --no-install-recommends $$packages || { apt-get update -qq && \
+		  apt-get install -qq -y --no-install-recommends $$packages; }; } >/dev/null 2>&1; \
+		[ -z "$$made" ] || rm -f /usr/sbin/policy-rc.d; fi; \
+	command -v sshd >/dev/null || \
+		echo "no sshd found or installed: its tests will be skipped (Debian: apt install openssh-server)"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,10 +1,16 @@
-"""Machines that are reached by ssh: an sshd each, of this user, on the loopback interface, with a home of its own."""
+"""Machines that are reached by ssh: an sshd each on the loopback interface, with a user and a home of its own.
+
+The machine's user is an account that its sshd alone knows, through nss_wrapper. Its processes run with the rights of
+who runs the tests. Without nss_wrapper, that user logs in.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import getpass
+import grp
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -41,6 +47,7 @@ class Machine:
         folder: of its sshd and its home.
         port: of sshd.
         environment: variables of every session there.
+        user: who logs in.
         more: further lines of ``sshd_config``.
         sshd: its process; None: the machine is off.
     """
@@ -48,6 +55,7 @@ class Machine:
     folder: Path
     port: int
     environment: dict[str, str]
+    user: str
     more: str = ""
     sshd: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -69,6 +77,7 @@ class Machine:
         with (self.folder / "sshd.log").open("ab") as log:
             self.sshd = subprocess.Popen(
                 [program, "-D", "-e", "-f", str(config)],
+                env={**os.environ, **self._accounts()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -82,6 +91,18 @@ class Machine:
             if self.sshd.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"sshd does not start: {(self.folder / 'sshd.log').read_text()[-500:]}")
             time.sleep(0.1)
+
+    def _accounts(self) -> dict[str, str]:
+        """The variables that let sshd know the machine's user, who is the user of the tests by another name."""
+        library = nss_wrapper()
+        if library is None:
+            return {}
+        known = pwd.getpwall()
+        own = f"{self.user}:x:{os.getuid()}:{os.getgid()}::{self.home}:/bin/sh\n"
+        passwd, group = self.folder / "passwd", self.folder / "group"
+        passwd.write_text(own + "".join(":".join(map(str, each)) + "\n" for each in known))
+        group.write_text("".join(f"{each.gr_name}:x:{each.gr_gid}:\n" for each in grp.getgrall()))
+        return {"LD_PRELOAD": library, "NSS_WRAPPER_PASSWD": str(passwd), "NSS_WRAPPER_GROUP": str(group)}
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs on this machine."""
@@ -142,7 +163,8 @@ def machines(
     found = {}
     known = []
     for name, more in settings.items():
-        machine = Machine(folder / name, free_port(), environment, more)
+        account = f"user-{name}" if nss_wrapper() else getpass.getuser()
+        machine = Machine(folder / name, free_port(), environment, account, more)
         machine.home.mkdir(parents=True)
         _make_key(machine.folder / "host_key")
         shutil.copy(folder / "key.pub", machine.folder / "authorized_keys")
@@ -175,9 +197,10 @@ def listeners(pids: set[int]) -> set[str]:
     }
 
 
-def user() -> str:
-    """Who logs in everywhere."""
-    return getpass.getuser()
+def nss_wrapper() -> str | None:
+    """The library that gives a process further accounts (Debian: libnss-wrapper); None: it is not installed."""
+    found = sorted(Path("/usr/lib").glob("**/libnss_wrapper.so"))
+    return str(found[0]) if found else None
 
 
 def _make_key(path: Path) -> None:

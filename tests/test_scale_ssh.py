@@ -18,7 +18,7 @@ import psutil
 import pytest
 import ssh_machines
 import yaml
-from ssh_machines import Machine, free_port, listeners, missing_programs, user
+from ssh_machines import Machine, free_port, listeners, missing_programs
 from typer.testing import CliRunner
 
 from search_space import UserError
@@ -152,7 +152,7 @@ def entry(machine: Machine, data: Path | str | None, python: Path | None = None)
     return {
         "host": "127.0.0.1",
         "port": machine.port,
-        "user": user(),
+        "user": machine.user,
         "sshKeyFile": str(machine.folder.parent / "key"),
         "pythonPath": str(python or Path(sys.executable).parent),
         "environment": {} if data is None else {"UXNET_DATA": str(data)},
@@ -239,7 +239,7 @@ def test_two_trials_on_two_machines_one_of_which_dies(machines: dict[str, Machin
 def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     record = find_experiment(experiment)
     wait_for_steps(experiment, one, two)
-    assert f"on {user()}@127.0.0.1:{two.port}" in uxnet("status", experiment)[0]
+    assert f"on {two.user}@127.0.0.1:{two.port}" in uxnet("status", experiment)[0]
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for machine in (one, two):
         (keeper,) = machine.named("node")
@@ -252,7 +252,7 @@ def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     two.turn_off()
     wait(lambda: "SYS_CANCELED" in statuses(record), experiment)
     lost = record.trials()[1]
-    assert lost.status == "SYS_CANCELED" and lost.note == f"machine {user()}@127.0.0.1:{two.port} was lost"
+    assert lost.status == "SYS_CANCELED" and lost.note == f"machine {two.user}@127.0.0.1:{two.port} was lost"
     assert "was lost" in uxnet("status", experiment)[0]
     wait(lambda: tunnels(one), experiment)
     let_end(experiment, one, 1)
@@ -260,7 +260,7 @@ def run_two_trials(experiment: str, one: Machine, two: Machine) -> None:
     assert statuses(record) == ["SUCCEEDED", "SYS_CANCELED"]
 
     _, refused = uxnet("launch", "--resume", experiment)  # the machine is still off
-    assert f"machine {user()}@127.0.0.1:{two.port}: does not answer" in refused and "\n" not in refused
+    assert f"machine {two.user}@127.0.0.1:{two.port}: does not answer" in refused and "\n" not in refused
     steps = (output(experiment, two, 1) / "steps").read_text()
     two.turn_on()
     let_end(experiment, two, 2)
@@ -289,9 +289,7 @@ def test_the_manager_dies_and_resume_goes_on(machines: dict[str, Machine], tmp_p
         manager = find_experiment(experiment).pid
         assert manager is not None
         psutil.Process(manager).kill()
-        killed = time.monotonic()
         wait(lambda: not any(each.named("node") + trials_on(each) for each in (one, two)), experiment, 120)
-        assert time.monotonic() - killed < 60  # some 15 seconds, on a machine with time
         wait(lambda: not tunnels(), experiment, 60)
         assert find_experiment(experiment).pid is None
         steps = [
@@ -381,7 +379,7 @@ def test_machines_that_do_not_fit_are_told_before_anything_starts(
         first, *lines = error.splitlines()
         assert first.endswith("10 of 11 machines do not fit, nothing was started:")
         for line, (machine, message) in zip(lines, expected, strict=True):
-            assert line.startswith(f"machine {user()}@127.0.0.1:{machine['port']}: "), line
+            assert line.startswith(f"machine {machine['user']}@127.0.0.1:{machine['port']}: "), line
             assert message in line
         _, error = uxnet("launch", write_experiment(tmp_path, listed[4:5], command))
         assert error.endswith("nothing was started") and "\n" not in error
