@@ -27,9 +27,9 @@ from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.loss import segmentation_loss
 from ..recipe.precision import autocast, channels_last, resolve_device, resolve_precision
 from ..recipe.validation import foreground_dice, segment
+from ..recipe.weight_average import WeightAverage
 from ..search.shared_training import prepare_measurement
 from ..search.single_path_module import SinglePathModule
-from ..training.weight_average import WeightAverage
 
 NUM_CASES = 4
 """Cases that are read for the timing, evenly spread over the set."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ..config.search import RunConfig
 from ..config.training import TrainSettings
 from ..recipe.loss import segmentation_loss
+from ..recipe.optimizer import optimizer_of
 from ..recipe.precision import autocast, channels_last
 from ..recipe.validation import DiceTally, foreground_dice, segment
-from ..training.module import optimizer_of
-from ..training.weight_average import WeightAverage
+from ..recipe.weight_average import WeightAverage
 from .data import SearchData
 
 

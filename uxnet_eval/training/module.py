@@ -12,18 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from strategies.finite import check_finite
-from strategies.schedule import cosine
 
 from ..config.plan import Plan
 from ..config.training import TrainSettings
 from ..recipe.loss import segmentation_loss
+from ..recipe.optimizer import optimizer_of
 from ..recipe.precision import channels_last
 from ..recipe.validation import DiceTally, foreground_dice, segment
-from .weight_average import WeightAverage
-
-WARMUP_SHARE = 0.05
-POLY_POWER = 0.9
-SGD_MOMENTUM = 0.99
+from ..recipe.weight_average import WeightAverage
 
 
 class TrainModule(pl.LightningModule):
@@ -114,30 +110,3 @@ class TrainModule(pl.LightningModule):
 
     def _laid_out(self, image: Tensor) -> Tensor:
         return image.to(memory_format=channels_last(self.plan.spatial_dims)) if self.channels_last else image
-
-
-def optimizer_of(
-    network: nn.Module, settings: TrainSettings
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """The optimizer of a training, and the schedule that moves its rate after every step."""
-    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    optimizer: torch.optim.Optimizer
-    if settings.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(network.parameters(), **common)
-    else:
-        optimizer = torch.optim.SGD(network.parameters(), momentum=SGD_MOMENTUM, nesterov=True, **common)
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, settings)
-    )
-
-
-def learning_rate_factor(step: int, settings: TrainSettings) -> float:
-    """The factor of the learning rate at a step, in [0, 1]: a linear warm-up, then down to 0."""
-    num_steps = settings.epochs * settings.steps_per_epoch
-    num_warmup = max(1, round(WARMUP_SHARE * num_steps))
-    if step < num_warmup:
-        return (step + 1) / num_warmup
-    progress = min(1.0, (step - num_warmup) / max(1, num_steps - num_warmup))
-    if settings.schedule == "cosine":
-        return cosine(progress)
-    return float((1 - progress) ** POLY_POWER)
