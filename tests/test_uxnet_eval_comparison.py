@@ -149,6 +149,15 @@ def test_a_training_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_network_of_two_experiments_is_trained_once_with_a_seed(tmp_path: Path) -> None:
+    """The U-Net of the paper's two tables: its genotype lies in another folder, but it is no second run."""
+    for name in ("a", "b"):
+        path = str(tmp_path / name / "proposals" / "0.json")
+        unet = presets.get("unet", 3)
+        made_up_training(tmp_path / name, path, {"A": (0.5, 0.5)}, label="unet", genotype=unet)
+    assert len(table_of(tmp_path).rows[0].trainings) == 1
+
+
 def test_other_classes_are_refused(tmp_path: Path) -> None:
     made_up_training(tmp_path / "a", "searched", {"A": (0.5, 0.5)})
     made_up_training(tmp_path / "b", "dynunet", {"A": (0.5,)}, class_names=["liver"])

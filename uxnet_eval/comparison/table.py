@@ -96,7 +96,8 @@ def _without_twins(trainings: Sequence[Training], notes: list[str]) -> list[Trai
     kept: dict[tuple[object, ...], Training] = {}
     for training in trainings:
         fold, seed = training.result["fold"], training.result["seed"]
-        key = (training.label, training.architecture, training.genotype, training.budget, fold, seed)
+        network = training.genotype or training.architecture  # the path of a genotype says nothing
+        key = (training.label, network, training.budget, fold, seed)
         if key in kept:
             notes.append(
                 f"{training.folder}: {training.label or training.architecture}, fold {fold}, seed {seed} is there already in "
