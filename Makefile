@@ -127,7 +127,9 @@ sshd:
 		  apt-get install -qq -y --no-install-recommends $$packages; }; } >/dev/null 2>&1; \
 		[ -z "$$made" ] || rm -f /usr/sbin/policy-rc.d; fi; \
 	command -v sshd >/dev/null || \
-		echo "no sshd found or installed: its tests will be skipped (Debian: apt install openssh-server)"
+		echo "no sshd found or installed: its tests will be skipped (Debian: apt install openssh-server)"; \
+	[ -n "$$(find /usr/lib -name libnss_wrapper.so)" ] || \
+		echo "no nss_wrapper: the machines of the ssh tests have one user, this one (Debian: apt install libnss-wrapper)"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import RunConfig
+from uxnet_eval.recipe.trainer import trainer_settings
 from uxnet_eval.search.data import SearchData
 from uxnet_eval.search.short_training import ShortTraining, fine_tuning, from_random_weights
 from uxnet_eval.training.module import TrainModule
@@ -58,12 +59,9 @@ def test_from_random_weights_it_is_the_training_of_uxnet_train(monkeypatch: pyte
     module = TrainModule(make_network(), PLAN, ("none", "a"), settings, channels_last=False)
     trainer = pl.Trainer(
         max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         limit_val_batches=0,
+        enable_checkpointing=False,
+        **trainer_settings(torch.device("cpu"), "32-true"),
     )
     trainer.fit(module, train_dataloaders=DataLoader(make_batches(), batch_size=None))
     module.eval()

@@ -219,9 +219,10 @@ class Chooser:
         choice = self._config.choice
         if not choice.finetune_steps:
             return None
-        settings = fine_tuning(self._config)
         if self._inherited is None:
             settings = from_random_weights(choice.finetune_steps, choice.finetune_learning_rate)
+        else:
+            settings = fine_tuning(self._config)
         return self._training.trained_dice(self._start(genotype), settings)
 
     def _train_finalists(self, share: float, limits: Limits) -> None:
