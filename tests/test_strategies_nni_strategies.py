@@ -96,7 +96,9 @@ def test_one_shot_strategy(strategy: Callable[..., Strategy]) -> None:
     torch.manual_seed(3)
     random.seed(3)
     trainer = Trainer(
-        max_epochs=2,
+        # RandomOneShot's draws have no seed, and two in five cut the head off from the image, so that
+        # nothing is learnt: two steps an epoch, all 40 draws cut off is less likely than 1e-15.
+        max_epochs=20 if strategy is RandomOneShot else 2,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
