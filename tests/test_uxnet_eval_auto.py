@@ -19,6 +19,7 @@ from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages, timing, trainings
 from uxnet_eval.auto.outcome import outcome_markdown, outcome_table, sentences
+from uxnet_eval.auto.planning import describe
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import dry_run, run_auto
@@ -31,8 +32,7 @@ from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.evaluation.folders import evaluate_folders
 from uxnet_eval.recipe.progress import tell
 from uxnet_eval.report import read_source
-from uxnet_eval.runs.files import write_json
-from uxnet_eval.runs.model_file import model_checkpoints, write_model_file
+from uxnet_eval.runs.model_file import model_checkpoints
 from uxnet_eval.runs.names import AUTO_NAME
 from uxnet_eval.training.preparation import prepare
 
@@ -76,6 +76,7 @@ def test_no_stage_saw_the_left_out_fold(finished: Path, demo_set: Path) -> None:
     names = [
         "choose/proposal-0",
         "choose/proposal-1",
+        "choose/unet",
         *(f"train/{net}-fold{fold}" for net in ("searched", "unet") for fold in (1, 2)),
     ]
     for name in names:
@@ -96,6 +97,63 @@ def test_the_best_proposal_on_the_inner_fold_is_trained(finished: Path) -> None:
     assert chosen == Genotype.load(finished / "train" / "searched-fold1" / "genotype.json")
 
 
+def test_the_better_on_the_inner_fold_segments_new_scans(finished: Path) -> None:
+    """The U-Net is one of those that the choice trains."""
+    names = ["proposal-0", "proposal-1", "unet"]
+    scores = {
+        name: json.loads((finished / "choose" / name / "result.json").read_text())["default"]
+        for name in names
+    }
+    assert len(set(scores.values())) > 1
+    wins = scores["unet"] > max(scores["proposal-0"], scores["proposal-1"])
+    chosen = "U-Net" if wins else "searched"
+    outcome = outcome_of(finished)
+    assert (outcome["chosen"], outcome["compared"]) == (chosen, True)
+    folder = {"U-Net": "unet", "searched": "searched"}[chosen]
+    assert [path.parent.name for path in model_checkpoints(finished)] == [
+        f"{folder}-fold1",
+        f"{folder}-fold2",
+    ]
+    assert f"Segments new scans: {chosen} (the better on fold 1)." in sentences(outcome)
+
+
+@pytest.mark.parametrize(("unet", "chosen"), [(0.7, "U-Net"), (0.5, "searched"), (0.6, "searched")])
+def test_the_unet_is_taken_only_if_it_is_better(
+    unet: float, chosen: str, finished: Path, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    scores = {"proposal-0": 0.4, "proposal-1": 0.6, "unet": unet}
+    monkeypatch.setattr(
+        stages, "run_trainings", lambda due, *_, **__: [scores.get(each.folder.name, 0.0) for each in due]
+    )
+    monkeypatch.setitem(stages.RUNS, "train", lambda run: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        run_auto(str(demo_set), folder, begin_at="choose")
+    record = AutoRecord.load(folder)
+    assert record is not None
+    assert record.chosen == chosen
+    assert Genotype.load(folder / "genotype.json") == Genotype.load(folder / "choose" / "proposal-1.json")
+
+
+def test_a_found_network_that_nothing_has_tried_segments_nothing(
+    finished: Path, demo_set: Path, tmp_path: Path
+) -> None:
+    schedule = tiny_schedule(demo_set).model_copy(update={"choice": None})
+    (said,) = (line for line in describe(schedule, HOURS) if line.startswith("choose:"))
+    assert said.endswith(
+        "the best of the search, which is not compared with the U-Net; the U-Net segments new scans"
+    )
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    record = AutoRecord.load(folder)
+    assert record is not None
+    record.schedule, record.fitted = schedule, None
+    with OverallProgress(record, folder) as progress:
+        stages.choose(stages.Run(folder, read_dataset(demo_set), record, progress))
+    assert record.chosen == "U-Net"
+
+
 def test_both_networks_cost_the_same(finished: Path) -> None:
     rows = outcome_of(finished)["networks"]
     assert rows["U-Net"]["multiply_adds"] == pytest.approx(rows["searched"]["multiply_adds"], rel=0.1)
@@ -110,7 +168,8 @@ def test_the_table_is_the_ensemble_that_predict_uses(finished: Path, demo_set: P
     result = CliRunner().invoke(app, [*arguments, "--model", str(finished)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     scores = evaluate_folders(dataset, tmp_path / "labels", allow_missing=True)
-    row = outcome_of(finished)["networks"]["searched"]
+    outcome = outcome_of(finished)
+    row = outcome["networks"][outcome["chosen"]]
     assert scores.summary["mean_dice"] == pytest.approx(row["dice"], abs=1e-9)
     assert len(model_checkpoints(finished)) == 2
 
@@ -121,6 +180,7 @@ def test_the_report_shows_search_trainings_and_scores(finished: Path) -> None:
     assert {training["name"] for training in found.trainings} == {
         "choose/proposal-0",
         "choose/proposal-1",
+        "choose/unet",
         *(f"train/{net}-fold{fold}" for net in ("searched", "unet") for fold in (1, 2)),
     }
     assert {"evaluation/searched", "evaluation/unet"} <= {scores["run"] for scores in found.scores}
@@ -190,7 +250,9 @@ def test_one_training_without_a_unet(demo_set: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(
         OverallProgress, "advance", lambda self, share: told.setdefault(self._stage, []).append(share)
     )
-    schedule = tiny_schedule(demo_set, folds=(), with_unet=False).model_copy(update={"proposals": 1})
+    schedule = tiny_schedule(demo_set, folds=(), with_unet=False).model_copy(
+        update={"proposals": 1, "choice": None}
+    )
     planned(folder, demo_set, schedule)
     run_auto(str(demo_set), folder, with_unet=False)
     training = prepare(TrainConfig.load(folder / "train" / "searched" / "run.yml"), folder, folder)
@@ -286,18 +348,6 @@ def test_a_full_disk_is_one_line(demo_set: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(auto_record, "write_json", full)
     with pytest.raises(UserError, match="the disk is full; free space, and the same command goes on"):
         run_auto(str(demo_set), tmp_path / "run")
-
-
-def test_models_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no model"):
-        model_checkpoints(tmp_path)
-    (tmp_path / "best.pt").touch()
-    assert model_checkpoints(tmp_path) == [tmp_path / "best.pt"]
-    write_model_file(tmp_path, [tmp_path / "a" / "best.pt", tmp_path / "b" / "best.pt"])
-    assert model_checkpoints(tmp_path) == [tmp_path / "a" / "best.pt", tmp_path / "b" / "best.pt"]
-    write_json(tmp_path / "model.json", {"format": "uxnet-ensemble", "version": 1, "checkpoints": []})
-    with pytest.raises(UserError, match="is damaged"):
-        model_checkpoints(tmp_path)
 
 
 def test_progress_is_weighed_by_predicted_minutes(

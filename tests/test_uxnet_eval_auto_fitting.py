@@ -11,7 +11,7 @@ from search_space import UserError
 from tests.auto_runs import tiny_schedule
 from uxnet_eval.auto.fitting import MIN_FINAL, STEPS_PER_FOLD, fit, shortened
 from uxnet_eval.auto.needs import Needs
-from uxnet_eval.auto.schedule import SEARCHED, STAGES
+from uxnet_eval.auto.schedule import SEARCHED, STAGES, Steps
 from uxnet_eval.auto.timing import Timing
 
 FAST = Timing(
@@ -65,9 +65,26 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
 def test_more_hours_give_folds_and_then_longer_trainings(needs: Needs) -> None:
     short, long, longer = (fit(needs, hours) for hours in (0.2, 3.0, 12.0))
     assert short.folds == ()
-    assert short.proposals == 1 or short.choice.total >= 100
+    assert short.choice is None or short.choice.total >= 100
+    assert long.choice is not None
     assert long.folds == longer.folds == (1, 2, 3, 4)
     assert STEPS_PER_FOLD <= long.final.total < longer.final.total
+
+
+def test_the_unet_is_one_of_those_that_the_choice_trains(needs: Needs) -> None:
+    """By hand; and even one proposal is compared with it, while alone it needs no choice."""
+    choice = Steps(epochs=10, steps_per_epoch=20, validate_every=10)
+    scored_s = 40 * (2 * 0.05 + 0.02)
+    each_s = 8 + 160 * 0.02 + scored_s
+    assert needs.choice_s(2, choice) == pytest.approx(3 * each_s + 200 * (2 * 0.08 + 0.06))
+    assert needs.choice_s(2, None) == 0.0
+    seen = {
+        (found.proposals, found.choice is not None) for found in (fit(needs, h / 50) for h in range(8, 40))
+    }
+    assert (1, False) in seen
+    assert (1, True) in seen
+    alone = replace(needs, with_unet=False)
+    assert all(found.proposals > 1 for h in range(8, 40) if (found := fit(alone, h / 50)).choice is not None)
 
 
 def test_too_few_hours_name_those_that_do(needs: Needs) -> None:
@@ -93,7 +110,7 @@ def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
     for members in (1, 2):
         plain, nni = (sum(each.train_parts(schedule.final, members).values()) for each in (needs, through))
         assert nni - plain == pytest.approx(15 + 10 * 2 * members)
-    assert through.choice_s(3, schedule.choice) - needs.choice_s(3, schedule.choice) == pytest.approx(45)
+    assert through.choice_s(3, schedule.choice) - needs.choice_s(3, schedule.choice) == pytest.approx(55)
     alone = replace(through, with_unet=False)
     assert alone.train_parts(schedule.final, 1) == replace(alone, through_nni=False).train_parts(
         schedule.final, 1
@@ -108,7 +125,7 @@ def test_a_data_set_with_its_own_folds(needs: Needs) -> None:
     assert fit(three, 12.0).folds == (1, 2)
     assert fit(replace(needs, num_folds=2), 12.0).folds == ()
     alone = fit(replace(needs, num_folds=1, left_out=50), 12.0)
-    assert (alone.folds, alone.proposals) == ((), 1)
+    assert (alone.folds, alone.proposals, alone.choice) == ((), 1, None)
     assert (three.fold_cases, three.seen_cases) == (10, 190)
     assert needs.fold_cases == 40
 

@@ -49,7 +49,7 @@ QUICK: dict[str, Any] = {
         },
     },
     "proposals": 1,
-    "choice": {"epochs": 1, "steps_per_epoch": 1, "validate_every": 1},
+    "choice": None,
     "final": {"epochs": 2, "steps_per_epoch": 2, "validate_every": 2},
     "folds": (),
     "with_unet": True,

@@ -33,7 +33,7 @@ OVERRUN = 1.25
 slower leaves the final trainings their time."""
 MAX_POPULATION = 24
 MIN_CHOICE, MAX_PROPOSALS = 100, 4
-"""A proposal is trained for at least so many steps, or there is one proposal and no choice."""
+"""A proposal is trained for at least so many steps, or there is no choice."""
 CHOICE_OF_FINAL = 0.5
 """A training of the choice has at most this share of a final training's steps."""
 MIN_FINAL = 250
@@ -198,17 +198,20 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
     return config, parts
 
 
-def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps]:
-    """The number of proposals and the length of their trainings; one proposal needs none.
+def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps | None]:
+    """The number of proposals and the length of their trainings; None if there is no choice.
 
-    Without a second fold there is none that could choose.
+    Without a second fold there is none that could choose. One proposal without the U-Net needs no
+    choice.
     """
-    for proposals in range(MAX_PROPOSALS if needs.num_folds > 1 else 1, 1, -1):
-        fixed_s = needs.choice_s(proposals, Steps(epochs=1, steps_per_epoch=1, validate_every=1))
-        steps = int((seconds - fixed_s) / proposals / needs.timing.searched_step_s)
+    one, two = (Steps(epochs=number, steps_per_epoch=1, validate_every=1) for number in (1, 2))
+    for proposals in range(MAX_PROPOSALS if needs.num_folds > 1 else 0, 0 if needs.with_unet else 1, -1):
+        one_s = needs.choice_s(proposals, one)
+        step_s = needs.choice_s(proposals, two) - one_s
+        steps = 1 + int((seconds - one_s) / step_s)
         if steps >= MIN_CHOICE:
             return proposals, _steps(min(steps, max(longest, MIN_CHOICE)))
-    return 1, Steps(epochs=1, steps_per_epoch=1, validate_every=1)
+    return 1, None
 
 
 def _final_steps(needs: Needs, seconds: float, num_folds: int) -> int:

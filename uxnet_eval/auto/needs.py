@@ -66,13 +66,14 @@ class Needs:
         """Seconds before the first step of a search, or of a training for the choice."""
         return START_S + self.seen_cases * self.timing.loaded_case_s
 
-    def choice_s(self, proposals: int, choice: Steps) -> float:
-        """Seconds of the choice among so many proposals; one needs no choice."""
-        if proposals == 1:
+    def choice_s(self, proposals: int, choice: Steps | None) -> float:
+        """Seconds of the choice among so many proposals, and the U-Net if it is trained too."""
+        if choice is None:
             return 0.0
-        training_s = choice.total * self.timing.searched_step_s
-        each_s = self.search_start_s + training_s + self._scoring_s
-        return self.around_s(proposals) + proposals * each_s
+        number = proposals + self.with_unet
+        steps_s = proposals * self.timing.searched_step_s + self.with_unet * self.timing.unet_step_s
+        fixed_s = number * (self.search_start_s + self._scoring_s)
+        return self.around_s(number) + fixed_s + choice.total * steps_s
 
     def around_s(self, trainings: int) -> float:
         """Seconds that NNI takes around the trainings of a stage; none for one, or without NNI."""

@@ -29,10 +29,12 @@ def evaluation_folder(folder: Path, label: str) -> Path:
     return folder / EVALUATION_FOLDER / FOLDERS[label]
 
 
-def read_outcome(folder: Path, schedule: Schedule) -> dict[str, Any]:
-    """What came out, as plain values: a row for each network, and their difference."""
+def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any]:
+    """What came out, as plain values: a row for each network, their difference, and ``chosen``."""
     rows = {label: _row(folder, schedule, label) for label in schedule.networks}
-    outcome: dict[str, Any] = {"networks": rows, "members": len(schedule.members)}
+    outcome: dict[str, Any] = {"networks": rows, "members": len(schedule.members), "chosen": chosen}
+    if UNET in rows:
+        outcome["compared"] = schedule.choice is not None
     if UNET in rows and None not in (rows[SEARCHED]["dice"], rows[UNET]["dice"]):
         difference = rows[UNET]["dice"] - rows[SEARCHED]["dice"]
         scores = [_mean_of_cases(evaluation_folder(folder, label)) for label in (SEARCHED, UNET)]
@@ -105,6 +107,9 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
             elif high >= 0:
                 text += "; these cases do not tell which is better"
         found.append(text + ".")
+    if "compared" in outcome:
+        why = "the better on fold 1" if outcome["compared"] else "there was no time to compare them on fold 1"
+        found.append(f"Segments new scans: {outcome['chosen']} ({why}).")
     return found
 
 

@@ -216,10 +216,8 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
         "plan": "spacing, patch, width and steps, from the data and from steps timed here",
         "search": f"{search.epochs * search.steps_per_epoch} steps of shared weights, then {choice.num_measured} "
         f"architectures, {choice.finetune_steps} steps each",
-        "choose": f"{schedule.proposals} proposals, {_length(schedule.choice)} each, scored on fold 1"
-        if schedule.proposals > 1
-        else "the best of the search",
-        "train": f"{' and '.join(schedule.networks)}, {each}, {_length(schedule.final)} each",
+        "choose": _choice_in_words(schedule),
+        "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
         "evaluate": "scores of fold 0, which no stage before saw",
         "report": "table, picture and page",
     }
@@ -229,6 +227,15 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
         gib = f", {memory:.1f} GiB" if memory is not None else ""
         lines.append(f"{name + ':':<10}{schedule.minutes[name]:6.1f} min{gib}: {text}")
     return lines
+
+
+def _choice_in_words(schedule: Schedule) -> str:
+    if schedule.choice is None:
+        unproven = ", which is not compared with the U-Net; the U-Net segments new scans"
+        return "the best of the search" + (unproven if schedule.with_unet else "")
+    number = schedule.proposals
+    what = f"{number} proposal{'s' if number > 1 else ''}{' and the U-Net' if schedule.with_unet else ''}"
+    return f"{what}; {_length(schedule.choice)} each, scored on fold 1"
 
 
 def _length(steps: Steps) -> str:

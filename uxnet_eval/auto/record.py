@@ -33,7 +33,7 @@ from ..runs.names import (
     TRAINING_FOLDER,
 )
 from ..runs.record_head import without_head
-from .schedule import STAGES, Schedule
+from .schedule import SEARCHED, STAGES, Schedule
 
 FORMAT, VERSION = "uxnet-auto", 1
 LEFTOVERS = (LOCK_NAME, AUTO_LOG_NAME)
@@ -76,6 +76,8 @@ class AutoRecord(StrictConfig):
     """Whether the U-Net is trained too."""
     schedule: Schedule | None = None
     """Made by the stage ``plan``."""
+    chosen: str = SEARCHED
+    """Label of the network that segments new scans, by the stage ``choose``."""
     fitted: Schedule | None = None
     """The schedule of the final trainings, fitted to the time left when they began."""
     stages: dict[str, StageRecord] = Field(default_factory=lambda: {name: StageRecord() for name in STAGES})

@@ -43,9 +43,10 @@ class Schedule(StrictConfig):
     search: RunConfig
     """The search: data, plan, space, budget, choice and machine."""
     proposals: int = Field(ge=1)
-    """Architectures of the search that the choice trains; 1: the best of the search is taken."""
-    choice: Steps
-    """Length of each training of the choice."""
+    """Architectures of the search that the choice trains, beside the U-Net if there is one."""
+    choice: Steps | None
+    """Length of each training of the choice; None: there is no choice, and the best of the search
+    is taken."""
     final: Steps
     """Length of each final training."""
     folds: tuple[int, ...]
@@ -77,11 +78,15 @@ class Schedule(StrictConfig):
         """The fold of each member of an ensemble; None: the member without a fold of its own."""
         return self.folds or (None,)
 
-    def choice_config(self, genotype: str) -> TrainConfig:
-        """A training of the choice, scored on the inner fold; the outer fold is not seen."""
-        return self._training(
-            SEARCHED, genotype, self.choice, {"fold": INNER_FOLD, "left_out_fold": OUTER_FOLD}
-        )
+    def choice_config(self, label: str, architecture: str, steps: Steps) -> TrainConfig:
+        """A training of the choice, scored on the inner fold; the outer fold is not seen.
+
+        Args:
+            label: of the network.
+            architecture: a genotype's path, or a preset.
+            steps: its length.
+        """
+        return self._training(label, architecture, steps, {"fold": INNER_FOLD, "left_out_fold": OUTER_FOLD})
 
     def final_config(self, label: str, architecture: str, member: int | None) -> TrainConfig:
         """A final training.

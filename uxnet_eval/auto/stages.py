@@ -47,7 +47,7 @@ from .outcome import evaluation_folder, member_folder, outcome_markdown, read_ou
 from .planning import plan_auto, schedule_yaml
 from .progress import OverallProgress
 from .record import AutoRecord
-from .schedule import OUTER_FOLD, SEARCHED, Schedule
+from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, UNET, Schedule
 from .timing import StepTimer, Timing
 from .trainings import Due, run_trainings
 
@@ -112,12 +112,18 @@ def search(run: Run) -> None:
 
 
 def choose(run: Run) -> None:
-    """Trains the best of the search for a while, and takes the best of these on the inner fold."""
+    """Trains the best of the search and the U-Net for a while; the inner fold chooses.
+
+    It chooses the found network among the proposals, and then which of it and the U-Net segments
+    new scans. Without such a comparison that is the U-Net, if it is trained: a found network that
+    nothing has tried is not to be trusted.
+    """
     schedule, folder = run.schedule, run.folder
     candidates = sorted(FrontRecord.load(folder / SEARCH_FOLDER).candidates(), key=lambda each: -each.dice)
     genotypes = list(dict.fromkeys(each.genotype for each in candidates))[: schedule.proposals]
-    if len(genotypes) == 1:
+    if schedule.choice is None:
         genotypes[0].save(folder / GENOTYPE_NAME)
+        run.record.chosen = UNET if schedule.with_unet else SEARCHED
         return
     (folder / CHOICE_FOLDER).mkdir(exist_ok=True)
     due = []
@@ -125,14 +131,26 @@ def choose(run: Run) -> None:
         path = folder / CHOICE_FOLDER / f"proposal-{number}.json"
         if not path.exists():
             genotype.save(path)
-        due.append(Due(schedule.choice_config(str(path.absolute())), path.with_suffix("")))
+        config = schedule.choice_config(SEARCHED, str(path.absolute()), schedule.choice)
+        due.append(Due(config, path.with_suffix("")))
+    if schedule.with_unet:
+        config = schedule.choice_config(UNET, UNET_PRESET, schedule.choice)
+        due.append(Due(config, folder / CHOICE_FOLDER / FOLDERS[UNET]))
     parts = {"steps": 0.9, "scored": 0.1}
     scores = run_trainings(
         due, folder, run.progress, parts, through_nni="choose" if run.through_nni else None
     )
-    best = max(range(len(scores)), key=scores.__getitem__)
-    logger.info("chosen: proposal %d, Dice %.4f on the inner fold", best + 1, scores[best])
+    best = max(range(len(genotypes)), key=scores.__getitem__)
     genotypes[best].save(folder / GENOTYPE_NAME)
+    run.record.chosen = UNET if max(scores) > scores[best] else SEARCHED
+    unet = f"; U-Net: {scores[-1]:.4f}" if schedule.with_unet else ""
+    logger.info(
+        "Dice on the inner fold: %.4f of proposal %d%s; %s segments new scans",
+        scores[best],
+        best + 1,
+        unet,
+        run.record.chosen,
+    )
 
 
 def train(run: Run) -> None:
@@ -162,7 +180,7 @@ def train(run: Run) -> None:
     )
     write_model_file(
         folder,
-        [member_folder(folder, SEARCHED, member) / BEST_NAME for member in schedule.members],
+        [member_folder(folder, record.chosen, member) / BEST_NAME for member in schedule.members],
     )
 
 
@@ -193,7 +211,7 @@ def evaluate(run: Run) -> None:
             output, dataset.class_names, f"Cases of the left-out fold, {label}, ensemble of {len(models)}"
         )
         write_evaluation(evaluation, output)
-    write_json(folder / OUTCOME_NAME, read_outcome(folder, schedule))
+    write_json(folder / OUTCOME_NAME, read_outcome(folder, schedule, run.record.chosen))
 
 
 def report(run: Run) -> None:

@@ -91,7 +91,6 @@ def print_outcome(output: Path, record: AutoRecord) -> None:
     from search_space.reading import read_json
 
     from ..auto.outcome import evaluation_folder, outcome_table, sentences, stage_table
-    from ..auto.schedule import SEARCHED
     from ..auto.trainings import page_of
     from ..runs.names import ARCHITECTURE_NAME, OUTCOME_NAME, OVERLAYS_FOLDER, REPORT_NAME
 
@@ -104,7 +103,7 @@ def print_outcome(output: Path, record: AutoRecord) -> None:
     for sentence in sentences(outcome):
         typer.echo(sentence)
     typer.echo(f"architecture:   {output / ARCHITECTURE_NAME}")
-    typer.echo(f"segmentations:  {evaluation_folder(output, SEARCHED) / OVERLAYS_FOLDER}")
+    typer.echo(f"segmentations:  {evaluation_folder(output, record.chosen) / OVERLAYS_FOLDER}")
     typer.echo(f"report:         {output / REPORT_NAME}")
     page = page_of(output)
     if page is not None:
