@@ -21,7 +21,10 @@ SOURCES = sorted(
     for ending in ("py", "js", "css", "html")
     for path in (ROOT / folder).rglob(f"*.{ending}")
 )
-MAX_LINES, MAX_LINES_OF_TESTS = 300, 400
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+)
+MAX_LINES, MAX_LINES_OF_TESTS, MAX_LINES_OF_PAGES = 300, 400, 400
 DEFINED_IN = {"uxnet_eval/runs/names.py", "uxnet_eval/dataset/description.py"}
 
 
@@ -85,3 +88,10 @@ def test_no_file_is_too_long(source: str) -> None:
     num_lines = len((ROOT / source).read_text().splitlines())
     most = MAX_LINES_OF_TESTS if source.startswith("tests/") else MAX_LINES
     assert num_lines <= most, f"{source}: {num_lines} lines; divide it by concepts"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_is_too_long(page: str) -> None:
+    """A page that an edit has spoiled, by repeating a paragraph, is far longer."""
+    num_lines = len((ROOT / page).read_text().splitlines())
+    assert num_lines <= MAX_LINES_OF_PAGES, f"{page}: {num_lines} lines"
