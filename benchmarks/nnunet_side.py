@@ -138,6 +138,24 @@ def untrained(
     return path
 
 
+def with_windows_of(plans: NNUNetPlans, model: LoadedModel, dataset: Dataset, path: Path) -> Path:
+    """A copy of a checkpoint that predicts in the windows of the plans; the weights stay."""
+    patch = list(plans.plan.patch_size)
+    config = TrainConfig.parse(
+        {**model.config, "plan": {**model.config["plan"], "patch_size": patch}}, str(path)
+    )
+    save_model(
+        path,
+        weights=model.network.state_dict(),
+        architecture=model.architecture,
+        base_channels=model.base_channels,
+        config=config,
+        dataset=dataset,
+        scores=model.scores,
+    )
+    return path
+
+
 def check_windows(model: LoadedModel, plans: NNUNetPlans) -> None:
     """Raises unless a network sees the windows of the plans."""
     for name in ("patch_size", "spacing_mm", "strides"):
@@ -226,15 +244,19 @@ def prepare(
     nnunet_model: Path | None,
     architecture: str,
     base_channels: float,
+    windows: Path | None = None,
 ) -> Contenders:
     """Puts scans, plans, weights and the exported network into nnU-Net's folders."""
     for case in scans:
         add_case(case, folders.scans, folders.references)
-    path = plan(folders, dataset) if nnunet_model is None else nnunet_model / "plans.json"
+    path = windows or (plan(folders, dataset) if nnunet_model is None else nnunet_model / "plans.json")
     plans = read_nnunet_plans(path, CONFIGURATION)
     if checkpoint is None:
         checkpoint = untrained(folders.folder / "untrained.pt", architecture, base_channels, plans, dataset)
     model = load_model(checkpoint, "cpu", "float32")
+    if windows is not None:
+        checkpoint = with_windows_of(plans, model, dataset, folders.folder / "windows.pt")
+        model = load_model(checkpoint, "cpu", "float32")
     check_windows(model, plans)
     export_onnx(model, folders.folder / "model.onnx")
     own = write_own_plans(model, plans, folders.folder / f"{OWN_PLANS}.json")

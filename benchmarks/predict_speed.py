@@ -60,6 +60,13 @@ def main(
         Path | None,
         typer.Option(help="nnUNetTrainer__PLANS__3d_fullres with fold_0, trained on the same cases."),
     ] = None,
+    windows: Annotated[
+        Path | None,
+        typer.Option(
+            help="Plans of nnU-Net: all commands take their windows, though the networks were trained on smaller "
+            "patches. Unless given: those of the training, or of nnU-Net's plans for the data.",
+        ),
+    ] = None,
     architecture: Annotated[str, typer.Option(help="Without a checkpoint: what to build.")] = "preset:unet",
     base_channels: Annotated[float, typer.Option(help="Without a checkpoint: its width.")] = 16,
     mirrored: Annotated[
@@ -82,7 +89,9 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         folders = NNUNetFolders(Path(temporary))
         os.environ |= folders.environment
-        contenders = prepare(folders, dataset, cases, checkpoint, nnunet_model, architecture, base_channels)
+        contenders = prepare(
+            folders, dataset, cases, checkpoint, nnunet_model, architecture, base_channels, windows
+        )
         commands = _commands(folders.scans, contenders.checkpoint, contenders.onnx, mirrored)
         trained = [
             form

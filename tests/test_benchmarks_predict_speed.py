@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from test_uxnet_eval_prediction_command import write_checkpoint
 from typer.testing import CliRunner
 
+from benchmarks.nnunet_side import check_windows, with_windows_of
 from benchmarks.predict_speed import FORMS, PARTS, main, table, timed
 from benchmarks.timed_command import Parts
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.networks.checkpoint import load_model
+from uxnet_eval.planning.nnunet_plans import NNUNetPlans
 
 ROOT = Path(__file__).parents[1]
 RECORDS = sorted((ROOT / "benchmarks" / "results").glob("predict-*.json"))
@@ -57,6 +61,21 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
             ["uxnet", "check", str(tmp_path / "absent")],
             tmp_path / "parts.json",
         )
+
+
+def test_a_network_that_was_trained_on_smaller_patches_takes_the_windows_of_the_plans(
+    demo_set: Path, tmp_path: Path
+) -> None:
+    dataset = read_dataset(demo_set)
+    trained = load_model(write_checkpoint(tmp_path / "best.pt", dataset), "cpu", "float32")
+    larger = trained.plan.model_copy(update={"patch_size": tuple(2 * n for n in trained.plan.patch_size)})
+    plans = NNUNetPlans(tmp_path / "plans.json", {}, "3d_fullres", {}, (2, 1, 0), larger)
+    with pytest.raises(ValueError, match="patch_size"):
+        check_windows(trained, plans)
+    found = load_model(with_windows_of(plans, trained, dataset, tmp_path / "windows.pt"), "cpu", "float32")
+    check_windows(found, plans)
+    for name, weight in trained.network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], weight)
 
 
 @pytest.mark.slow
