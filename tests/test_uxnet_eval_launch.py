@@ -19,7 +19,7 @@ import yaml
 from search_space.errors import UserError
 from uxnet_eval.nni_experiments import nnictl, ports
 from uxnet_eval.nni_experiments.launch import Launched, launch, resume, stop, wait_until_done
-from uxnet_eval.nni_experiments.progress import best_score, time_left
+from uxnet_eval.nni_experiments.progress import best_score, has_ended, time_left
 from uxnet_eval.nni_experiments.records import ExperimentRecord, TrialRecord, find_experiment
 
 ROOT = Path(__file__).parents[1]
@@ -324,6 +324,26 @@ def test_ctrl_c_while_watching_says_that_the_experiment_goes_on(
     with pytest.raises(KeyboardInterrupt):
         wait_until_done("abcdefgh")
     assert "abcdefgh goes on. Stop it with: nnictl stop abcdefgh" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "sequences", "trial_status", "ended"),
+    [
+        ("RUNNING", [0, 1], "SUCCEEDED", False),
+        ("TUNER_NO_MORE_TRIAL", [], "", False),  # the one trial is still being made
+        ("TUNER_NO_MORE_TRIAL", [0], "SUCCEEDED", False),
+        ("TUNER_NO_MORE_TRIAL", [0, 1], "RUNNING", False),
+        ("TUNER_NO_MORE_TRIAL", [0, 1], "FAILED", True),
+        ("DONE", [0], "SUCCEEDED", True),
+    ],
+)
+def test_an_experiment_of_two_trials_ends_with_the_second(
+    status: str, sequences: list[int], trial_status: str, ended: bool, tmp_path: Path
+) -> None:
+    """The tuner says that it has no more before NNI lists the last trial that it proposed."""
+    record = ExperimentRecord("abcdefgh", tmp_path, {}, status, 8080, 1, num_proposed=2)
+    trials = [TrialRecord(str(n), n, trial_status, {}, None, tmp_path) for n in sequences]
+    assert has_ended(record, trials, "") is ended
 
 
 def test_words_of_the_progress() -> None:

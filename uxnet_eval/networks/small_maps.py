@@ -23,11 +23,11 @@ class _ExactOnSmallMaps(nn.Module):
 
     def forward(self, x: Tensor, *further: Any) -> Tensor:
         """The convolution of ``x``, (B, C, *S), in the type that it would have anyway."""
+        if not is_eager_on_cpu(x) or self.weight.dtype != torch.float32:
+            return super().forward(x, *further)
         dtype = in_working_precision(x).dtype
         smaller = any(size < width for size, width in zip(x.shape[2:], self.kernel_size, strict=True))
-        if not (
-            smaller and dtype in HALF_TYPES and self.weight.dtype == torch.float32 and is_eager_on_cpu(x)
-        ):
+        if not smaller or dtype not in HALF_TYPES:
             return super().forward(x, *further)
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float(), *further).to(dtype)

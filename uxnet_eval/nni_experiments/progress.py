@@ -66,8 +66,12 @@ def has_ended(record: ExperimentRecord, trials: Sequence[TrialRecord], remedy: s
         raise UserError(
             f"experiment {record.id} was stopped, or its manager died, before it was done; {remedy}"
         )
+    if record.status != "TUNER_NO_MORE_TRIAL":
+        return record.status == "DONE"
     active = [trial for trial in trials if trial.status in ("WAITING", "RUNNING", "UNKNOWN")]
-    return record.status == "DONE" or (record.status == "TUNER_NO_MORE_TRIAL" and not active)
+    newest = max((trial.sequence for trial in trials), default=-1)
+    # The tuner may have no more while the last trial that it proposed is still being made.
+    return not active and newest + 1 >= record.num_proposed
 
 
 class ExperimentProgress:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from search_space.errors import UserError, nearest
 
@@ -41,6 +41,8 @@ class ExperimentRecord:
         pid: of the manager; None if it does not answer.
         error: what the manager says is wrong, in one line; empty if nothing.
         engine: what runs the trials.
+        num_proposed: trials that the tuner has proposed, as the manager says; NNI may not list the
+            newest ones yet.
     """
 
     id: str
@@ -51,6 +53,7 @@ class ExperimentRecord:
     pid: int | None = None
     error: str = ""
     engine: str = "NNI"
+    num_proposed: int = 0
 
     def trials(self) -> list[TrialRecord]:
         """All trials so far, in the order of their sequence numbers.
@@ -219,16 +222,31 @@ def _read_experiment(
         experiment_id,
     )
     config = json.loads(rows[0][0]) if rows else {}
-    status, error = manager_status(port, experiment_id, prefix, folder) or ("STOPPED", "")
+    found = manager_status(port, experiment_id, prefix, folder) or ManagerStatus("STOPPED", "", 0)
     return ExperimentRecord(
-        experiment_id, folder, config, status, port, None if status == "STOPPED" else pid, error
+        experiment_id,
+        folder,
+        config,
+        found.status,
+        port,
+        None if found.status == "STOPPED" else pid,
+        found.error,
+        num_proposed=found.num_proposed,
     )
+
+
+class ManagerStatus(NamedTuple):
+    """What the manager of an experiment says; see :class:`ExperimentRecord`."""
+
+    status: str
+    error: str
+    num_proposed: int
 
 
 def manager_status(
     port: int, experiment_id: str, prefix: str | None = None, folder: Path | None = None
-) -> tuple[str, str] | None:
-    """Status and error (one line) of an experiment's manager; None if it does not answer.
+) -> ManagerStatus | None:
+    """What the manager of an experiment says; None if it does not answer.
 
     Args:
         port: of the manager.
@@ -245,7 +263,8 @@ def manager_status(
     status = ask_manager(port, "check-status", prefix, token)
     if not isinstance(status, dict):
         return None
-    return str(status["status"]), " ".join(" ".join(map(str, status.get("errors", []))).split())
+    error = " ".join(" ".join(map(str, status.get("errors", []))).split())
+    return ManagerStatus(str(status["status"]), error, int(profile.get("nextSequenceId", 0)))
 
 
 def ask_manager(
