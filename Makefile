@@ -52,9 +52,12 @@ test: $(READY) chromium
 	$(PYTEST) -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)) $(PYTEST_ARGS) || [ $$? = $(NONE_CHOSEN) ]
 	$(PYTEST) $(ALONE) $(PYTEST_ARGS) || [ $$? = $(NONE_CHOSEN) ]
 
-# Whole runs that are killed, and whole tables.
+# Whole runs that are killed, and whole tables. The longest single tests come first: as the last ones, they would
+# keep one process busy while the other waits.
+LONGEST := $(addprefix tests/test_,torture.py uxnet_eval_auto_full_disk.py uxnet_eval_auto_nni.py)
 test-long: $(READY)
-	$(BIN)/python -m pytest -q --durations=10 -m long -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q --durations=10 -m long -n 2 --dist loadfile --no-loadscope-reorder \
+		$(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/test_*.py))) $(PYTEST_ARGS)
 
 test-scale: $(VENV)/.ready-scale slurm sshd
 	$(BIN)/python -m pytest -q --durations=10 -m scale $(PYTEST_ARGS)

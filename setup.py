@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-TEST = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "build>=1.2"]
+TEST = ["pytest>=8", "pytest-xdist>=3.7", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.11", "build>=1.2"]
 DOCS = [
     "mkdocs-material>=9.7,<10",
     "mkdocstrings[python]>=1.0",
