@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from uxnet_eval.architectures.architecture import find_architecture
 from uxnet_eval.config.plan import Plan
-from uxnet_eval.networks.baselines import build_baseline
+from uxnet_eval.networks.build import build_network
 from uxnet_eval.networks.small_maps import EXACT, keep_exact_on_small_maps
 
 PLAIN = [
@@ -62,7 +63,9 @@ def test_the_deepest_level_of_unet_plus_plus_learns_from_the_image() -> None:
     plan = Plan(
         spatial_dims=3, spacing_mm=(1.0,) * 3, patch_size=(40, 56, 40), strides=((2,) * 3,) * 3, batch_size=1
     )
-    network = build_baseline("monai-unet++", plan, 1, 3, base_channels=4, max_channels=320)
+    network = build_network(
+        find_architecture("monai-unet++", plan.levels), plan, 1, 3, base_channels=4, max_channels=320
+    )
     x = torch.randn(1, 1, 40, 56, 40)
     for _ in range(2):
         found = gradient(network, x, half=True)

@@ -108,7 +108,7 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
                 text += "; these cases do not tell which is better"
         found.append(text + ".")
     if "compared" in outcome:
-        why = "the better on fold 1" if outcome["compared"] else "there was no time to compare them on fold 1"
+        why = "the better on fold 1" if outcome["compared"] else "the two were not compared beforehand"
         found.append(f"Segments new scans: {outcome['chosen']} ({why}).")
     return found
 

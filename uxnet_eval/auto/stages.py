@@ -121,7 +121,7 @@ def choose(run: Run) -> None:
     schedule, folder = run.schedule, run.folder
     candidates = sorted(FrontRecord.load(folder / SEARCH_FOLDER).candidates(), key=lambda each: -each.dice)
     genotypes = list(dict.fromkeys(each.genotype for each in candidates))[: schedule.proposals]
-    if schedule.choice is None:
+    if schedule.choice is None or (len(genotypes) == 1 and not schedule.with_unet):
         genotypes[0].save(folder / GENOTYPE_NAME)
         run.record.chosen = UNET if schedule.with_unet else SEARCHED
         return

@@ -19,7 +19,6 @@ from search_space.errors import UserError
 
 from ..architectures.architecture import level_channels
 from ..config.plan import Plan
-from .small_maps import keep_exact_on_small_maps
 
 ANISOTROPY = 2.0
 """nnU-Net's kernels do not reach along an axis whose voxels are more than this times as long as the
@@ -57,19 +56,6 @@ def build_baseline(
     Raises:
         UserError: if the network cannot be built on this plan.
     """
-    network = _build(name, plan, in_channels, num_classes, base_channels, max_channels, deep_supervision)
-    return keep_exact_on_small_maps(network)
-
-
-def _build(
-    name: str,
-    plan: Plan,
-    in_channels: int,
-    num_classes: int,
-    base_channels: float,
-    max_channels: int,
-    deep_supervision: bool,
-) -> nn.Module:
     channels = [level_channels(base_channels, level, max_channels) for level in range(max(plan.levels, 5))]
     dims, depth = plan.spatial_dims, plan.levels
     if name == "dynunet":

@@ -12,6 +12,7 @@ from ..architectures.architecture import Architecture, level_channels
 from ..config.plan import Plan
 from ..recipe.deep_supervision import supervised_nodes
 from .baselines import build_baseline
+from .small_maps import keep_exact_on_small_maps
 
 
 class FineWidth(SearchSpaceConfig):
@@ -50,7 +51,7 @@ def build_network(
             f"{architecture.name}: offers no deep supervision with {plan.levels} levels; set deep_supervision to auto"
         )
     if architecture.genotype is None:
-        return build_baseline(
+        baseline = build_baseline(
             architecture.name,
             plan,
             in_channels,
@@ -59,6 +60,7 @@ def build_network(
             max_channels=max_channels,
             deep_supervision=deep_supervision,
         )
+        return keep_exact_on_small_maps(baseline)
     config = FineWidth(
         spatial_dims=plan.spatial_dims,
         in_channels=in_channels,
