@@ -23,10 +23,11 @@ from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.image_file import read_file
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.preprocessing.case_grid import case_grid
-from uxnet_eval.runs import archive
+from uxnet_eval.runs import archive, verified_reading
 from uxnet_eval.runs.archive import check_archive
 from uxnet_eval.runs.folder import open_run_folder
 from uxnet_eval.runs.tensors import read_tensors
+from uxnet_eval.runs.verified_reading import CHUNK_BYTES, load_verified
 
 PLAN = {"spacing_mm": [1.0] * 3, "patch_size": [16, 16, 16], "strides": [[2, 2, 2]], "batch_size": 1}
 
@@ -223,6 +224,8 @@ def test_a_flipped_bit_in_weights_is_found(tmp_path: Path) -> None:
     assert torch.load(path, weights_only=True)["weights"]["a"].min() == -1  # PyTorch says nothing
     with pytest.raises(UserError, match=r"best\.pt: is truncated, damaged .*checksum of .*data/0 is wrong"):
         read_tensors(path)
+    with pytest.raises(ValueError, match=r"damaged: the checksum of .*data/0 is wrong"):
+        check_archive(path)
 
 
 def _zipfile_finds(path: Path) -> bool:
@@ -239,6 +242,7 @@ def test_wherever_a_bit_is_flipped_no_less_is_found_than_by_the_standard_library
     torch.save({"a": torch.arange(20.0), "b": torch.ones(3)}, path)
     whole = path.read_bytes()
     check_archive(path)
+    assert torch.equal(load_verified(path)["a"], torch.arange(20.0))
     num_found = 0
     for position in range(len(whole)):
         damaged = bytearray(whole)
@@ -246,8 +250,9 @@ def test_wherever_a_bit_is_flipped_no_less_is_found_than_by_the_standard_library
         path.write_bytes(damaged)
         if _zipfile_finds(path):
             num_found += 1
-            with pytest.raises(ValueError, match=r"damaged|unpacks"):
-                check_archive(path)
+            for read in (check_archive, load_verified):
+                with pytest.raises(ValueError, match=r"damaged|unpacks"):
+                    read(path)
     assert num_found > 500
 
 
@@ -283,6 +288,24 @@ def test_an_archive_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
 # A run's folder --------------------------------------------------------------------------------------------------
 
 
+def test_weights_are_verified_in_the_one_pass_that_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that is larger than a chunk, and nothing large is read apart from the load."""
+    path, rest = tmp_path / "a.pt", []
+    weights = {"large": torch.randn(CHUNK_BYTES), "small": torch.ones(3), "none": torch.ones(0)}
+    torch.save(weights, path)
+    check = verified_reading._VerifiedFile.check_rest
+    monkeypatch.setattr(
+        verified_reading._VerifiedFile,
+        "check_rest",
+        lambda file: rest.extend(size for _, size in file._unread) or check(file),
+    )
+    read = load_verified(path)
+    assert all(torch.equal(read[name], weights[name]) for name in weights)
+    assert max(rest) < 100
+
+
 def _checkpoint(path: Path, epoch: int, damaged: bool = False) -> None:
     torch.save({"epoch": epoch, "weights": torch.ones(100)}, path)
     if damaged:
@@ -294,16 +317,19 @@ def _checkpoint(path: Path, epoch: int, damaged: bool = False) -> None:
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False) is None
+    def opened() -> Path | None:
+        state = open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False)
+        assert state is None or state.content["epoch"] == (2 if state.path == newest else 1)
+        return state and state.path
+
     newest, previous = tmp_path / "checkpoint.ckpt", tmp_path / "checkpoint.previous.ckpt"
+    assert opened() is None
     _checkpoint(previous, 1)
-    assert (
-        open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False) == previous
-    )  # killed between two renames
+    assert opened() == previous  # killed between two renames
     _checkpoint(newest, 2)
-    assert open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False) == newest
+    assert opened() == newest
     _checkpoint(newest, 2, damaged=True)
-    assert open_run_folder(tmp_path, "seed: 0\n", {}, is_trial=False) == previous
+    assert opened() == previous
     assert "checkpoint.ckpt: is truncated, damaged" in caplog.text
     _checkpoint(previous, 1, damaged=True)
     with pytest.raises(

@@ -61,7 +61,7 @@ def test_from_random_weights_it_is_the_training_of_uxnet_train(monkeypatch: pyte
         max_epochs=1,
         limit_val_batches=0,
         enable_checkpointing=False,
-        **trainer_settings(torch.device("cpu"), "32-true"),
+        **trainer_settings(torch.device("cpu"), "32-true", None),
     )
     trainer.fit(module, train_dataloaders=DataLoader(make_batches(), batch_size=None))
     module.eval()

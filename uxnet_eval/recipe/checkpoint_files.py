@@ -17,6 +17,8 @@ from strategies.finite import Diverged
 
 from ..runs.files import leftovers, replacing
 from ..runs.names import previous_checkpoint
+from ..runs.saved_state import SavedState
+from ..runs.tensors import read_tensors
 
 WAY_ON = "give another output folder, or delete the file to go on from the checkpoint before it"
 
@@ -28,7 +30,13 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     The checkpoint before stays as ``checkpoint.previous.ckpt``: a run goes on from it if the newest
     is damaged.
+
+    Args:
+        known: what a run goes on from, which has been read already; None: nothing.
     """
+
+    def __init__(self, known: SavedState | None = None):
+        self._known = known
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes ``checkpoint`` to ``path``.
@@ -61,7 +69,11 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
         Raises :class:`UserError` if it is none of a run.
         """
-        state = super().load_checkpoint(path, *options, **named)
+        known, self._known = self._known, None
+        if known is not None and known.path == Path(path):
+            state = known.hand_over()
+        else:
+            state = read_tensors(Path(path))
         fault = state_fault(state)
         if fault:
             raise UserError(f"{path}: {fault}; {WAY_ON}")
@@ -77,7 +89,7 @@ class ReadingState(pl.Callback):
         checkpoint: the state that the run goes on from; None: none, and nothing is changed.
     """
 
-    def __init__(self, checkpoint: Path | None) -> None:
+    def __init__(self, checkpoint: SavedState | None) -> None:
         self._unread = checkpoint
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -19,6 +19,7 @@ from ..config.run_file import RunFile
 from ..runs.files import replacing, write_json
 from ..runs.folder import differences
 from ..runs.names import BEST_NAME, CHECKPOINT_NAME, CONFIG_NAME, ORIGIN_NAME
+from ..runs.saved_state import SavedState
 from ..runs.tensors import read_tensors
 from .checkpoint_files import first_not_finite, state_fault
 
@@ -57,12 +58,12 @@ class Rates(Protocol):
 
 
 def continue_or_begin(
-    newest: Path | None, source: Path | None, folder: Path, config: RunFile, rates: Rates
-) -> Path | None:
+    newest: SavedState | None, source: Path | None, folder: Path, config: RunFile, rates: Rates
+) -> SavedState | None:
     """The state that a run starts with; None: it starts from nothing.
 
     Args:
-        newest: the run's own newest checkpoint, from which it goes on if there is one.
+        newest: the state in the run's own newest checkpoint, from which it goes on if there is one.
         source: the checkpoint of another run, as the user asks for; None: none.
         folder: of the run.
         config: its configuration.
@@ -87,8 +88,8 @@ def way_on(folder: Path) -> str:
     )
 
 
-def begin_from(source: Path, folder: Path, config: RunFile, rates: Rates) -> Path:
-    """Puts the state of another run into ``folder``, which has none yet; returns its path.
+def begin_from(source: Path, folder: Path, config: RunFile, rates: Rates) -> SavedState:
+    """Puts the state of another run into ``folder``, which has none yet, and returns it.
 
     The best network so far comes along. The optimizer of the weights gets the new learning rate and
     weight decay; its moments stay.
@@ -123,7 +124,7 @@ def begin_from(source: Path, folder: Path, config: RunFile, rates: Rates) -> Pat
     with replacing(target) as part, part.open("wb") as stream:
         torch.save(state, stream)
     logger.info("%s: begins with the state of %s", folder, source)
-    return target
+    return SavedState(target, state)
 
 
 def is_from(source: Path, folder: Path) -> bool:

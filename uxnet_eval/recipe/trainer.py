@@ -9,17 +9,19 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from ..runs.names import CHECKPOINT_NAME
+from ..runs.saved_state import SavedState
 from .checkpoint_files import SafeCheckpointIO
 
 Checkpoint = TypeVar("Checkpoint", bound=ModelCheckpoint)
 
 
-def trainer_settings(device: torch.device, precision: str) -> dict[str, Any]:
+def trainer_settings(device: torch.device, precision: str, checkpoint: SavedState | None) -> dict[str, Any]:
     """Keyword arguments of a trainer that prints and logs nothing of its own.
 
     Args:
         device: where it computes.
         precision: Lightning's name of the number format.
+        checkpoint: what the run goes on from; None: it starts from nothing.
     """
     return {
         "accelerator": "gpu" if device.type == "cuda" else "cpu",
@@ -28,7 +30,7 @@ def trainer_settings(device: torch.device, precision: str) -> dict[str, Any]:
         "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "plugins": [SafeCheckpointIO()],
+        "plugins": [SafeCheckpointIO(checkpoint)],
     }
 
 

@@ -10,6 +10,7 @@ import struct
 import time
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 from isal.isal_zlib import crc32  # the CRC-32 of zlib, with the processor's own instructions: 7 times as fast
 
@@ -42,42 +43,56 @@ def check_archive(path: Path) -> None:
         identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         if identity in _verified:
             return
-        try:
-            with zipfile.ZipFile(file) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-                if unpacked > state.st_size + LARGEST_OVERHEAD:
-                    raise ValueError(f"unpacks to {unpacked} bytes, more than the file holds")
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-                    _read_from_disk(mapped)
-                    with memoryview(mapped) as content:
-                        faults = [_fault(entry, content) for entry in archive.infolist()]
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
-            raise ValueError(f"damaged or cut short ({error})") from None
-    if any(faults):
-        raise ValueError(f"damaged: {next(filter(None, faults))}")
+        entries = entries_of(file)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            _read_from_disk(mapped)
+            with memoryview(mapped) as content:
+                for entry in entries:
+                    start = start_of(entry, file)
+                    with content[start : start + entry.file_size] as stored:
+                        if len(stored) < entry.file_size or crc32(stored) != entry.CRC:
+                            raise wrong_checksum(entry)
     if time.time_ns() - state.st_ctime_ns > CLOCK_TICK_NS:
         _verified.add(identity)
 
 
-def _fault(entry: zipfile.ZipInfo, content: memoryview) -> str:
-    """What is wrong with an entry; empty if it is as ``torch.save`` wrote it."""
-    if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCODED:
-        return f"{entry.filename} is compressed or encrypted, which torch.save does not do"
-    header = content[entry.header_offset :][: _LOCAL_HEADER.size]
-    if len(header) == _LOCAL_HEADER.size:
-        signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        name = entry.header_offset + _LOCAL_HEADER.size
-        start = name + name_length + extra_length
-        stored = content[start : start + entry.file_size]
-        encoding = "utf-8" if entry.flag_bits & _UTF_8 else "cp437"
-        if (
-            signature == b"PK\3\4"
-            and content[name : name + name_length] == entry.orig_filename.encode(encoding)
-            and entry.compress_size == entry.file_size == len(stored)
-            and crc32(stored) == entry.CRC
-        ):
-            return ""
-    return f"the checksum of {entry.filename} is wrong"
+def entries_of(file: BinaryIO) -> list[zipfile.ZipInfo]:
+    """What the directory of an archive lists.
+
+    Raises :class:`ValueError` if it is none of ``torch.save``, or unpacks to more than it holds.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeError) as error:
+        raise ValueError(f"damaged or cut short ({error})") from None
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > os.fstat(file.fileno()).st_size + LARGEST_OVERHEAD:
+        raise ValueError(f"unpacks to {unpacked} bytes, more than the file holds")
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & _ENCODED:
+            raise ValueError(
+                f"damaged: {entry.filename} is compressed or encrypted, which torch.save does not do"
+            )
+    return entries
+
+
+def start_of(entry: zipfile.ZipInfo, file: BinaryIO) -> int:
+    """Where the bytes of an entry begin; raises :class:`ValueError` if its own header is wrong."""
+    encoding = "utf-8" if entry.flag_bits & _UTF_8 else "cp437"
+    expected = entry.orig_filename.encode(encoding)
+    file.seek(max(0, entry.header_offset))  # below 0 if the directory is damaged
+    header = file.read(_LOCAL_HEADER.size + len(expected))
+    if len(header) == _LOCAL_HEADER.size + len(expected) and entry.compress_size == entry.file_size:
+        signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
+        if signature == b"PK\3\4" and name_length == len(expected) and header.endswith(expected):
+            return entry.header_offset + len(header) + int(extra_length)
+    raise wrong_checksum(entry)
+
+
+def wrong_checksum(entry: zipfile.ZipInfo) -> ValueError:
+    """The error of an entry that is not as ``torch.save`` wrote it."""
+    return ValueError(f"damaged: the checksum of {entry.filename} is wrong")
 
 
 def _read_from_disk(mapped: mmap.mmap) -> None:

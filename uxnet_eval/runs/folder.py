@@ -12,7 +12,6 @@ from search_space.errors import UserError
 from search_space.reading import parse_yaml, read_yaml
 from search_space.replacing import leftovers
 
-from .archive import check_archive
 from .files import write_text
 from .names import (
     CACHE_FOLDER,
@@ -25,6 +24,8 @@ from .names import (
     previous_checkpoint,
 )
 from .processes import is_helper
+from .saved_state import SavedState
+from .verified_reading import load_verified
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,8 @@ def make_output_folder(folder: Path) -> None:
 
 def open_run_folder(
     folder: Path, config_yaml: str, defaults: Mapping[str, Any], *, is_trial: bool
-) -> Path | None:
-    """Prepares the output folder and returns the checkpoint to go on from, None for a fresh start.
+) -> SavedState | None:
+    """Prepares the output folder and returns the state to go on from, None for a fresh start.
 
     A further process of a run leaves the folder to the first one, which may not have opened it yet.
 
@@ -130,8 +131,8 @@ def _has_saved_nothing(folder: Path) -> bool:
     return all(path.name in STARTED_WITH for path in folder.iterdir())
 
 
-def _newest_sound(newest: Path) -> Path | None:
-    """The newest checkpoint whose checksums are right; None if there is none at all.
+def _newest_sound(newest: Path) -> SavedState | None:
+    """The state in the newest checkpoint whose checksums are right; None if there is none at all.
 
     Raises:
         UserError: if all that there are are damaged.
@@ -139,7 +140,7 @@ def _newest_sound(newest: Path) -> Path | None:
     faults = []
     for path in (newest, previous_checkpoint(newest)):
         try:
-            check_archive(path)
+            state = SavedState(path, load_verified(path))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -147,7 +148,7 @@ def _newest_sound(newest: Path) -> Path | None:
             continue
         if faults:
             logger.warning("%s; going on from the checkpoint before it, %s", faults[0], path.name)
-        return path
+        return state
     if faults:
         raise UserError(
             f"{'; '.join(faults)}; copy it from a backup, or delete it to start the run again from the beginning"

@@ -16,6 +16,7 @@ from ..config.search import FROM_SCRATCH, RunConfig
 from ..dataset.msd import Dataset
 from ..recipe.precision import resolve_device, resolve_precision
 from ..runs.names import CACHE_FOLDER
+from ..runs.saved_state import SavedState
 from .choosing import Chooser, Explore
 from .data import SearchData, Split
 from .latencies import check_latency, latencies_of
@@ -40,7 +41,7 @@ def search_by_measurement(
     split: Split,
     folder: Path,
     events: Path,
-    checkpoint: Path | None,
+    checkpoint: SavedState | None,
     provenance: dict[str, Any],
 ) -> dict[str, float]:
     """Runs or continues the search; returns the final result.

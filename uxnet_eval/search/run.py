@@ -61,6 +61,7 @@ from ..runs.names import (
 )
 from ..runs.processes import is_helper
 from ..runs.result import read_result
+from ..runs.saved_state import SavedState
 from ..runs.search_record import SearchRecord, named
 from .data import SearchData, Split, split_for
 from .measurement import search_by_measurement
@@ -160,7 +161,7 @@ class _CheckpointFromTheStart(ModelCheckpoint):
 
 
 def _search_by_measurement(
-    config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None
+    config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: SavedState | None
 ) -> None:
     _prepare(config)
     events, origin = link_tensorboard(folder), provenance(config, dataset)
@@ -168,7 +169,9 @@ def _search_by_measurement(
         search_by_measurement(config, dataset, split, folder, events, checkpoint, origin)
 
 
-def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: Path | None) -> None:
+def _search(
+    config: RunConfig, dataset: Dataset, split: Split, folder: Path, checkpoint: SavedState | None
+) -> None:
     settings, runtime = config.search, config.runtime
     _prepare(config)
     device = resolve_device(runtime.device)
@@ -212,7 +215,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
     reading = ReadingState(checkpoint)
     trainer = Trainer(
         max_epochs=settings.epochs,
-        **trainer_settings(device, precision),
+        **trainer_settings(device, precision, checkpoint),
         **process_settings(runtime, devices, wraps=False),
         callbacks=[
             Validations(settings.validate_every, settings.epochs),
@@ -236,7 +239,7 @@ def _search(config: RunConfig, dataset: Dataset, split: Split, folder: Path, che
         trainer,
         train_dataloaders=data.weights_dataloader(),
         val_dataloaders=data.architecture_dataloader(),
-        fit_kwargs={"ckpt_path": str(checkpoint) if checkpoint else None, "weights_only": True},
+        fit_kwargs={"ckpt_path": checkpoint and checkpoint.path, "weights_only": True},
     )
     logger.info(
         "%s searches %d layers and %d edges on %s (%s), %s; results go to %s",

@@ -24,6 +24,7 @@ from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last
 from ..recipe.progress import SearchProgress
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
+from ..runs.saved_state import SavedState
 from .data import SearchData
 from .ronasmis_module import RonasmisModule
 from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
@@ -138,7 +139,7 @@ def train_shared_weights(
     precision: Any,
     folder: Path,
     events: Path,
-    checkpoint: Path | None,
+    checkpoint: SavedState | None,
 ) -> float:
     """Trains shared weights, or goes on with it; returns the minutes of earlier processes.
 
@@ -160,7 +161,7 @@ def train_shared_weights(
     reading = ReadingState(checkpoint)
     trainer = pl.Trainer(
         max_epochs=settings.epochs,
-        **trainer_settings(device, precision),
+        **trainer_settings(device, precision, checkpoint),
         devices=1,
         gradient_clip_val=settings.gradient_clip_norm,
         callbacks=[
@@ -185,7 +186,7 @@ def train_shared_weights(
                 module,
                 train_dataloaders=patches,
                 val_dataloaders=data.val_dataloader(),
-                ckpt_path=checkpoint,
+                ckpt_path=checkpoint and checkpoint.path,
                 weights_only=True,
             )
     finally:

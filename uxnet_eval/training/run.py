@@ -54,7 +54,7 @@ from ..runs.names import (
 )
 from ..runs.processes import is_helper
 from ..runs.result import read_result
-from ..runs.tensors import read_tensors
+from ..runs.saved_state import SavedState
 from ..runs.validation_cases import ValidationCases
 from .data import TrainData
 from .module import TrainModule
@@ -140,7 +140,7 @@ def _configuration(
     return config.override(overrides, source="--set"), folder
 
 
-def _train(training: Training, checkpoint: Path | None, device: torch.device, devices: int) -> None:
+def _train(training: Training, checkpoint: SavedState | None, device: torch.device, devices: int) -> None:
     config, folder, settings = training.config, training.folder, training.config.train
     quieten()
     if config.runtime.num_threads:
@@ -168,7 +168,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
     reading = ReadingState(checkpoint)
     trainer = pl.Trainer(
         max_epochs=_last_epoch(checkpoint, settings.epochs),
-        **trainer_settings(device, precision),
+        **trainer_settings(device, precision, checkpoint),
         **process_settings(config.runtime, devices, wraps=True),
         callbacks=[
             EpochSeeds(settings.seed),
@@ -196,7 +196,7 @@ def _train(training: Training, checkpoint: Path | None, device: torch.device, de
     )
     try:
         with reading:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint and checkpoint.path, weights_only=True)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns Ctrl-C into an exit
         if (folder / CHECKPOINT_NAME).exists():
             logger.warning("stopped; the same command continues from %s", folder / CHECKPOINT_NAME)
@@ -253,14 +253,14 @@ def _finish(training: Training, module: TrainModule, data: TrainData, reporter: 
     logger.info("done: %s; %s", mean_dice_line(evaluation.summary), json.dumps(final))
 
 
-def _last_epoch(checkpoint: Path | None, epochs: int) -> int:
+def _last_epoch(checkpoint: SavedState | None, epochs: int) -> int:
     """Epochs to train in all.
 
     These are the epochs done if the run was stopping early when it was killed.
     """
     if checkpoint is None:
         return epochs
-    state = read_tensors(checkpoint, mapped=True)
+    state = checkpoint.content
     try:
         stopped_early = state["callbacks"][TrainReporter.__name__]["stopped_early"]
         return int(state["epoch"]) + 1 if stopped_early else epochs
