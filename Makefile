@@ -68,7 +68,7 @@ $(VENV)/.ready-scale: $(READY)
 
 # The other tools come into an environment of their own on top of .venv, which stays as it is.
 test-exports: $(EXPORTS)/.ready
-	$(EXPORTS)/bin/python -m pytest -q --durations=5 -m exports $(PYTEST_ARGS)
+	$(EXPORTS)/bin/python -m pytest -q --durations=5 -m exports -n 2 --dist loadfile $(PYTEST_ARGS)
 
 $(EXPORTS)/.ready: $(READY)
 	$(BIN)/python -m venv $(EXPORTS)

@@ -63,7 +63,6 @@ class _VerifiedFile(io.RawIOBase):
 
     def __init__(self, file: BinaryIO):
         self._file = file
-        self._size = os.fstat(file.fileno()).st_size
         self._unread: dict[tuple[int, int], zipfile.ZipInfo] = {}
         self._fault = ""
         for entry in entries_of(file):
