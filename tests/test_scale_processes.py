@@ -204,6 +204,35 @@ def test_two_machines_give_the_weights_of_two_processes_on_one(
     assert distance(weights_of_one_machine, weights(tmp_path / "out")) == 0
 
 
+@pytest.mark.scale
+def test_torchrun_itself_starts_two_machines(
+    tmp_path: Path, demo_set: Path, weights_of_one_machine: dict[str, Tensor]
+) -> None:
+    """The command of docs/scale.md; both machines are this one."""
+    config = write(tmp_path, demo_set, {**TRAINING, "runtime": {**RUNTIME, "num_nodes": 2}})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = f"uxnet_eval.cli train --config {config} --output {tmp_path / 'out'}".split()
+    machine = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--master-addr", "127.0.0.1"]
+    machine += ["--master-port", str(port), "--no-python"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+    with (tmp_path / "log").open("w") as log:
+        machines = [
+            subprocess.Popen(
+                [*machine, f"--node-rank={rank}", sys.executable, "-m", *command],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+            for rank in (0, 1)
+        ]
+        codes = [each.wait(timeout=300) for each in machines]
+    assert codes == [0, 0], (tmp_path / "log").read_text()
+    assert distance(weights_of_one_machine, weights(tmp_path / "out")) == 0
+
+
 @pytest.mark.parametrize(("run", "values", "scores"), [(train, TRAINING, 1), (search, SEARCH, 2)])
 def test_validation_is_shared_by_cases_and_one_process_writes(
     tmp_path: Path, demo_set: Path, run: Run, values: dict[str, Any], scores: int
