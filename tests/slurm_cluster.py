@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -55,7 +56,12 @@ MaxArraySize={max_array_size}
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 Gres=gpu:1 State=UNKNOWN
-PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP
+# Jobs of "urgent" take the node from those of "main", which are told so by their own signal.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+PartitionName=main Nodes=node1 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=node1 MaxTime=INFINITE State=UP PriorityTier=2
 """
 
 
@@ -198,11 +204,19 @@ def _wait(cluster: Cluster, what: str, is_ready: object, timeout_s: float = 40) 
                 return
         dead = [name for name, process in cluster.daemons.items() if process.poll() is not None]
         if dead or time.monotonic() > deadline:
-            logs = {
-                path.name: path.read_text()[-800:] for path in sorted(cluster.folder.glob("*.[el][ro][rg]"))
-            }
-            raise RuntimeError(f"{what} does not come up ({dead or 'timeout'}): {logs}")
+            raise RuntimeError(
+                f"{what} does not come up ({dead or 'timeout'}): {_complaints(cluster.folder)}"
+            )
         time.sleep(0.2)
+
+
+def _complaints(folder: Path) -> str:
+    """The last lines of each daemon that tell an error."""
+    found = []
+    for path in sorted([*folder.glob("*.err"), *folder.glob("*.log")]):
+        lines = [line for line in path.read_text().splitlines() if re.search("error|fatal", line, re.I)]
+        found += [f"{path.name}: {line}" for line in lines[-3:]]
+    return "; ".join(found) or f"nothing in the logs of {folder}"
 
 
 def _free_port() -> int:

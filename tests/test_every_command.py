@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
@@ -88,7 +88,7 @@ def _new(folder: Path) -> Path:
 def every_command() -> Iterator[str]:
     """Every command that ``uxnet --help`` leads to, those of groups included."""
 
-    def walk(command: click.Command, names: tuple[str, ...]) -> Iterator[str]:
+    def walk(command: Any, names: tuple[str, ...]) -> Iterator[str]:
         inner = getattr(command, "commands", None)
         if inner is None:
             if not command.hidden:

@@ -41,7 +41,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.scale
 def test_the_report_of_200_searches_stays_below_10_mb(page: str) -> None:
     assert len(page.encode()) < 10_000_000
     found = re.search(r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', page, re.S)
@@ -55,7 +54,6 @@ def test_the_report_of_200_searches_stays_below_10_mb(page: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.scale
 @pytest.mark.browser
 def test_the_report_of_200_searches_opens_within_3_seconds(page: str, tmp_path: Path) -> None:
     """In processor time of the page's process, which other programs of the machine hardly change."""

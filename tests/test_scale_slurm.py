@@ -199,11 +199,13 @@ def test_a_preempted_training_goes_on_to_the_weights_of_an_undisturbed_one(
     experiment = launch(file, "time=20,mem=500M,signal=30")
     folder = experiment.output(0)
     wait(lambda: (folder / "checkpoint.ckpt").exists() and (folder / "training.json").exists())
-    cluster.run("scancel", "--signal=USR1", experiment.job_ids()[0])
+    whole_node = ("--partition=urgent", "--cpus-per-task=2", "--output=/dev/null")
+    cluster.run("sbatch", *whole_node, f"--wrap=touch {tmp_path}/urgent")
     run_training(tmp_path / "tiny.run.yml", output=tmp_path / "by_hand", overrides={"seed": 1})
     wait(lambda: experiment.trials()[0].status not in ("WAITING", "RUNNING"))
     assert experiment.trials()[0].status == "SUCCEEDED", logs(experiment)
     assert State.load(folder).attempts == 2
+    assert (tmp_path / "urgent").exists() and "Caught signal SIGUSR1" in logs(experiment)
     assert "continued from" in (folder / "stderr").read_text()
     kept, straight = (
         torch.load(each / "checkpoint.ckpt", weights_only=True)["state_dict"]
@@ -273,6 +275,30 @@ def test_cancelled_and_killed_trials_are_told_apart_and_resumed(cluster: Cluster
     wait(all_succeeded)
     assert [trial.final for trial in experiment.trials()] == [{"default": n / 1000} for n in (90, 5, 6)]
     assert "nothing to resume" in uxnet("launch", "--resume", experiment.folder).error
+
+
+def test_a_login_node_that_reboots_while_it_submits_loses_nothing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM has taken the array, and its answer is lost."""
+
+    def reboot(*_: object) -> SlurmExperiment:
+        raise RuntimeError("reboot")
+
+    file = write_toy(tmp_path, [{"seconds": 15}, {"seconds": 2}])
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="reboot"):
+        patch.setattr(SlurmExperiment, "with_jobs", reboot)
+        launch(file, "time=5,concurrency=1")
+    (folder,) = (tmp_path / "runs").iterdir()
+    trials = read_slurm_experiment(folder).trials()
+    assert [trial.status for trial in trials] == ["SYS_CANCELED"] * 2
+    assert all("cut off while it submitted" in trial.note for trial in trials)
+    resumed = uxnet("launch", "--resume", folder)
+    assert "every trial has succeeded or is in the queue" in resumed.error  # found again
+    experiment = read_slurm_experiment(folder)
+    assert {trial.status for trial in experiment.trials()} <= {"WAITING", "RUNNING"}
+    wait(lambda: [trial.status for trial in experiment.trials()] == ["SUCCEEDED"] * 2)
+    assert [State.load(experiment.output(number)).attempts for number in (0, 1)] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,22 @@ def test_the_queue_tells_what_the_folder_cannot(tmp_path: Path, monkeypatch: pyt
     assert trials[1].note == "Resources" and "sacct -j 7_3" in trials[3].note
     queue.clear()
     assert found.status == "STOPPED"
+
+
+@pytest.mark.parametrize("is_in_queue", [True, False])
+def test_an_array_whose_id_was_not_recorded_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_in_queue: bool
+) -> None:
+    """Trial 2 was submitted anew, as the first of its array, when the login node went down."""
+    experiment = made_up_experiment(tmp_path, ["SUCCEEDED", "SUCCEEDED", "WAITING"])
+    replace(experiment, submitting=(2,)).save()
+    ours, others = tmp_path / "jobs" / "submit.sh", tmp_path / "elsewhere" / "jobs" / "submit.sh"
+    listed = f"7|{ours}\n9|{others}\n" + (f"8|{ours}\n" if is_in_queue else "")
+    monkeypatch.setattr(cluster, "ask", lambda *command: listed)
+    found = read_slurm_experiment(tmp_path).with_unrecorded_jobs()
+    assert found.job_ids() == {0: "7_0", 1: "7_1", 2: "8_0" if is_in_queue else "7_2"}
+    assert found.submitting == (() if is_in_queue else (2,))
+    assert experiment.with_unrecorded_jobs() == experiment
 
 
 def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:

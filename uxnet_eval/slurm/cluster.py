@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from search_space.errors import UserError
@@ -62,6 +63,13 @@ def queued(job_ids: Iterable[str]) -> dict[str, Job]:
             name, state, reason = line.strip().split("|", 2)
             found[name] = Job(state, reason)
     return found
+
+
+def arrays_from(folder: Path) -> set[str]:
+    """The ids of this user's arrays in the queue whose script was submitted from a folder."""
+    lines = ask("squeue", "--noheader", "--me", "--format=%F|%o").splitlines()
+    found = [line.strip().partition("|") for line in lines]
+    return {array for array, _, script in found if Path(script).parent == folder}
 
 
 def cancel(job_ids: Iterable[str]) -> None:

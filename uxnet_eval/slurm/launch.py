@@ -92,8 +92,9 @@ def resume(folder: Path, request: SlurmRequest | None = None) -> SlurmExperiment
         UserError: if there is nothing to resume, or SLURM refuses.
     """
     extra("submitit", "slurm", "--slurm")
-    experiment = read_slurm_experiment(folder)
     require_cluster()
+    experiment = read_slurm_experiment(folder).with_unrecorded_jobs()
+    experiment.save()
     left = [
         trial.sequence
         for trial in experiment.trials()
@@ -113,13 +114,14 @@ def resume(folder: Path, request: SlurmRequest | None = None) -> SlurmExperiment
     except UserError:
         for number, state in states.items():
             state.save(resumed.output(number))
+        experiment.save()
         raise
 
 
 def cancel(folder: Path) -> int:
     """Ends the trials that wait or run; returns how many. What has ended keeps its result."""
-    experiment = read_slurm_experiment(folder)
     require_cluster()
+    experiment = read_slurm_experiment(folder).with_unrecorded_jobs()
     active = experiment.queue()
     replace(experiment, is_cancelled=True).save()  # first, so that they are not taken for killed
     if active:
@@ -199,6 +201,7 @@ def _submit(experiment: SlurmExperiment, request: SlurmRequest, numbers: Sequenc
         time_limit_s=60.0 * request.time - request.signal - 60,
         stop_s=0.6 * request.signal,
     )
+    replace(experiment, submitting=tuple(numbers)).save()  # the login node may go down before SLURM answers
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
             jobs = executor.map_array(task, [str(experiment.output(number)) for number in numbers])

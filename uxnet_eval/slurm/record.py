@@ -14,7 +14,7 @@ from ..runs.files import write_json
 from ..runs.names import EXPERIMENT_NAME, TRIALS_FOLDER
 from ..runs.trial_folder import TrialFolder
 from ..runs.trial_record import ENDED, TrialRecord
-from .cluster import Job, has_cluster, queued
+from .cluster import Job, arrays_from, has_cluster, queued
 from .task import State
 
 FORMAT, VERSION = "uxnet-slurm-experiment", 1
@@ -33,6 +33,7 @@ class SlurmExperiment:
         parameters: of each trial, by number.
         jobs: for each array that was submitted, the job of each trial in it.
         is_cancelled: by ``uxnet cancel``.
+        submitting: the trials of an array of which SLURM has not told the id yet.
         engine, error: as :class:`uxnet_eval.runs.trial_record.Experiment` says.
     """
 
@@ -42,6 +43,7 @@ class SlurmExperiment:
     parameters: tuple[Mapping[str, Any], ...]
     jobs: tuple[Mapping[int, str], ...] = ()
     is_cancelled: bool = False
+    submitting: tuple[int, ...] = ()
     engine: str = field(default="SLURM", init=False)
     error: str = field(default="", init=False)
 
@@ -87,8 +89,7 @@ class SlurmExperiment:
         if status not in ENDED and is_asked:
             if job is None:
                 status = "USER_CANCELED" if self.is_cancelled else "SYS_CANCELED"
-                named = self.job_ids().get(number, "")
-                note = "" if self.is_cancelled else f"SLURM ended job {named}: sacct -j {named} says why"
+                note = "" if self.is_cancelled else self._why_ended(number)
             elif job.state == "PENDING":
                 status = "WAITING"
                 note = ", ".join(filter(None, [note, "" if job.reason == "None" else job.reason]))
@@ -105,9 +106,24 @@ class SlurmExperiment:
             note=", ".join(filter(None, [note, started])),
         )
 
+    def _why_ended(self, number: int) -> str:
+        if number in self.submitting:
+            return "uxnet launch was cut off while it submitted this trial; uxnet launch --resume goes on"
+        job = self.job_ids()[number]
+        return f"SLURM ended job {job}: sacct -j {job} says why"
+
     def with_jobs(self, jobs: Mapping[int, str]) -> SlurmExperiment:
         """This experiment with one more array."""
-        return replace(self, jobs=(*self.jobs, jobs), is_cancelled=False)
+        return replace(self, jobs=(*self.jobs, jobs), is_cancelled=False, submitting=())
+
+    def with_unrecorded_jobs(self) -> SlurmExperiment:
+        """This experiment with the array that was submitted when ``uxnet launch`` was cut off."""
+        known = {job.partition("_")[0] for array in self.jobs for job in array.values()}
+        unknown = arrays_from(self.folder / JOBS_FOLDER) - known if self.submitting else set()
+        if not unknown:
+            return self
+        array = max(unknown, key=int)
+        return self.with_jobs({number: f"{array}_{place}" for place, number in enumerate(self.submitting)})
 
     def save(self) -> None:
         """Writes the record into the folder."""
@@ -121,6 +137,7 @@ class SlurmExperiment:
                 "parameters": self.parameters,
                 "jobs": self.jobs,
                 "is_cancelled": self.is_cancelled,
+                "submitting": self.submitting,
             },
         )
 
@@ -148,6 +165,7 @@ def read_slurm_experiment(folder: Path) -> SlurmExperiment:
             tuple(dict(each) for each in values["parameters"]),
             tuple({int(number): str(job) for number, job in array.items()} for array in values["jobs"]),
             bool(values["is_cancelled"]),
+            tuple(int(number) for number in values.get("submitting", ())),
         )
     except FileNotFoundError:
         raise UserError(f"{folder}: holds no experiment of SLURM ({EXPERIMENT_NAME} is missing)") from None
