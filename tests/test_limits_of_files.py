@@ -299,7 +299,7 @@ def test_weights_are_verified_in_the_one_pass_that_reads_them(
     monkeypatch.setattr(
         verified_reading._VerifiedFile,
         "check_rest",
-        lambda file: rest.extend(size for _, size in file._unread) or check(file),
+        lambda file: rest.extend(entry.file_size for entry in file._unread.values()) or check(file),
     )
     read = load_verified(path)
     assert all(torch.equal(read[name], weights[name]) for name in weights)

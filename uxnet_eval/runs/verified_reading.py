@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -63,11 +62,9 @@ class _VerifiedFile(io.RawIOBase):
 
     def __init__(self, file: BinaryIO):
         self._file = file
-        self._unread: dict[tuple[int, int], zipfile.ZipInfo] = {}
+        self._unread = {start_of(entry, file): entry for entry in entries_of(file)}
         self._fault = ""
-        for entry in entries_of(file):
-            self._unread[start_of(entry, file), entry.file_size] = entry
-        file.seek(0)  # where torch.load looks for an archive
+        self._position = file.seek(0)  # where torch.load looks for an archive
 
     def readable(self) -> bool:
         return True
@@ -76,39 +73,39 @@ class _VerifiedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
+        self._position = self._file.seek(offset, whence)
+        return self._position
 
     def readinto(self, buffer: Any, /) -> int:
         """Reads as much as there is, and nothing of an entry whose checksum is wrong."""
-        view = memoryview(buffer).cast("B")
-        start = self._file.tell()
-        entry = self._unread.get((start, len(view)))
-        checksum = done = 0
-        while done < len(view):
-            chunk = view[done : done + CHUNK_BYTES]
-            count = self._file.readinto(chunk)  # type: ignore[attr-defined]
-            if not count:
-                break
-            if entry is not None:
-                checksum = crc32(chunk[:count], checksum)
-            done += count
-        if entry is not None:
-            del self._unread[start, len(view)]
-            if checksum != entry.CRC or done < len(view):
-                self._fault = self._fault or entry.filename
-                return 0
-        return done
+        entry = self._unread.get(self._position)
+        view = memoryview(buffer)
+        if entry is None or entry.file_size != len(view):
+            done = self._file.readinto(view)  # type: ignore[attr-defined]
+            self._position += done
+            return int(done)
+        del self._unread[self._position]
+        checksum = 0
+        for begin in range(0, len(view), CHUNK_BYTES):
+            chunk = view[begin : begin + CHUNK_BYTES]
+            done = self._file.readinto(chunk)  # type: ignore[attr-defined]
+            checksum = crc32(chunk[:done], checksum)
+        if checksum != entry.CRC:
+            self._fault = self._fault or entry.filename
+            return 0
+        self._position += len(view)
+        return len(view)
 
     def check_rest(self) -> None:
         """Reads what nothing has read yet.
 
         Raises :class:`ValueError` if any checksum was or is wrong.
         """
-        for start, size in list(self._unread):
+        for start, entry in list(self._unread.items()):
             self.seek(start)
-            self.readinto(bytearray(size))
+            self.readinto(bytearray(entry.file_size))
         if self._fault:
             raise ValueError(f"damaged: the checksum of {self._fault} is wrong")
