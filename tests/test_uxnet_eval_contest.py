@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.contest import run as contest_run
 from uxnet_eval.contest.proposals import GATE_THRESHOLDS, GRADIENT_SEARCHES, MEASURED_SEARCHES, propose
 from uxnet_eval.contest.run import contest_limits, run_contest
-from uxnet_eval.dataset.folds import split_fold
+from uxnet_eval.dataset.cases import Case
+from uxnet_eval.dataset.folds import SPLIT_SEED, split_fold
 from uxnet_eval.dataset.msd import read_dataset
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.runs.search_record import SearchRecord
+from uxnet_eval.search.data import split_for
 from uxnet_eval.training.preparation import prepare
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -211,6 +214,18 @@ def test_the_search_takes_the_strategy_if_it_measures(
 
 
 @pytest.mark.slow
+def test_a_search_measures_on_more_cases_than_the_inner_fold(tmp_path: Path, demo_set: Path) -> None:
+    """They are not of the outer fold, and the others learn."""
+    cases = tuple(Case(f"case_{number:02d}", tmp_path, tmp_path) for number in range(30))
+    dataset = replace(read_dataset(demo_set), cases=cases)
+    outer = {case.case_id for case in split_fold(dataset, fold=2, num_folds=5, seed=SPLIT_SEED)[1]}
+    for number, expected in ((None, 6), (7, 7), (20, 8)):  # at most a third of 24
+        config = ContestConfig.load(write_config(tmp_path, demo_set, contest={"measured_cases": number}))
+        seen, split = split_for(config.search_config({}), dataset)
+        assert len(split.validation) == expected and len(seen.cases) == 24
+        assert not outer & {case.case_id for case in seen.cases}
+
+
 @pytest.mark.parametrize(
     "name", ["searched-unet-edges", "paper", "scnas", "ronasmis", "gates", "perturbation"]
 )

@@ -57,6 +57,9 @@ class ContestSettings(StrictConfig):
     inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)
     """Fold that the search validates on and proposals are chosen on; None: the one after the outer
     fold."""
+    measured_cases: int | None = Field(None, ge=1)
+    """Cases that a search measures its networks on, drawn from all but the outer fold; at most a
+    third of these. None: those of the inner fold."""
     proposals: int = Field(4, ge=1)
     """Architectures that each contender may try: one training on the inner fold for each."""
     selection_epochs: int | None = Field(None, ge=1)
@@ -120,7 +123,8 @@ class ContestConfig(RunConfig):
         values["search"] |= {
             "seed": self.contest.seed if self.contest.search_seed is None else self.contest.search_seed,
             "left_out_fold": self.contest.outer_fold,
-            "validation_fold": self.contest.inner,
+            "validation_fold": self.contest.inner if self.contest.measured_cases is None else None,
+            "validation_cases": self.contest.measured_cases or self.search.validation_cases,
         }
         for section, settings in changes.items():
             values[section] |= settings
