@@ -42,7 +42,8 @@ def test_events_that_cannot_be_written_are_an_error_and_no_traceback(tmp_path: P
         "writer = TrackedWriter(Path(sys.argv[1]))\nshutil.rmtree(sys.argv[1])\n"
         "try:\n    writer.add_scalar('dice', 0.5, 0)\n    writer.close()\n"
         "except FileNotFoundError as error:\n    print('uxnet: error:', error)\n"
-        "other = threading.Thread(target=lambda: 1 / 0)\nother.start()\nother.join()\n"
+        "threading.Thread(target=lambda: 1 / 0).start()\n"
+        "[each.join(60) for each in threading.enumerate() if each is not threading.main_thread()]\n"
     )
 
     def said(how: str) -> tuple[str, str]:
