@@ -285,9 +285,6 @@ def test_an_archive_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
         read_tensors(path)
 
 
-# A run's folder --------------------------------------------------------------------------------------------------
-
-
 def test_weights_are_verified_in_the_one_pass_that_reads_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +301,9 @@ def test_weights_are_verified_in_the_one_pass_that_reads_them(
     read = load_verified(path)
     assert all(torch.equal(read[name], weights[name]) for name in weights)
     assert max(rest) < 100
+
+
+# A run's folder --------------------------------------------------------------------------------------------------
 
 
 def _checkpoint(path: Path, epoch: int, damaged: bool = False) -> None:
