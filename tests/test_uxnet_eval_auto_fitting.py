@@ -55,8 +55,9 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
     )
     choice = schedule.search.choice
     search = schedule.search.search
-    shared_s = search.epochs * search.steps_per_epoch * 0.1 + 12 * 0.05
-    measured_s = choice.num_measured * (choice.finetune_steps * 0.08 + 12 * 0.05)
+    scored_s = search.validation_cases * 0.05
+    shared_s = search.epochs * search.steps_per_epoch * 0.1 + scored_s
+    measured_s = choice.num_measured * (0.3 + scored_s)
     assert 60 * choice.max_minutes == pytest.approx(1.25 * measured_s, abs=0.1)
     begun_s = 8 + 160 * 0.02
     assert 60 * schedule.minutes["search"] == pytest.approx(shared_s + measured_s + begun_s, rel=0.01)

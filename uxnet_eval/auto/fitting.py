@@ -22,16 +22,18 @@ REPORT_S = 15.0
 """Seconds of the last stage."""
 MIN_SUPERNET, MAX_SUPERNET = 60, 6000
 """Steps of the shared weights."""
-SUPERNET_SHARE = 0.35
-"""Share of the search's time for the shared weights; the rest measures architectures."""
-MIN_MEASURED, MAX_MEASURED = 4, 96
-FINETUNE_STEPS = (120, 60, 30, 20)
-"""Steps before an architecture is measured: the first with which enough of them are measured."""
-ENOUGH_MEASURED = 10
+SUPERNET_SHARE = 0.5
+"""Share of the search's time for the shared weights; the rest measures architectures with them."""
+MIN_MEASURED, MANY_MEASURED, MAX_MEASURED = 10, 100, 300
+FEW_CASES = 12
+"""Each architecture is measured on so many cases. It is measured on more, up to a third of all, if
+``MANY_MEASURED`` of them can be, and on fewer if less than ``MIN_MEASURED`` could be."""
+MEASURED_FIXED_S = 0.3
+"""Seconds of a measurement that do not depend on the cases."""
 OVERRUN = 1.25
 """The search measures no longer than this multiple of what was planned, so that a machine that got
 slower leaves the final trainings their time."""
-MAX_POPULATION = 24
+MAX_POPULATION = 50
 MIN_CHOICE, MAX_PROPOSALS = 100, 4
 """A proposal is trained for at least so many steps, or there is no choice."""
 CHOICE_OF_FINAL = 0.5
@@ -153,13 +155,10 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
     free_s = max(0.0, seconds - needs.search_start_s)
     steps = round(SUPERNET_SHARE * free_s / timing.search_step_s)
     steps = max(MIN_SUPERNET, min(MAX_SUPERNET, steps))
-    validation_cases = max(1, min(12, needs.seen_cases // 3))
-    for finetune in FINETUNE_STEPS:
-        each_s = finetune * timing.searched_step_s + validation_cases * timing.validated_case_s
-        measured = int((free_s - steps * timing.search_step_s) / each_s)
-        if measured >= ENOUGH_MEASURED:
-            break
-    measured = max(MIN_MEASURED, min(MAX_MEASURED, measured))
+    measuring_s = free_s - steps * timing.search_step_s
+    validation_cases = _measured_cases(needs, measuring_s)
+    each_s = MEASURED_FIXED_S + validation_cases * timing.validated_case_s
+    measured = max(MIN_MEASURED, min(MAX_MEASURED, int(measuring_s / each_s)))
     epoch = _epoch(steps)
     epochs = max(1, steps // epoch)
     config = needs.config.model_copy(
@@ -180,8 +179,8 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
                 update={
                     "budget_shares": (1.0,),
                     "num_measured": measured,
-                    "population": min(MAX_POPULATION, max(2, measured // 2)),
-                    "finetune_steps": finetune,
+                    "population": min(MAX_POPULATION, measured // 2),
+                    "finetune_steps": 0,
                     "max_minutes": round(OVERRUN * measured * each_s / 60, 3),
                     "measure_inherited": False,
                     "measure_latency": False,
@@ -196,6 +195,17 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
         "measured": measured * each_s,
     }
     return config, parts
+
+
+def _measured_cases(needs: Needs, seconds: float) -> int:
+    """Number of cases that each architecture is measured on, if all measurements take so long."""
+    case_s, most = needs.timing.validated_case_s, max(1, needs.seen_cases // 3)
+
+    def for_number(measured: int) -> int:
+        return int((seconds / measured - MEASURED_FIXED_S) / case_s)
+
+    least = min(FEW_CASES, for_number(MIN_MEASURED))
+    return max(1, min(most, max(least, for_number(MANY_MEASURED))))
 
 
 def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps | None]:

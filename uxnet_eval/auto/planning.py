@@ -215,7 +215,7 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
         "check": "every case, for faults",
         "plan": "spacing, patch, width and steps, from the data and from steps timed here",
         "search": f"{search.epochs * search.steps_per_epoch} steps of shared weights, then {choice.num_measured} "
-        f"architectures, {choice.finetune_steps} steps each",
+        f"architectures, each scored on {schedule.search.search.validation_cases} cases",
         "choose": _choice_in_words(schedule),
         "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
         "evaluate": "scores of fold 0, which no stage before saw",

@@ -11,6 +11,7 @@ from search_space import Genotype
 from search_space.errors import UserError
 from search_space.reading import read_json
 from strategies.single_path.limits import Limits
+from strategies.single_path.proposed import propose_best
 
 from ..dataset.check import check_dataset
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
@@ -119,8 +120,8 @@ def choose(run: Run) -> None:
     nothing has tried is not to be trusted.
     """
     schedule, folder = run.schedule, run.folder
-    candidates = sorted(FrontRecord.load(folder / SEARCH_FOLDER).candidates(), key=lambda each: -each.dice)
-    genotypes = list(dict.fromkeys(each.genotype for each in candidates))[: schedule.proposals]
+    measured = FrontRecord.load(folder / SEARCH_FOLDER).candidates()
+    genotypes = propose_best(measured, schedule.proposals)
     if schedule.choice is None or (len(genotypes) == 1 and not schedule.with_unet):
         genotypes[0].save(folder / GENOTYPE_NAME)
         run.record.chosen = UNET if schedule.with_unet else SEARCHED

@@ -12,6 +12,7 @@ from search_space.grid import Grid, Layer
 from search_space.presets import default_operation, unet_pass_through
 from strategies.settings import PAPER
 from strategies.single_path.limits import Limits
+from strategies.single_path.proposed import propose_best
 from strategies.single_path.sampling import Sampler
 
 from ..config.contest import ContestConfig
@@ -112,8 +113,7 @@ def propose(
         searched = search_once(config.search_config(changes), folder, shared_folder)
         found = FrontRecord.load(searched)
         within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
-        ranked = sorted(within, key=lambda each: -each.dice)
-        return Proposals([each.genotype for each in ranked[:number]], searched)
+        return Proposals([*propose_best(within, number)], searched)
     if name == "random":
         sampler = Sampler(space, config.choice.unet_share)
         return Proposals(
