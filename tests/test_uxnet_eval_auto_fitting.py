@@ -120,6 +120,23 @@ def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
     assert spent <= 60 * 0.3
 
 
+@pytest.mark.parametrize(("left_out", "inner", "learned"), [(0, 1, (1, 2, 3, 4)), (3, 0, (0, 1, 2, 4))])
+def test_the_left_out_fold_is_seen_by_no_training(
+    needs: Needs, left_out: int, inner: int, learned: tuple[int, ...]
+) -> None:
+    schedule = fit(replace(needs, outer_fold=left_out), 24.0)
+    assert schedule.search.search.left_out_fold == left_out
+    assert schedule.folds == learned[: len(schedule.folds)]
+    assert len(schedule.folds) > 1
+    assert schedule.choice is not None
+    choice = schedule.choice_config(SEARCHED, "preset:unet", schedule.choice).train
+    assert (choice.fold, choice.left_out_fold) == (inner, left_out)
+    members = [schedule.final_config(SEARCHED, "preset:unet", member).train for member in schedule.members]
+    assert [(each.fold, each.left_out_fold) for each in members] == [(f, left_out) for f in schedule.folds]
+    alone = schedule.final_config(SEARCHED, "preset:unet", None).train
+    assert (alone.fold, alone.left_out_fold) == (left_out, None)
+
+
 def test_a_data_set_with_its_own_folds(needs: Needs) -> None:
     """No more members than folds that are left, no choice without a second fold, and their sizes."""
     three = replace(needs, num_folds=3, left_out=10)

@@ -9,11 +9,13 @@ from search_space.genotype import Genotype
 from .front import Candidate
 
 LEAST_DIFFERENCE = 0.15
-"""Two proposals differ in at least this share of their choices. The best networks of an evolution
+"""Share of their choices that two proposals differ in, at least. The best networks of an evolution
 differ in less than a tenth, two random ones in about 30 %."""
 
 
-def propose_best(candidates: Iterable[Candidate], number: int) -> list[Genotype]:
+def propose_best(
+    candidates: Iterable[Candidate], number: int, *, least_difference: float = LEAST_DIFFERENCE
+) -> list[Genotype]:
     """The architectures with the highest Dice that differ from each other, best first.
 
     The best networks of an evolution are nearly one and the same. Training several of them would
@@ -22,11 +24,12 @@ def propose_best(candidates: Iterable[Candidate], number: int) -> list[Genotype]
     Args:
         candidates: measured architectures.
         number: how many are wanted; there may be fewer candidates.
+        least_difference: the :func:`difference` of any two of them, at least, if enough differ.
     """
     ranked = list(dict.fromkeys(each.genotype for each in sorted(candidates, key=lambda each: -each.dice)))
     chosen: list[Genotype] = []
     for genotype in ranked:
-        if len(chosen) < number and all(difference(genotype, other) >= LEAST_DIFFERENCE for other in chosen):
+        if len(chosen) < number and all(difference(genotype, other) >= least_difference for other in chosen):
             chosen.append(genotype)
     others = [genotype for genotype in ranked if genotype not in chosen]
     return chosen + others[: number - len(chosen)]

@@ -13,7 +13,7 @@ from search_space.errors import UserError
 
 from ..config.search import RunConfig
 from .needs import Needs
-from .schedule import OUTER_FOLD, Schedule, Steps
+from .schedule import Schedule, Steps
 
 TRAIN_SHARE, SEARCH_SHARE, CHOICE_SHARE = 0.62, 0.2, 0.1
 USED_SHARE = 0.97
@@ -119,7 +119,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     if final_steps < MIN_FINAL:
         return None
     final = _final(needs, final_steps, num_folds)
-    learned = tuple(fold for fold in range(needs.num_folds) if fold != OUTER_FOLD)
+    learned = tuple(fold for fold in range(needs.num_folds) if fold != needs.outer_fold)
     train_parts = needs.train_parts(final, num_folds)
     cases_gib = timing.case_gib * needs.num_cases
     seconds = {
@@ -169,7 +169,7 @@ def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, floa
                     "epochs": epochs,
                     "steps_per_epoch": epoch,
                     "validate_every": epochs,
-                    "left_out_fold": OUTER_FOLD,
+                    "left_out_fold": needs.outer_fold,
                     "validation_fold": None,
                     "validation_cases": validation_cases,
                     "split_seed": needs.config.search.seed,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..config.search import RunConfig
 from ..dataset.cases import Dataset
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
-from .schedule import OUTER_FOLD, SEARCHED, UNET, Steps
+from .schedule import SEARCHED, UNET, Steps
 from .timing import Timing
 
 START_S = 8.0
@@ -32,6 +32,7 @@ class Needs:
         spent_s: seconds that checking and planning took, or are predicted to take.
         with_unet: train the U-Net beside the found network.
         through_nni: several trainings are trials of NNI, one after the other.
+        outer_fold: the fold that is left out until the end.
         num_folds: of the data set.
         left_out: cases of the left-out fold; None: a share of ``num_cases``.
     """
@@ -42,6 +43,7 @@ class Needs:
     spent_s: float
     with_unet: bool = True
     through_nni: bool = False
+    outer_fold: int = 0
     num_folds: int = NUM_FOLDS
     left_out: int | None = None
 
@@ -106,7 +108,7 @@ class Needs:
     def of_folds(self, dataset: Dataset) -> Needs:
         """These needs with the folds of the data set, which may name its own."""
         folds = folds_of(dataset, NUM_FOLDS, SPLIT_SEED)
-        return replace(self, num_folds=len(folds), left_out=len(folds[OUTER_FOLD].held_out))
+        return replace(self, num_folds=len(folds), left_out=len(folds[self.outer_fold].held_out))
 
     @property
     def _scoring_s(self) -> float:

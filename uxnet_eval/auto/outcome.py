@@ -15,7 +15,7 @@ from ..comparison.intervals import difference_interval
 from ..evaluation.scores import read_cases
 from ..runs.names import CASES_NAME, EVALUATION_FOLDER, RESULT_NAME, SUMMARY_NAME, TRAINING_FOLDER
 from .record import AutoRecord
-from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, STAGES, UNET, Schedule
+from .schedule import FOLDERS, SEARCHED, STAGES, UNET, Schedule
 
 
 def member_folder(folder: Path, label: str, member: int | None) -> Path:
@@ -32,12 +32,21 @@ def evaluation_folder(folder: Path, label: str) -> Path:
 def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any]:
     """What came out, as plain values: a row for each network, their difference, and ``chosen``."""
     rows = {label: _row(folder, schedule, label) for label in schedule.networks}
-    outcome: dict[str, Any] = {"networks": rows, "members": len(schedule.members), "chosen": chosen}
+    outcome: dict[str, Any] = {
+        "networks": rows,
+        "members": len(schedule.members),
+        "chosen": chosen,
+        "left_out_fold": schedule.outer_fold,
+        "inner_fold": schedule.inner_fold,
+    }
     if UNET in rows:
         outcome["compared"] = schedule.choice is not None
     if UNET in rows and None not in (rows[SEARCHED]["dice"], rows[UNET]["dice"]):
         difference = rows[UNET]["dice"] - rows[SEARCHED]["dice"]
-        scores = [_mean_of_cases(evaluation_folder(folder, label)) for label in (SEARCHED, UNET)]
+        scores = [
+            _mean_of_cases(evaluation_folder(folder, label), schedule.outer_fold)
+            for label in (SEARCHED, UNET)
+        ]
         interval = difference_interval(scores[0], scores[1], difference)
         outcome["difference"] = {
             "dice": difference,
@@ -61,10 +70,10 @@ def _row(folder: Path, schedule: Schedule, label: str) -> dict[str, Any]:
     }
 
 
-def _mean_of_cases(folder: Path) -> pd.DataFrame:
+def _mean_of_cases(folder: Path, fold: int) -> pd.DataFrame:
     """A row for each case, as one run of the left-out fold."""
     dice = read_cases(folder / CASES_NAME).groupby("case_id")["dice"].mean().reset_index()
-    return dice.assign(fold=OUTER_FOLD, seed=0, genotype="")
+    return dice.assign(fold=fold, seed=0, genotype="")
 
 
 def outcome_table(outcome: Mapping[str, Any]) -> Table:
@@ -108,7 +117,9 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
                 text += "; these cases do not tell which is better"
         found.append(text + ".")
     if "compared" in outcome:
-        why = "the better on fold 1" if outcome["compared"] else "the two were not compared beforehand"
+        why = "the two were not compared beforehand"
+        if outcome["compared"]:
+            why = f"the better on fold {outcome.get('inner_fold', 1)}"
         found.append(f"Segments new scans: {outcome['chosen']} ({why}).")
     return found
 

@@ -53,6 +53,7 @@ def plan_auto(
     hours: float,
     *,
     with_unet: bool = True,
+    left_out_fold: int = 0,
     memory_gib: float | None = None,
     progress: Callable[[int, int], None] | None = None,
     spent_s: float | None = None,
@@ -68,6 +69,7 @@ def plan_auto(
         dataset: the data set.
         hours: for all stages.
         with_unet: train the U-Net beside the found network.
+        left_out_fold: the fold that scores the result.
         memory_gib: what may be used; None: see :func:`make_plan`.
         progress: called with the cases read and their number.
         spent_s: seconds that the check took; None: it is still to come, and reads the cases once
@@ -88,7 +90,13 @@ def plan_auto(
     def needs(config: RunConfig, timing: Timing) -> Needs:
         so_far = check_s + time.monotonic() - started
         found = Needs(
-            config, timing, len(dataset.cases), so_far, with_unet=with_unet, through_nni=through_nni
+            config,
+            timing,
+            len(dataset.cases),
+            so_far,
+            with_unet=with_unet,
+            through_nni=through_nni,
+            outer_fold=left_out_fold,
         )
         return found.of_folds(dataset)
 
@@ -218,7 +226,7 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
         f"architectures, each scored on {schedule.search.search.validation_cases} cases",
         "choose": _choice_in_words(schedule),
         "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
-        "evaluate": "scores of fold 0, which no stage before saw",
+        "evaluate": f"scores of fold {schedule.outer_fold}, which no stage before saw",
         "report": "table, picture and page",
     }
     lines = [f"A schedule for {hours:g} hours on this machine. Predicted:"]
@@ -235,7 +243,7 @@ def _choice_in_words(schedule: Schedule) -> str:
         return "the best of the search" + (unproven if schedule.with_unet else "")
     number = schedule.proposals
     what = f"{number} proposal{'s' if number > 1 else ''}{' and the U-Net' if schedule.with_unet else ''}"
-    return f"{what}; {_length(schedule.choice)} each, scored on fold 1"
+    return f"{what}; {_length(schedule.choice)} each, scored on fold {schedule.inner_fold}"
 
 
 def _length(steps: Steps) -> str:

@@ -74,6 +74,8 @@ class AutoRecord(StrictConfig):
     """Hours for all stages."""
     with_unet: bool = True
     """Whether the U-Net is trained too."""
+    left_out_fold: int = Field(0, ge=0)
+    """The fold that scores the result."""
     schedule: Schedule | None = None
     """Made by the stage ``plan``."""
     chosen: str = SEARCHED
@@ -148,7 +150,13 @@ def remove(path: Path) -> None:
 
 
 def open_record(
-    folder: Path, dataset: Dataset, hours: float | None, *, with_unet: bool, begin_at: str | None = None
+    folder: Path,
+    dataset: Dataset,
+    hours: float | None,
+    *,
+    with_unet: bool,
+    left_out_fold: int = 0,
+    begin_at: str | None = None,
 ) -> AutoRecord:
     """The record of the folder, a new one if it is empty.
 
@@ -157,8 +165,9 @@ def open_record(
         dataset: the data set.
         hours: for all stages; None: those of the folder, else one.
         with_unet: train the U-Net too.
-        begin_at: the stage to begin at anew. With check or plan, or without a schedule yet, hours
-            and U-Net may change.
+        left_out_fold: the fold that scores the result.
+        begin_at: the stage to begin at anew. With check or plan, or without a schedule yet, hours,
+            U-Net and fold may change.
 
     Raises:
         UserError: if the folder holds something else: another data set's run, other hours, or
@@ -177,7 +186,13 @@ def open_record(
             )
         if begin_at not in (None, STAGES[0]):
             raise UserError(f"{folder}: --from {begin_at}: there is no run yet; leave --from out")
-        record = AutoRecord(dataset=dataset.name, cases=digest, hours=hours or 1.0, with_unet=with_unet)
+        record = AutoRecord(
+            dataset=dataset.name,
+            cases=digest,
+            hours=hours or 1.0,
+            with_unet=with_unet,
+            left_out_fold=left_out_fold,
+        )
         record.save(folder)
         return record
     if (record.dataset, record.cases) != (dataset.name, digest):
@@ -187,6 +202,7 @@ def open_record(
         )
     if record.schedule is None or begin_at in STAGES[:2]:  # it is planned anew
         record.hours, record.with_unet = hours or record.hours, with_unet
+        record.left_out_fold = left_out_fold
         record.stages["plan"] = StageRecord()
     if hours not in (None, record.hours):
         raise UserError(
@@ -197,6 +213,11 @@ def open_record(
         raise UserError(
             f"{folder}: holds a run {'with' if record.with_unet else 'without'} the U-Net; give --no-unet as before, "
             "or add --from plan to plan anew"
+        )
+    if left_out_fold != record.left_out_fold:
+        raise UserError(
+            f"{folder}: holds a run that leaves out fold {record.left_out_fold}; give --left-out-fold "
+            f"{record.left_out_fold} as before, or another output folder"
         )
     if begin_at is not None:
         record.begin_at(begin_at, folder)

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from search_space.errors import UserError
+
 from ..dataset.find import find_dataset
-from ..dataset.msd import read_dataset
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
+from ..dataset.msd import Dataset, read_dataset
 from ..nni_guards import TrialLock
 from ..runs.files import full_disk_said
 from ..runs.folder import make_output_folder
@@ -31,6 +34,7 @@ def run_auto(
     *,
     hours: float | None = None,
     with_unet: bool = True,
+    left_out_fold: int = 0,
     begin_at: str | None = None,
     through_nni: bool = False,
 ) -> AutoRecord:
@@ -41,6 +45,7 @@ def run_auto(
         folder: the output folder.
         hours: for all stages; None: those of the folder, else one.
         with_unet: train the U-Net beside the found network.
+        left_out_fold: the fold that scores the result.
         begin_at: a stage to begin at anew; None: go on.
         through_nni: where a stage has several trainings, they are trials of an NNI experiment.
 
@@ -49,12 +54,16 @@ def run_auto(
     """
     check_hours(hours)
     dataset = read_dataset(find_dataset(data))
+    if left_out_fold:
+        _check_fold(dataset, left_out_fold)
     make_output_folder(folder)
     with full_disk_said(folder), TrialLock(folder):
         before = AutoRecord.load(folder)
         if before is not None and (begin_at is not None or not before.is_done):
             end_experiments(folder)  # before another stage writes, or deletes, what they write
-        record = open_record(folder, dataset, hours, with_unet=with_unet, begin_at=begin_at)
+        record = open_record(
+            folder, dataset, hours, with_unet=with_unet, left_out_fold=left_out_fold, begin_at=begin_at
+        )
         with _logged(folder / AUTO_LOG_NAME), OverallProgress(record, folder) as progress:
             run = Run(folder, dataset, record, progress, through_nni)
             for name in STAGES:
@@ -77,6 +86,7 @@ def dry_run(
     *,
     hours: float | None = None,
     with_unet: bool = True,
+    left_out_fold: int = 0,
     through_nni: bool = False,
 ) -> list[str]:
     """The stages with predicted minutes and memory, as lines; writes nothing.
@@ -88,13 +98,27 @@ def dry_run(
     """
     check_hours(hours)
     dataset = read_dataset(find_dataset(data))
+    if left_out_fold:
+        _check_fold(dataset, left_out_fold)
     record = AutoRecord.load(folder)
     if record is None or record.schedule is None:
-        schedule = plan_auto(dataset, hours or 1.0, with_unet=with_unet, through_nni=through_nni)
+        schedule = plan_auto(
+            dataset,
+            hours or 1.0,
+            with_unet=with_unet,
+            left_out_fold=left_out_fold,
+            through_nni=through_nni,
+        )
         return [*describe(schedule, hours or 1.0), f"all:      {sum(schedule.minutes.values()):6.1f} min"]
     lines = describe(record.schedule, record.hours)
     took = [f"{name}: {spent}" for name, _, spent in stage_rows(record)]
     return [*lines, f"minutes so far: {', '.join(took)}"]
+
+
+def _check_fold(dataset: Dataset, fold: int) -> None:
+    number = len(folds_of(dataset, NUM_FOLDS, SPLIT_SEED))
+    if not 0 <= fold < number:
+        raise UserError(f"--left-out-fold {fold}: expected 0 to {number - 1}, a fold of {dataset.folder}")
 
 
 class _LogFile(logging.FileHandler):

@@ -14,8 +14,6 @@ from ..config.training import TrainConfig
 
 STAGES = ("check", "plan", "search", "choose", "train", "evaluate", "report")
 """The stages, in their order."""
-OUTER_FOLD, INNER_FOLD = 0, 1
-"""The fold that scores the result, which no stage before sees; and the one that chooses."""
 SEARCHED, UNET = "searched", "U-Net"
 """The two networks, as their labels say in tables."""
 FOLDERS = {SEARCHED: "searched", UNET: "unet"}
@@ -64,6 +62,16 @@ class Schedule(StrictConfig):
     """Why a setting of the search has its value, by full name."""
 
     @property
+    def outer_fold(self) -> int:
+        """The left-out fold: it scores the result, and no stage before sees it."""
+        return self.search.search.left_out_fold or 0
+
+    @property
+    def inner_fold(self) -> int:
+        """The fold that chooses: the first other one."""
+        return 0 if self.outer_fold else 1
+
+    @property
     def multiply_adds(self) -> int:
         """The budget that all networks are trained at."""
         return round(self.search.budget.multiply_adds or 0)
@@ -86,7 +94,9 @@ class Schedule(StrictConfig):
             architecture: a genotype's path, or a preset.
             steps: its length.
         """
-        return self._training(label, architecture, steps, {"fold": INNER_FOLD, "left_out_fold": OUTER_FOLD})
+        return self._training(
+            label, architecture, steps, {"fold": self.inner_fold, "left_out_fold": self.outer_fold}
+        )
 
     def final_config(self, label: str, architecture: str, member: int | None) -> TrainConfig:
         """A final training.
@@ -99,9 +109,9 @@ class Schedule(StrictConfig):
             architecture: a genotype's path, or a preset.
             member: its fold, or None.
         """
-        split: dict[str, Any] = {"fold": OUTER_FOLD, "validate_every": self.final.epochs}
+        split: dict[str, Any] = {"fold": self.outer_fold, "validate_every": self.final.epochs}
         if member is not None:
-            split = {"fold": member, "left_out_fold": OUTER_FOLD}
+            split = {"fold": member, "left_out_fold": self.outer_fold}
         return self._training(label, architecture, self.final, split)
 
     def _training(self, label: str, architecture: str, steps: Steps, train: Mapping[str, Any]) -> TrainConfig:

@@ -48,7 +48,7 @@ from .outcome import evaluation_folder, member_folder, outcome_markdown, read_ou
 from .planning import plan_auto, schedule_yaml
 from .progress import OverallProgress
 from .record import AutoRecord
-from .schedule import FOLDERS, OUTER_FOLD, SEARCHED, UNET, Schedule
+from .schedule import FOLDERS, SEARCHED, UNET, Schedule
 from .timing import StepTimer, Timing
 from .trainings import Due, run_trainings
 
@@ -95,6 +95,7 @@ def plan(run: Run) -> None:
         run.dataset,
         run.record.hours,
         with_unet=run.record.with_unet,
+        left_out_fold=run.record.left_out_fold,
         progress=lambda done, total: run.progress.advance(0.5 * done / total),
         spent_s=run.record.spent_s,
         through_nni=run.through_nni,
@@ -188,7 +189,7 @@ def train(run: Run) -> None:
 def evaluate(run: Run) -> None:
     """Scores both ensembles on the left-out fold."""
     schedule, folder, dataset = run.schedule, run.folder, run.dataset
-    _, cases = split_fold(dataset, fold=OUTER_FOLD, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
+    _, cases = split_fold(dataset, fold=schedule.outer_fold, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
     prepared = PreparedCases(cases, dataset, schedule.search.plan, cache=False)
     (folder / EVALUATION_FOLDER).mkdir(exist_ok=True)
     for number, label in enumerate(schedule.networks):
@@ -268,6 +269,7 @@ def _fitted(run: Run) -> Schedule:
         record.spent_s,
         with_unet=record.with_unet,
         through_nni=run.through_nni,
+        outer_fold=record.left_out_fold,
     ).of_folds(run.dataset)
     fitted = shortened(schedule, needs, left_s)
     cost = Limits(space, config.plan.patch_size).cost(genotype)

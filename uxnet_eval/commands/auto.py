@@ -42,6 +42,10 @@ def auto(
         bool,
         typer.Option("--unet/--no-unet", help="Also train the U-Net at equal multiply-adds, to compare."),
     ] = True,
+    left_out_fold: Annotated[
+        int,
+        typer.Option(help="The fold, counted from 0, that is left out until the end and scores the result."),
+    ] = 0,
     through_nni: Annotated[
         bool,
         typer.Option(
@@ -68,9 +72,17 @@ def auto(
     from ..auto.run import run_auto
 
     if dry_run:
-        for line in predict_stages(data, output, hours=hours, with_unet=unet, through_nni=through_nni):
+        for line in predict_stages(
+            data,
+            output,
+            hours=hours,
+            with_unet=unet,
+            left_out_fold=left_out_fold,
+            through_nni=through_nni,
+        ):
             typer.echo(line)
         given = "" if hours is None else f" --hours {hours:g}"
+        given += f" --left-out-fold {left_out_fold}" if left_out_fold else ""
         given += ("" if unet else " --no-unet") + (" --nni" if through_nni else "")
         typer.echo(f"next: uxnet auto {data} -o {output}{given}")
         return
@@ -79,6 +91,7 @@ def auto(
         output,
         hours=hours,
         with_unet=unet,
+        left_out_fold=left_out_fold,
         begin_at=None if begin_at is None else begin_at.value,
         through_nni=through_nni,
     )

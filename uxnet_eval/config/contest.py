@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from search_space.strict import StrictConfig
+from strategies.single_path.proposed import LEAST_DIFFERENCE
 
 from ..dataset.folds import NUM_FOLDS
 from .search import BudgetSettings, ChoiceSettings, RunConfig, SearchSettings, SpaceSettings
@@ -62,6 +63,9 @@ class ContestSettings(StrictConfig):
     third of these. None: those of the inner fold."""
     proposals: int = Field(4, ge=1)
     """Architectures that each contender may try: one training on the inner fold for each."""
+    least_difference: float = Field(LEAST_DIFFERENCE, ge=0, le=1)
+    """Share of their choices (edges, operations, widths) that two proposals of a search by
+    measurement differ in, at least; 0: its best networks, however alike."""
     selection_epochs: int | None = Field(None, ge=1)
     """Epochs of these trainings; None: as many as the final training's."""
     seed: int = Field(0, ge=0)

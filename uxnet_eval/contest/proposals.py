@@ -113,7 +113,7 @@ def propose(
         searched = search_once(config.search_config(changes), folder, shared_folder)
         found = FrontRecord.load(searched)
         within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
-        return Proposals([*propose_best(within, number)], searched)
+        return Proposals([*propose_best(within, number, least_difference=contest.least_difference)], searched)
     if name == "random":
         sampler = Sampler(space, config.choice.unet_share)
         return Proposals(
