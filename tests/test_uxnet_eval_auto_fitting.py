@@ -120,6 +120,18 @@ def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
     assert spent <= 60 * 0.3
 
 
+def test_a_short_supernet_trains_each_architecture_before_it_is_measured(needs: Needs) -> None:
+    """Where there is time for 1500 steps of shared weights, they measure many more by themselves."""
+    long, short = (fit(needs, hours).search for hours in (1.0, 0.3))
+    assert long.search.epochs * long.search.steps_per_epoch >= 1425  # whole epochs of 1500 or more
+    assert long.choice.finetune_steps == 0
+    assert long.choice.num_measured >= 100
+    assert long.search.validation_cases > 12
+    assert short.search.epochs * short.search.steps_per_epoch < 1500
+    assert short.choice.finetune_steps >= 20
+    assert 10 <= short.choice.num_measured < 100
+
+
 @pytest.mark.parametrize(("left_out", "inner", "learned"), [(0, 1, (1, 2, 3, 4)), (3, 0, (0, 1, 2, 4))])
 def test_the_left_out_fold_is_seen_by_no_training(
     needs: Needs, left_out: int, inner: int, learned: tuple[int, ...]

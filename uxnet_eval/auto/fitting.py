@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from search_space.errors import UserError
 
-from ..config.search import RunConfig
+from .fitting_search import epoch_steps, fit_search
 from .needs import Needs
 from .schedule import Schedule, Steps
 
@@ -20,20 +20,6 @@ USED_SHARE = 0.97
 """Share of the hours that is planned; the rest is for what no timing sees."""
 REPORT_S = 15.0
 """Seconds of the last stage."""
-MIN_SUPERNET, MAX_SUPERNET = 60, 6000
-"""Steps of the shared weights."""
-SUPERNET_SHARE = 0.5
-"""Share of the search's time for the shared weights; the rest measures architectures with them."""
-MIN_MEASURED, MANY_MEASURED, MAX_MEASURED = 10, 100, 300
-FEW_CASES = 12
-"""Each architecture is measured on so many cases. It is measured on more, up to a third of all, if
-``MANY_MEASURED`` of them can be, and on fewer if less than ``MIN_MEASURED`` could be."""
-MEASURED_FIXED_S = 0.3
-"""Seconds of a measurement that do not depend on the cases."""
-OVERRUN = 1.25
-"""The search measures no longer than this multiple of what was planned, so that a machine that got
-slower leaves the final trainings their time."""
-MAX_POPULATION = 50
 MIN_CHOICE, MAX_PROPOSALS = 100, 4
 """A proposal is trained for at least so many steps, or there is no choice."""
 CHOICE_OF_FINAL = 0.5
@@ -44,7 +30,6 @@ STEPS_PER_FOLD, MAX_FINAL = 2500, 250_000
 """Another fold is trained only if every training then has so many steps; most steps of a training
 (nnU-Net's)."""
 VALIDATED_SHARE, MAX_VALIDATIONS = 0.1, 10
-MAX_EPOCH_STEPS, MIN_EPOCHS = 250, 20
 
 
 class TooFewHours(UserError):
@@ -102,7 +87,7 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     free_s = total_s - needs.spent_s - evaluate_s - REPORT_S
     shorter_s = max(0.0, free_s - TRAIN_SHARE * total_s)  # for search and choice
     search_s = min(SEARCH_SHARE * total_s, shorter_s * SEARCH_SHARE / (SEARCH_SHARE + CHOICE_SHARE))
-    config, search_parts = _fit_search(needs, search_s)
+    config, search_parts = fit_search(needs, search_s)
     search_s = sum(search_parts.values())
     choice_s = min(CHOICE_SHARE * total_s, max(0.0, shorter_s - search_s))
     longest = math.floor(CHOICE_OF_FINAL * _final_steps(needs, TRAIN_SHARE * total_s, 1))
@@ -149,65 +134,6 @@ def _fit(needs: Needs, hours: float) -> Schedule | None:
     )
 
 
-def _fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, float]]:
-    """The search of about so many seconds, and the seconds of its parts."""
-    timing = needs.timing
-    free_s = max(0.0, seconds - needs.search_start_s)
-    steps = round(SUPERNET_SHARE * free_s / timing.search_step_s)
-    steps = max(MIN_SUPERNET, min(MAX_SUPERNET, steps))
-    measuring_s = free_s - steps * timing.search_step_s
-    validation_cases = _measured_cases(needs, measuring_s)
-    each_s = MEASURED_FIXED_S + validation_cases * timing.validated_case_s
-    measured = max(MIN_MEASURED, min(MAX_MEASURED, int(measuring_s / each_s)))
-    epoch = _epoch(steps)
-    epochs = max(1, steps // epoch)
-    config = needs.config.model_copy(
-        update={
-            "search": needs.config.search.model_copy(
-                update={
-                    "strategy": "single-path",
-                    "epochs": epochs,
-                    "steps_per_epoch": epoch,
-                    "validate_every": epochs,
-                    "left_out_fold": needs.outer_fold,
-                    "validation_fold": None,
-                    "validation_cases": validation_cases,
-                    "split_seed": needs.config.search.seed,
-                }
-            ),
-            "choice": needs.config.choice.model_copy(
-                update={
-                    "budget_shares": (1.0,),
-                    "num_measured": measured,
-                    "population": min(MAX_POPULATION, measured // 2),
-                    "finetune_steps": 0,
-                    "max_minutes": round(OVERRUN * measured * each_s / 60, 3),
-                    "measure_inherited": False,
-                    "measure_latency": False,
-                }
-            ),
-        }
-    )
-    parts = {
-        "steps": needs.search_start_s
-        + epochs * epoch * timing.search_step_s
-        + validation_cases * timing.validated_case_s,
-        "measured": measured * each_s,
-    }
-    return config, parts
-
-
-def _measured_cases(needs: Needs, seconds: float) -> int:
-    """Number of cases that each architecture is measured on, if all measurements take so long."""
-    case_s, most = needs.timing.validated_case_s, max(1, needs.seen_cases // 3)
-
-    def for_number(measured: int) -> int:
-        return int((seconds / measured - MEASURED_FIXED_S) / case_s)
-
-    least = min(FEW_CASES, for_number(MIN_MEASURED))
-    return max(1, min(most, max(least, for_number(MANY_MEASURED))))
-
-
 def _fit_choice(needs: Needs, seconds: float, longest: int) -> tuple[int, Steps | None]:
     """The number of proposals and the length of their trainings; None if there is no choice.
 
@@ -241,13 +167,8 @@ def _final(needs: Needs, steps: int, num_folds: int) -> Steps:
     return _steps(steps, times)
 
 
-def _epoch(steps: int) -> int:
-    """Steps of an epoch: a kill loses at most one."""
-    return max(1, min(MAX_EPOCH_STEPS, steps // MIN_EPOCHS))
-
-
 def _steps(steps: int, validations: int = 1) -> Steps:
-    epoch = _epoch(steps)
+    epoch = epoch_steps(steps)
     epochs = max(1, steps // epoch)
     return Steps(epochs=epochs, steps_per_epoch=epoch, validate_every=max(1, math.ceil(epochs / validations)))
 

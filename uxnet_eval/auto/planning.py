@@ -34,7 +34,7 @@ WIDTHS = (8, 12, 16, 24, 32)
 """Base channels of the U-Net that sets the budget."""
 WIDTH_STEPS = 3000
 """A wider network is taken only if a single final training still has so many steps."""
-PATCH_STEPS = 800
+PATCH_STEPS = 8000
 """The patch is made smaller until the narrowest network has so many."""
 MIN_PATCH_VOXELS = {2: 128**2, 3: 48**3}
 """The patch is made no smaller than that."""
@@ -218,12 +218,13 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
     """The schedule in words: a line for each stage with its predicted minutes and memory."""
     choice, search = schedule.search.choice, schedule.search.search
     folds = ", ".join(str(fold) for fold in schedule.folds)
+    tuned = f"trained for {choice.finetune_steps} steps and " if choice.finetune_steps else ""
     each = f"folds {folds}" if folds else "one training on all but the left-out fold"
     what = {
         "check": "every case, for faults",
         "plan": "spacing, patch, width and steps, from the data and from steps timed here",
         "search": f"{search.epochs * search.steps_per_epoch} steps of shared weights, then {choice.num_measured} "
-        f"architectures, each scored on {schedule.search.search.validation_cases} cases",
+        f"architectures, {tuned}scored on {search.validation_cases} cases each",
         "choose": _choice_in_words(schedule),
         "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
         "evaluate": f"scores of fold {schedule.outer_fold}, which no stage before saw",
