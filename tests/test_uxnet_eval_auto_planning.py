@@ -17,7 +17,7 @@ from tests.auto_runs import tiny_schedule
 from tests.test_uxnet_eval_auto_fitting import FAST
 from uxnet_eval.auto import planning, timing
 from uxnet_eval.auto.needs import Needs
-from uxnet_eval.auto.planning import describe, plan_auto, schedule_yaml
+from uxnet_eval.auto.planning import WIDTH_STEPS, WIDTHS, describe, plan_auto, schedule_yaml
 from uxnet_eval.auto.timing import PeakMemory, Timing, time_steps
 from uxnet_eval.cli import app
 from uxnet_eval.config.search import RunConfig
@@ -49,6 +49,17 @@ def test_a_fast_machine_takes_wider_networks(demo_set: Path, monkeypatch: pytest
     assert [config.space.base_channels for config in timed] == [8, 12, 16, 24, 32]
     assert fast.multiply_adds > 8 * slow.multiply_adds
     assert fast.search.budget.max_parameters is not None
+
+
+@pytest.mark.parametrize("seconds_per_giga", [0.02, 0.1, 0.3, 1.0])
+def test_a_wider_network_leaves_the_search_time_to_measure_many(
+    seconds_per_giga: float, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(monkeypatch, seconds_per_giga)
+    schedule = plan_auto(read_dataset(demo_set), 0.5)
+    if schedule.search.space.base_channels > WIDTHS[0]:
+        assert schedule.search.choice.finetune_steps == 0
+        assert schedule.final.total * len(schedule.members) >= WIDTH_STEPS
 
 
 def test_a_slow_machine_takes_smaller_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

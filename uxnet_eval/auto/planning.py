@@ -33,7 +33,9 @@ MAX_HOURS = 10_000
 WIDTHS = (8, 12, 16, 24, 32)
 """Base channels of the U-Net that sets the budget."""
 WIDTH_STEPS = 3000
-"""A wider network is taken only if a single final training still has so many steps."""
+"""A wider network is taken only if a single final training still has so many steps. The search must
+also have time to measure many networks by shared weights: a wide search that finds nothing is no
+better than a U-Net."""
 PATCH_STEPS = 8000
 """The patch is made smaller until the narrowest network has so many."""
 MIN_PATCH_VOXELS = {2: 128**2, 3: 48**3}
@@ -100,17 +102,24 @@ def plan_auto(
         )
         return found.of_folds(dataset)
 
-    def steps(config: RunConfig, timing: Timing) -> int:
-        """Steps of a single final training that the hours leave; 0 if they are too few."""
+    def steps(config: RunConfig, timing: Timing) -> tuple[int, bool]:
+        """Steps of a single final training that the hours leave; 0 if they are too few.
+
+        Also whether shared weights alone can measure.
+        """
         try:
             schedule = fit(needs(config, timing), hours)
         except UserError:
-            return 0
-        return schedule.final.total * len(schedule.members)
+            return 0, False
+        return schedule.final.total * len(schedule.members), not schedule.search.choice.finetune_steps
+
+    def can_be(config: RunConfig, timing: Timing) -> bool:
+        number, is_measured_by_shared_weights = steps(config, timing)
+        return number >= WIDTH_STEPS and is_measured_by_shared_weights
 
     config = _config(dataset, _plan(fingerprint, memory_gib, MAX_PATCH_VOXELS), WIDTHS[0])
     timing = _timed(config, dataset)
-    wanted = PATCH_STEPS / max(1, steps(config, timing))
+    wanted = PATCH_STEPS / max(1, steps(config, timing)[0])
     voxels = math.prod(config.plan.patch_size)
     least = MIN_PATCH_VOXELS[dataset.spatial_dims]
     if wanted > 1 and voxels > least:
@@ -125,10 +134,10 @@ def plan_auto(
         if _needed_gib(wider, dataset) > memory_gib:
             break
         ratio = (wider.budget.multiply_adds or 1) / (config.budget.multiply_adds or 1)
-        if steps(wider, scaled(timing, ratio**GROWTH)) < WIDTH_STEPS:
+        if not can_be(wider, scaled(timing, ratio**GROWTH)):
             break
         found = _timed(wider, dataset)
-        if steps(wider, found) < WIDTH_STEPS:
+        if not can_be(wider, found):
             break
         at, config, timing = at + 1, wider, found
     schedule = fit(needs(config, timing), hours)
