@@ -62,3 +62,13 @@ def test_one_switch_searches_as_the_paper_does(monkeypatch: pytest.MonkeyPatch, 
     given.clear()
     search(tmp_path / "mine.run.yml", settings=["edge_weight=0.5"])
     assert given == {"edge_weight": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "rate"),
+    [("sparse-darts", None, 3e-3), ("single-path", None, 1e-2), ("single-path", 1e-3, 1e-3)],
+)
+def test_shared_weights_learn_at_a_larger_rate_by_default(
+    strategy: str, given: float | None, rate: float
+) -> None:
+    assert SearchSettings(strategy=strategy, learning_rate=given).weights_rate == rate

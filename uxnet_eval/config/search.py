@@ -34,6 +34,11 @@ FROM_SCRATCH = ("evolution", "random", "rl")
 """The strategies that train every architecture alone, from random weights."""
 BY_MEASUREMENT = ("single-path", *FROM_SCRATCH)
 """The strategies that measure networks and can search all of the space."""
+SHARED = ("single-path", "ronasmis")
+"""The strategies whose steps train one small part of shared weights each."""
+RATE, SHARED_RATE = 3e-3, 1e-2
+"""Learning rates of the network weights. Shared weights need the larger one, see
+docs/measurement.md."""
 
 
 class SpaceSettings(StrictConfig):
@@ -65,8 +70,10 @@ class SearchSettings(StrategySettings):
     """Number of epochs; the last one ends with a validation."""
     steps_per_epoch: int = Field(25, ge=1, le=10**6)
     """Bi-level steps (one for the architecture, one for the weights) per epoch."""
-    learning_rate: float = Field(3e-3, gt=0)
-    """Learning rate of the network weights (AdamW); it falls along a cosine."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Learning rate of the network weights (AdamW); it falls along a cosine. None: 0.01 for
+    ``single-path`` and ``ronasmis``, whose steps train a small part of all weights each, else
+    0.003."""
     weight_decay: float = Field(1e-5, ge=0)
     """Weight decay of the network weights; alpha and beta have none."""
     deep_supervision: bool = True
@@ -87,6 +94,13 @@ class SearchSettings(StrategySettings):
     then share their validation cases. None: ``seed``."""
     checkpointed_levels: int = Field(0, ge=0)
     """Levels, from the finest on, that the backward pass computes again: less memory, more time."""
+
+    @property
+    def weights_rate(self) -> float:
+        """The learning rate of the network weights."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return SHARED_RATE if self.strategy in SHARED else RATE
 
     @field_validator("strategy")
     @classmethod

@@ -229,7 +229,7 @@ def _search(
     module = SegmentationModule(
         config.plan,
         dataset.num_classes,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.weights_rate,
         weight_decay=settings.weight_decay,
         num_steps=settings.epochs * settings.steps_per_epoch,
         channels_last=runtime.channels_last,

@@ -117,7 +117,7 @@ def prepare_measurement(
         "seed": settings.seed,
         "plan": config.plan,
         "num_classes": dataset.num_classes,
-        "learning_rate": settings.learning_rate,
+        "learning_rate": settings.weights_rate,
         "weight_decay": settings.weight_decay,
         "num_steps": settings.epochs * settings.steps_per_epoch,
         "channels_last": runtime.channels_last,
