@@ -56,7 +56,13 @@ CONFIG: dict[str, Any] = {
         "pass_through": True,
         "normal_candidates": ["conv3", "2xconv3"],
     },
-    "search": {"strategy": "single-path", "epochs": 20, "steps_per_epoch": 20, "validate_every": 20},
+    "search": {
+        "strategy": "single-path",
+        "epochs": 20,
+        "steps_per_epoch": 20,
+        "validate_every": 20,
+        "learning_rate": 0.003,
+    },
     "budget": {"multiply_adds": MULTIPLY_ADDS},
     "choice": {
         "budget_shares": [1.0],
