@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import torch
 
@@ -45,16 +45,16 @@ MAY_CHANGE = frozenset(
 machine's."""
 
 
-class Rates(Protocol):
-    """The settings of a run that the optimizer of its weights takes."""
+class Rates(NamedTuple):
+    """What the optimizer of a run's weights takes.
 
-    @property
-    def learning_rate(self) -> float:
-        """The largest learning rate."""
+    Attributes:
+        learning_rate: the largest learning rate.
+        weight_decay: the weight decay.
+    """
 
-    @property
-    def weight_decay(self) -> float:
-        """The weight decay."""
+    learning_rate: float
+    weight_decay: float
 
 
 def continue_or_begin(
@@ -67,7 +67,7 @@ def continue_or_begin(
         source: the checkpoint of another run, as the user asks for; None: none.
         folder: of the run.
         config: its configuration.
-        rates: its settings.
+        rates: those of its optimizer.
 
     Raises:
         UserError: if the other run's checkpoint cannot be used, or the run has not begun with it.
@@ -98,7 +98,7 @@ def begin_from(source: Path, folder: Path, config: RunFile, rates: Rates) -> Sav
         source: a ``checkpoint.ckpt`` or ``checkpoint.previous.ckpt`` in the folder of its run.
         folder: of the new run.
         config: the resolved configuration of the new run.
-        rates: its settings.
+        rates: those of its optimizer.
 
     Raises:
         UserError: if the file is absent, damaged, no state of a run or not finite, or if a setting

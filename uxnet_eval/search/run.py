@@ -34,7 +34,7 @@ from ..nni_guards import (
     trial_output,
 )
 from ..recipe.checkpoint_files import ReadingState
-from ..recipe.continuation import continue_or_begin, way_on
+from ..recipe.continuation import Rates, continue_or_begin, way_on
 from ..recipe.deep_supervision import supervised_nodes
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last, resolve_device, resolve_precision
@@ -130,7 +130,8 @@ def run_search(
         checkpoint = open_run_folder(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
-        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, config.search)
+        rates = Rates(config.search.weights_rate, config.search.weight_decay)
+        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, rates)
         if (folder / RESULT_NAME).exists():
             result = read_result(folder, ("default",))
             logger.info("%s: this search is done already: %s", folder, json.dumps(result))

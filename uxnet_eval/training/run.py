@@ -32,7 +32,7 @@ from ..nni_guards import (
     trial_output,
 )
 from ..recipe.checkpoint_files import ReadingState
-from ..recipe.continuation import continue_or_begin, way_on
+from ..recipe.continuation import Rates, continue_or_begin, way_on
 from ..recipe.epochs import EpochSeeds, Validations
 from ..recipe.precision import resolve_device, resolve_precision
 from ..recipe.processes import check_shareable, num_devices, own_rank, process_settings
@@ -103,7 +103,8 @@ def run_training(
         checkpoint = open_run_folder(
             folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None
         )
-        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, config.train)
+        rates = Rates(config.train.learning_rate, config.train.weight_decay)
+        checkpoint = continue_or_begin(checkpoint, from_checkpoint, folder, config, rates)
         if not is_helper():
             split = config.train
             store_folds(
