@@ -22,7 +22,7 @@ from ..planning.fingerprint import Fingerprint, measure
 from ..planning.mirroring import mirroring_reason
 from ..planning.rules import FIXED_BYTES, MAX_PATCH_VOXELS, free_memory_gib, make_plan, supernet_bytes
 from ..search.single_path_module import anchor_of
-from .fitting import fit
+from .fitting import TooFewHours, fit
 from .needs import Needs
 from .schedule import Schedule, Steps
 from .timing import Timing, scaled, time_steps
@@ -102,24 +102,23 @@ def plan_auto(
         )
         return found.of_folds(dataset)
 
-    def steps(config: RunConfig, timing: Timing) -> tuple[int, bool]:
-        """Steps of a single final training that the hours leave; 0 if they are too few.
-
-        Also whether shared weights alone can measure.
-        """
+    def fitted(config: RunConfig, timing: Timing) -> Schedule | None:
+        """The schedule; None: the hours are too few."""
         try:
-            schedule = fit(needs(config, timing), hours)
-        except UserError:
-            return 0, False
-        return schedule.final.total * len(schedule.members), not schedule.search.choice.finetune_steps
+            return fit(needs(config, timing), hours)
+        except TooFewHours:
+            return None
 
-    def can_be(config: RunConfig, timing: Timing) -> bool:
-        number, is_measured_by_shared_weights = steps(config, timing)
-        return number >= WIDTH_STEPS and is_measured_by_shared_weights
+    def is_enough(schedule: Schedule | None) -> bool:
+        """Whether a network of this width has the steps, and its search measures many."""
+        if schedule is None or schedule.search.choice.finetune_steps:
+            return False
+        return _single_steps(schedule) >= WIDTH_STEPS
 
     config = _config(dataset, _plan(fingerprint, memory_gib, MAX_PATCH_VOXELS), WIDTHS[0])
     timing = _timed(config, dataset)
-    wanted = PATCH_STEPS / max(1, steps(config, timing)[0])
+    narrowest = fitted(config, timing)
+    wanted = PATCH_STEPS / max(1, _single_steps(narrowest) if narrowest else 0)
     voxels = math.prod(config.plan.patch_size)
     least = MIN_PATCH_VOXELS[dataset.spatial_dims]
     if wanted > 1 and voxels > least:
@@ -134,10 +133,10 @@ def plan_auto(
         if _needed_gib(wider, dataset) > memory_gib:
             break
         ratio = (wider.budget.multiply_adds or 1) / (config.budget.multiply_adds or 1)
-        if not can_be(wider, scaled(timing, ratio**GROWTH)):
+        if not is_enough(fitted(wider, scaled(timing, ratio**GROWTH))):
             break
         found = _timed(wider, dataset)
-        if not can_be(wider, found):
+        if not is_enough(fitted(wider, found)):
             break
         at, config, timing = at + 1, wider, found
     schedule = fit(needs(config, timing), hours)
@@ -145,6 +144,11 @@ def plan_auto(
     minutes = {name: round(seconds / 60, 2) for name, seconds in own.items()}
     reasons = {"plan.mirror_axes": mirroring_reason(fingerprint)}
     return schedule.model_copy(update={"minutes": {**minutes, **schedule.minutes}, "reasons": reasons})
+
+
+def _single_steps(schedule: Schedule) -> int:
+    """Steps of the final training, if there was one instead of one for each fold."""
+    return schedule.final.total * len(schedule.members)
 
 
 def _check_number(dataset: Dataset) -> None:
