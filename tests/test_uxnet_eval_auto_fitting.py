@@ -10,6 +10,7 @@ import pytest
 from search_space import UserError
 from tests.auto_runs import tiny_schedule
 from uxnet_eval.auto.fitting import MIN_FINAL, STEPS_PER_FOLD, fit, shortened
+from uxnet_eval.auto.fitting_search import measures_many
 from uxnet_eval.auto.needs import Needs
 from uxnet_eval.auto.schedule import SEARCHED, STAGES, Steps
 from uxnet_eval.auto.timing import Timing
@@ -42,9 +43,11 @@ def test_everything_fits_and_training_has_60_percent(needs: Needs, hours: float)
     assert spent > 0.88 * 60 * hours
 
 
-def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
+@pytest.mark.parametrize(("hours", "strategy"), [(0.5, "single-path"), (1.0, "regression")])
+def test_predicted_minutes_are_those_of_the_steps(needs: Needs, hours: float, strategy: str) -> None:
     """By hand: steps, validations, scoring, and what each run begins with."""
-    schedule = fit(needs, 1.0)
+    schedule = fit(needs, hours)
+    assert schedule.search.search.strategy == strategy
     final, members = schedule.final, len(schedule.members)
     times = final.epochs // final.validate_every if schedule.folds else 1
     steps_s = final.total * (0.08 + 0.06)
@@ -56,11 +59,15 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs) -> None:
     choice = schedule.search.choice
     search = schedule.search.search
     scored_s = search.validation_cases * 0.05
-    shared_s = search.epochs * search.steps_per_epoch * 0.1 + scored_s
-    measured_s = choice.num_measured * (0.3 + scored_s)
+    if search.strategy == "single-path":
+        before_s = search.epochs * search.steps_per_epoch * 0.1 + scored_s
+        measured_s = choice.num_measured * (0.3 + scored_s)
+    else:
+        before_s = 0.0
+        measured_s = choice.num_measured * (3 + choice.finetune_steps * 0.08 + scored_s)
     assert 60 * choice.max_minutes == pytest.approx(1.25 * measured_s, abs=0.1)
     begun_s = 8 + 160 * 0.02
-    assert 60 * schedule.minutes["search"] == pytest.approx(shared_s + measured_s + begun_s, rel=0.01)
+    assert 60 * schedule.minutes["search"] == pytest.approx(before_s + measured_s + begun_s, rel=0.01)
 
 
 def test_more_hours_give_folds_and_then_longer_trainings(needs: Needs) -> None:
@@ -120,16 +127,23 @@ def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
     assert spent <= 60 * 0.3
 
 
-def test_a_short_supernet_trains_each_architecture_before_it_is_measured(needs: Needs) -> None:
-    """Where there is time for 1500 steps of shared weights, they measure many more by themselves."""
-    long, short = (fit(needs, hours).search for hours in (1.0, 0.3))
-    assert long.search.epochs * long.search.steps_per_epoch >= 1425  # whole epochs of 1500 or more
-    assert long.choice.finetune_steps == 0
-    assert long.choice.num_measured >= 100
+def test_how_the_search_measures_follows_from_its_time(needs: Needs) -> None:
+    """Trainings from random weights; without the time, shared weights; else both, for a few networks."""
+    long, medium, short = (fit(needs, hours).search for hours in (2.0, 0.5, 0.3))
+    assert long.search.strategy == "regression"
+    assert long.choice.finetune_steps >= 300
+    assert 40 <= long.choice.num_measured <= 96
+    assert long.choice.population == long.choice.num_measured // 2
     assert long.search.validation_cases > 12
+    assert medium.search.strategy == short.search.strategy == "single-path"
+    assert medium.search.epochs * medium.search.steps_per_epoch >= 1425  # whole epochs of 1500 or more
+    assert medium.choice.finetune_steps == 0
+    assert medium.choice.num_measured >= 100
+    assert medium.search.validation_cases > 12
     assert short.search.epochs * short.search.steps_per_epoch < 1500
     assert short.choice.finetune_steps >= 20
     assert 10 <= short.choice.num_measured < 100
+    assert [measures_many(each) for each in (long, medium, short)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("left_out", "inner", "learned"), [(0, 1, (1, 2, 3, 4)), (3, 0, (0, 1, 2, 4))])

@@ -16,11 +16,12 @@ from search_space import UserError
 from tests.auto_runs import tiny_schedule
 from tests.test_uxnet_eval_auto_fitting import FAST
 from uxnet_eval.auto import planning, timing
+from uxnet_eval.auto.fitting_search import measures_many
 from uxnet_eval.auto.needs import Needs
 from uxnet_eval.auto.planning import WIDTH_STEPS, WIDTHS, describe, plan_auto, schedule_yaml
 from uxnet_eval.auto.timing import PeakMemory, Timing, time_steps
 from uxnet_eval.cli import app
-from uxnet_eval.config.search import RunConfig
+from uxnet_eval.config.search import BY_MEASUREMENT, RunConfig
 from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.msd import Dataset, read_dataset
 
@@ -58,7 +59,7 @@ def test_a_wider_network_leaves_the_search_time_to_measure_many(
     machine(monkeypatch, seconds_per_giga)
     schedule = plan_auto(read_dataset(demo_set), 0.5)
     if schedule.search.space.base_channels > WIDTHS[0]:
-        assert schedule.search.choice.finetune_steps == 0
+        assert measures_many(schedule.search)
         assert schedule.final.total * len(schedule.members) >= WIDTH_STEPS
 
 
@@ -207,7 +208,7 @@ def test_plan_with_hours(demo_set: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert "train: " in result.output
     assert result.output.splitlines()[-1].endswith(f"uxnet search --config {path} --output runs/first")
     config = RunConfig.load(path)
-    assert config.search.strategy == "single-path"
+    assert config.search.strategy in BY_MEASUREMENT
     assert config.search.left_out_fold == 0
     assert "# train: " in path.read_text()
     with pytest.raises(UserError, match=r"0\.001 hours are too few; this machine needs at least"):

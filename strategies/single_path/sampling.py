@@ -157,8 +157,9 @@ class Sampler:
             except UserError:
                 choices[name] = before
                 continue
-            if excess(changed) <= beyond:
-                beyond, genotype = excess(changed), changed
+            now = excess(changed)
+            if now <= beyond:
+                beyond, genotype = now, changed
             else:
                 choices[name] = before
         return None

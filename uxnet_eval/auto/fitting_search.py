@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from ..config.search import RunConfig
 from .needs import Needs
 
+ALONE_STEPS = (600, 450, 300)
+"""Steps of a training from random weights that measures an architecture: the first with which
+``ENOUGH_ALONE`` architectures are measured, or ``MIN_ALONE`` with the last. After 150 steps, some
+networks have not found every class yet."""
+MIN_ALONE, ENOUGH_ALONE, MAX_ALONE = 16, 40, 96
+ALONE_SCORED = 0.25
+"""Seconds to segment the cases, as a share of those of the training; at least ``FEW_CASES``."""
+ALONE_FIXED_S = 3.0
+"""Seconds to propose an architecture and to build its network."""
+
 MIN_SUPERNET, MAX_SUPERNET = 60, 6000
 """Steps of the shared weights."""
 ENOUGH_SUPERNET = 1500
@@ -38,10 +48,11 @@ MIN_TUNED, ENOUGH_TUNED, MAX_TUNED, TUNED_POPULATION = 4, 10, 96, 24
 class Measuring:
     """How a search measures: after ``supernet_steps`` of shared weights, ``number`` architectures.
 
-    Each takes ``each_s`` seconds: ``finetune_steps`` from the shared weights, then ``cases`` to
-    segment.
+    Each takes ``each_s`` seconds: ``finetune_steps`` from the shared weights, or from random ones
+    if there are none, then ``cases`` to segment.
     """
 
+    strategy: str
     supernet_steps: int
     finetune_steps: int
     cases: int
@@ -51,22 +62,29 @@ class Measuring:
 
 
 def fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, float]]:
-    """The search of about so many seconds, and the seconds of its parts."""
+    """The search of about so many seconds, and the seconds of its parts.
+
+    Trainings from random weights measure best. If there is no time for enough of them, shared
+    weights measure many networks; if there is no time to learn those, they only begin the trainings
+    of a few.
+    """
     timing, free_s = needs.timing, max(0.0, seconds - needs.search_start_s)
-    measuring = _rough(needs, free_s)
-    if measuring.supernet_steps < ENOUGH_SUPERNET:
-        measuring = _tuned(needs, free_s)
+    measuring = _alone(needs, free_s)
+    if measuring is None:
+        measuring = _rough(needs, free_s)
+        if measuring.supernet_steps < ENOUGH_SUPERNET:
+            measuring = _tuned(needs, free_s)
     epoch = epoch_steps(measuring.supernet_steps)
-    epochs = max(1, measuring.supernet_steps // epoch)
+    epochs = measuring.supernet_steps // epoch
     measured_s = measuring.number * measuring.each_s
     config = needs.config.model_copy(
         update={
             "search": needs.config.search.model_copy(
                 update={
-                    "strategy": "single-path",
-                    "epochs": epochs,
+                    "strategy": measuring.strategy,
+                    "epochs": max(1, epochs),
                     "steps_per_epoch": epoch,
-                    "validate_every": epochs,
+                    "validate_every": max(1, epochs),
                     "left_out_fold": needs.outer_fold,
                     "validation_fold": None,
                     "validation_cases": measuring.cases,
@@ -86,8 +104,30 @@ def fit_search(needs: Needs, seconds: float) -> tuple[RunConfig, dict[str, float
             ),
         }
     )
-    shared_s = epochs * epoch * timing.search_step_s + measuring.cases * timing.validated_case_s
+    shared_s = (
+        epochs * epoch * timing.search_step_s + (epochs > 0) * measuring.cases * timing.validated_case_s
+    )
     return config, {"steps": needs.search_start_s + shared_s, "measured": measured_s}
+
+
+def measures_many(config: RunConfig) -> bool:
+    """Whether a fitted search can tell networks apart: not by the last of the three ways."""
+    return config.search.strategy == "regression" or not config.choice.finetune_steps
+
+
+def _alone(needs: Needs, free_s: float) -> Measuring | None:
+    """Architectures that are trained from random weights; None: there is no time for enough."""
+    timing, most = needs.timing, max(1, needs.seen_cases // 3)
+    for steps in ALONE_STEPS:
+        trained_s = ALONE_FIXED_S + steps * timing.searched_step_s
+        cases = min(most, max(FEW_CASES, int(ALONE_SCORED * trained_s / timing.validated_case_s)))
+        each_s = trained_s + cases * timing.validated_case_s
+        number = min(MAX_ALONE, int(free_s / each_s))
+        if number >= ENOUGH_ALONE:
+            break
+    if number < MIN_ALONE:
+        return None
+    return Measuring("regression", 0, steps, cases, number, each_s, number // 2)
 
 
 def _rough(needs: Needs, free_s: float) -> Measuring:
@@ -102,7 +142,7 @@ def _rough(needs: Needs, free_s: float) -> Measuring:
     cases = max(1, min(most, max(cases_for(MANY_ROUGH), min(FEW_CASES, cases_for(MIN_ROUGH)))))
     each_s = ROUGH_FIXED_S + cases * case_s
     number = max(MIN_ROUGH, min(MAX_ROUGH, int(measuring_s / each_s)))
-    return Measuring(steps, 0, cases, number, each_s, ROUGH_POPULATION)
+    return Measuring("single-path", steps, 0, cases, number, each_s, ROUGH_POPULATION)
 
 
 def _tuned(needs: Needs, free_s: float) -> Measuring:
@@ -116,7 +156,7 @@ def _tuned(needs: Needs, free_s: float) -> Measuring:
         if number >= ENOUGH_TUNED:
             break
     number = max(MIN_TUNED, min(MAX_TUNED, number))
-    return Measuring(steps, finetune, cases, number, each_s, TUNED_POPULATION)
+    return Measuring("single-path", steps, finetune, cases, number, each_s, TUNED_POPULATION)
 
 
 def _supernet_steps(needs: Needs, seconds: float) -> int:

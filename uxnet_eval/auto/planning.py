@@ -15,7 +15,7 @@ from strategies.single_path.limits import Limits
 
 from ..config.commented_yaml import commented_yaml
 from ..config.plan import Plan
-from ..config.search import BudgetSettings, RunConfig, SearchSettings, SpaceSettings
+from ..config.search import FROM_SCRATCH, BudgetSettings, RunConfig, SearchSettings, SpaceSettings
 from ..dataset.folds import NUM_FOLDS
 from ..dataset.msd import Dataset
 from ..planning.fingerprint import Fingerprint, measure
@@ -23,6 +23,7 @@ from ..planning.mirroring import mirroring_reason
 from ..planning.rules import FIXED_BYTES, MAX_PATCH_VOXELS, free_memory_gib, make_plan, supernet_bytes
 from ..search.single_path_module import anchor_of
 from .fitting import TooFewHours, fit
+from .fitting_search import measures_many
 from .needs import Needs
 from .schedule import Schedule, Steps
 from .timing import Timing, scaled, time_steps
@@ -33,8 +34,8 @@ MAX_HOURS = 10_000
 WIDTHS = (8, 12, 16, 24, 32)
 """Base channels of the U-Net that sets the budget."""
 WIDTH_STEPS = 3000
-"""A wider network is taken only if a single final training still has so many steps. The search must
-also have time to measure many networks by shared weights: a wide search that finds nothing is no
+"""A wider network is taken only if a single final training still has so many steps. Its search must
+also be one that measures many (:func:`.measures_many`): a wide search that finds nothing is no
 better than a U-Net."""
 PATCH_STEPS = 8000
 """The patch is made smaller until the narrowest network has so many."""
@@ -111,7 +112,7 @@ def plan_auto(
 
     def is_enough(schedule: Schedule | None) -> bool:
         """Whether a network of this width has the steps, and its search measures many."""
-        if schedule is None or schedule.search.choice.finetune_steps:
+        if schedule is None or not measures_many(schedule.search):
             return False
         return _single_steps(schedule) >= WIDTH_STEPS
 
@@ -232,12 +233,14 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
     choice, search = schedule.search.choice, schedule.search.search
     folds = ", ".join(str(fold) for fold in schedule.folds)
     tuned = f"trained for {choice.finetune_steps} steps and " if choice.finetune_steps else ""
+    shared = f"{search.epochs * search.steps_per_epoch} steps of shared weights, then "
+    if search.strategy in FROM_SCRATCH:
+        shared = ""
     each = f"folds {folds}" if folds else "one training on all but the left-out fold"
     what = {
         "check": "every case, for faults",
         "plan": "spacing, patch, width and steps, from the data and from steps timed here",
-        "search": f"{search.epochs * search.steps_per_epoch} steps of shared weights, then {choice.num_measured} "
-        f"architectures, {tuned}scored on {search.validation_cases} cases each",
+        "search": f"{shared}{choice.num_measured} architectures, {tuned}scored on {search.validation_cases} cases each",
         "choose": _choice_in_words(schedule),
         "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
         "evaluate": f"scores of fold {schedule.outer_fold}, which no stage before saw",

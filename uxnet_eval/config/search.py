@@ -26,11 +26,12 @@ STRATEGIES = {
     "single-path": "operations, edges and widths",
     "evolution": "operations, edges and widths",
     "random": "operations, edges and widths",
+    "regression": "operations, edges and widths",
     "rl": "operations, edges and widths",
     "ronasmis": "operations, edges and widths",
 }
 """What each strategy searches."""
-FROM_SCRATCH = ("evolution", "random", "rl")
+FROM_SCRATCH = ("evolution", "random", "regression", "rl")
 """The strategies that train every architecture alone, from random weights."""
 BY_MEASUREMENT = ("single-path", *FROM_SCRATCH)
 """The strategies that measure networks and can search all of the space."""
@@ -65,7 +66,7 @@ class SearchSettings(StrategySettings):
 
     strategy: str = "sparse-darts"
     """How to search; one of ``sparse-darts`` (the paper), ``darts``, ``gumbel``, ``proxyless``,
-    ``scnas``, ``single-path``, ``ronasmis``, ``evolution``, ``random``, ``rl``."""
+    ``scnas``, ``single-path``, ``ronasmis``, ``evolution``, ``random``, ``regression``, ``rl``."""
     epochs: int = Field(20, ge=1, le=10**6)
     """Number of epochs; the last one ends with a validation."""
     steps_per_epoch: int = Field(25, ge=1, le=10**6)
@@ -148,8 +149,9 @@ class ChoiceSettings(StrictConfig):
     """Steps of a short training before an architecture is measured, from the shared weights if the
     strategy has them; 0: none. The ranking by shared weights alone says little about trained
     networks."""
-    finetune_learning_rate: float = Field(1e-3, gt=0)
-    """Largest learning rate of that training (AdamW, cosine)."""
+    finetune_learning_rate: float | None = Field(None, gt=0)
+    """Largest learning rate of that training (AdamW, cosine); None: 0.001 from shared weights,
+    0.003 from random ones, as ``uxnet train``."""
     finalists: int = Field(0, ge=0, le=10**6)
     """The best architectures of each budget, trained once more from random weights. Only they then
     count. 0: none."""

@@ -30,7 +30,6 @@ def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | No
         return None
     candidates = record.candidates()
     best = {(each.cost, each.dice) for each in record.front()}
-    is_finetuned = any(each.finetuned_dice is not None for each in record.measured)
     points = [
         {
             "multiplyAdds": each.cost.multiply_adds,
@@ -46,6 +45,6 @@ def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | No
     return {
         "name": name,
         "isFinished": record.is_finished,
-        "measure": "Dice after a short training" if is_finetuned else "Dice with shared weights",
+        "measure": record.measure,
         "points": points,
     }

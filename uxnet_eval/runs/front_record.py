@@ -36,6 +36,8 @@ class Measured(StrictConfig):
     finalist_dice: float | None = Field(None, ge=0, le=1)
     """Dice of a finalist after a training from random weights; None: it is none, or not yet
     trained. It compares with that of other finalists alone."""
+    expected_dice: float | None = None
+    """The Dice that a regression on all networks of the budget expects; None: there is none."""
     parameters: int = Field(ge=1)
     """Number of parameters at the search's width."""
     multiply_adds: int = Field(ge=1)
@@ -45,9 +47,14 @@ class Measured(StrictConfig):
     is none."""
 
     @property
-    def score(self) -> float:
+    def measured_dice(self) -> float:
         """The better founded of the first two Dice, one of which is always there."""
         return self.finetuned_dice if self.finetuned_dice is not None else self.inherited_dice or 0.0
+
+    @property
+    def score(self) -> float:
+        """What ranks the network, apart from ``finalist_dice``."""
+        return self.measured_dice if self.expected_dice is None else self.expected_dice
 
     @model_validator(mode="after")
     def _is_measured(self) -> Measured:
@@ -74,9 +81,11 @@ class FrontRecord(StrictConfig):
 
     def save(self, folder: Path) -> None:
         """Writes ``front.json`` into ``folder``, whole or not at all."""
-        write_json(
-            folder / FRONT_NAME, {"format": FORMAT, "version": VERSION, **self.model_dump(mode="json")}
-        )
+        values = self.model_dump(mode="json")
+        for each in values["measured"]:
+            if each["expected_dice"] is None:
+                del each["expected_dice"]  # programs that do not know it read the file too
+        write_json(folder / FRONT_NAME, {"format": FORMAT, "version": VERSION, **values})
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> FrontRecord:
@@ -100,6 +109,15 @@ class FrontRecord(StrictConfig):
         )
         record: FrontRecord = cls.parse(values, str(path))
         return record
+
+    @property
+    def measure(self) -> str:
+        """What the networks are ranked by, in words."""
+        if any(each.expected_dice is not None for each in self.measured):
+            return "Dice after a short training, by regression"
+        if any(each.finetuned_dice is not None for each in self.measured):
+            return "Dice after a short training"
+        return "Dice with shared weights"
 
     def candidates(self) -> list[Candidate]:
         """What was measured, with the score of each; the finalists alone if there are any."""

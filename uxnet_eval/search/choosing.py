@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +55,9 @@ class Explore(Protocol):
     ) -> None: ...
 
 
+Expect = Callable[[Sequence[Genotype], Sequence[float]], list[float]]
+
+
 class Chooser:
     """Measures architectures for one budget after the other, each architecture once.
 
@@ -71,6 +74,8 @@ class Chooser:
         start: gives the network that a short training begins with.
         inherited: computes an architecture with shared weights; None: there are none.
         explore: how architectures are proposed.
+        expect: gives the Dice to rank architectures by from all that were measured for a budget;
+            None: each is ranked by its own.
     """
 
     def __init__(
@@ -88,11 +93,13 @@ class Chooser:
         start: Callable[[Genotype], nn.Module],
         inherited: SinglePathModule | None,
         explore: Explore,
+        expect: Expect | None = None,
     ) -> None:
         self._latencies = latencies
         self._config, self._folder = config, folder
         self._training = ShortTraining(config, data, device, precision)
-        self._start, self._inherited, self._explore = start, inherited, explore
+        self._start, self._inherited = start, inherited
+        self._explore, self._expect = explore, expect
         if (folder / FRONT_NAME).exists():
             self.record = FrontRecord.load(folder)
         else:
@@ -121,7 +128,7 @@ class Chooser:
             tell("measured", len(self.record.measured) / (choice.num_measured * len(choice.budget_shares)))
             if len(seen) % LOGGED_EVERY == 0 or len(seen) == choice.num_measured:
                 self._log(share, seen)
-            return self._known[key].score
+            return self._known[key].measured_dice
 
         try:
             self._explore(
@@ -139,6 +146,7 @@ class Chooser:
                 len(seen),
                 choice.num_measured,
             )
+        self._rank(share)
         self._train_finalists(share, limits)
 
     def _measured(self, genotype: Genotype, share: float, limits: Limits) -> Measured:
@@ -204,7 +212,7 @@ class Chooser:
             share,
             len(seen),
             self._config.choice.num_measured,
-            max(self._known[key].score for key in seen),
+            max(self._known[key].measured_dice for key in seen),
             timedelta(seconds=round(num_left * sum(self._times_s) / max(1, len(self._times_s)))),
         )
 
@@ -225,11 +233,27 @@ class Chooser:
             settings = fine_tuning(self._config)
         return self._training.trained_dice(self._start(genotype), settings)
 
+    def _places(self, share: float) -> list[int]:
+        """Places of the record's networks of one budget."""
+        return [i for i, each in enumerate(self.record.measured) if each.budget_share == share]
+
+    def _rank(self, share: float) -> None:
+        """Writes what is expected of the networks of one budget into the record."""
+        if self._expect is None:
+            return
+        places, measured = self._places(share), self.record.measured
+        expected = self._expect(
+            [Genotype.from_dict(measured[place].genotype) for place in places],
+            [measured[place].measured_dice for place in places],
+        )
+        for place, dice in zip(places, expected, strict=True):
+            measured[place] = measured[place].model_copy(update={"expected_dice": dice})
+        self.record.save(self._folder)
+
     def _train_finalists(self, share: float, limits: Limits) -> None:
         """Trains the best architectures of one budget once more, from random weights."""
         choice, settings = self._config.choice, self._config.search
-        places = [i for i, each in enumerate(self.record.measured) if each.budget_share == share]
-        places.sort(key=lambda i: -self.record.measured[i].score)
+        places = sorted(self._places(share), key=lambda i: -self.record.measured[i].score)
         fresh = fresh_networks(limits.config, supervised=settings.deep_supervision, seed=settings.seed)
         for number, place in enumerate(places[: choice.finalists], start=1):
             measured = self.record.measured[place]

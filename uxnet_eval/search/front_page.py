@@ -99,8 +99,7 @@ def front_picture(record: FrontRecord) -> bytes:
         label="front",
     )
     axes.set_xlabel("multiply-adds of one patch (billions)")
-    is_finetuned = any(each.finetuned_dice is not None for each in record.measured)
-    axes.set_ylabel("Dice after a short training" if is_finetuned else "Dice with inherited weights")
+    axes.set_ylabel(record.measure)
     axes.set_title("" if record.is_finished else "so far: the search is not finished", fontsize=10)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

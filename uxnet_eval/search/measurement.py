@@ -9,6 +9,7 @@ from typing import Any
 
 from strategies.ronasmis import explore_with
 from strategies.single_path.evolution import draw_at_random, evolve
+from strategies.single_path.regression import expected_dice, explore_by_regression
 from strategies.single_path.reinforcement import check_packages, reinforce
 from strategies.single_path.sampling import Sampler
 
@@ -30,6 +31,7 @@ EXPLORE: dict[str, Explore] = {
     "single-path": evolve,
     "evolution": evolve,
     "random": draw_at_random,
+    "regression": explore_by_regression,
     "rl": reinforce,
 }
 """How the strategies propose architectures; that of ``ronasmis`` is its trained controller."""
@@ -107,6 +109,7 @@ def search_by_measurement(
         start=start,
         inherited=module,
         explore=explore,
+        expect=expected_dice if settings.strategy == "regression" else None,
     )
     try:
         for share, each in limits.items():

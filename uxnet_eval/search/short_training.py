@@ -16,6 +16,9 @@ from ..recipe.validation import DiceTally, foreground_dice, segment
 from ..recipe.weight_average import WeightAverage
 from .data import SearchData
 
+SHARED_FINETUNE_RATE = 1e-3
+"""Largest learning rate of a short training that goes on from shared weights."""
+
 
 def fine_tuning(config: RunConfig) -> TrainSettings:
     """A training that goes on from shared weights, as theirs was."""
@@ -23,16 +26,22 @@ def fine_tuning(config: RunConfig) -> TrainSettings:
     return TrainSettings(
         epochs=1,
         steps_per_epoch=choice.finetune_steps,
-        learning_rate=choice.finetune_learning_rate,
+        learning_rate=choice.finetune_learning_rate or SHARED_FINETUNE_RATE,
         weight_decay=search.weight_decay,
         gradient_clip_norm=search.gradient_clip_norm or float("inf"),
         ema_decay=0,
     )
 
 
-def from_random_weights(num_steps: int, learning_rate: float) -> TrainSettings:
-    """A training as that of ``uxnet train``, whose outcome it should foretell, but short."""
-    return TrainSettings(epochs=1, steps_per_epoch=num_steps, learning_rate=learning_rate)
+def from_random_weights(num_steps: int, learning_rate: float | None) -> TrainSettings:
+    """A training as that of ``uxnet train``, whose outcome it should foretell, but short.
+
+    Args:
+        num_steps: its length.
+        learning_rate: the largest; None: that of ``uxnet train``.
+    """
+    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    return TrainSettings(epochs=1, steps_per_epoch=num_steps, **rate)
 
 
 class ShortTraining:
