@@ -88,20 +88,6 @@ def test_networks_that_have_not_found_a_class_do_not_outweigh_the_others() -> No
     assert tau.statistic > 0.6
 
 
-def test_drawn_predictions_scatter_about_the_expected_one_and_less_with_more_networks() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.01, 80)
-    known = drawn(80)
-    dice = [true_dice(each) + error for each, error in zip(known, noise, strict=True)]
-    others = drawn(20, seed=1)
-    spreads = []
-    for number in (20, 80):
-        regression = Regression(known[:number], dice[:number])
-        draws = np.array([regression.draw(Random(index))(others) for index in range(300)])
-        assert np.allclose(draws.mean(0), regression.predict(others), atol=0.003)
-        spreads.append(draws.std(0).mean())
-    assert spreads[1] < 0.7 * spreads[0]
-
-
 def explored(num_measured: int, sampler: Sampler = SAMPLER, population: int = 12) -> list[Genotype]:
     noise, seen = np.random.default_rng(0), list[Genotype]()
 

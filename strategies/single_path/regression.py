@@ -1,10 +1,10 @@
-"""Bayesian optimisation with a linear model of the Dice; plain Python and NumPy, no tensors.
+"""A regression from choices to Dice proposes what to measure; plain Python and NumPy, no tensors.
 
 Random architectures are measured first. Then a ridge regression from the choices of an architecture
 to its Dice proposes one architecture after the other, and learns from each. Wen et al. (Neural
 Predictor for Neural Architecture Search, ECCV 2020) fit a graph network to random architectures
 once. Deviations: the model is linear, because a search here measures some tens of networks, not
-hundreds; and it goes on learning from what it proposes (Thompson sampling).
+hundreds; and it goes on learning from what it proposes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .proposals import Measure
 from .sampling import Sampler
 
 Array = NDArray[np.float64]
-Predict = Callable[[Sequence[Genotype]], list[float]]
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 """The one with the least error on networks that are left out is taken."""
@@ -54,26 +53,13 @@ class Regression:
         deviation = known.std(0)
         self._scale = np.where(deviation > 0, deviation, np.inf)  # what never varies says nothing
         scaled, centred = (known - self._mean) / self._scale, values - self._dice
-        errors = {each: _left_out_error(scaled, centred, each) for each in PENALTIES}
-        self.penalty = min(PENALTIES, key=lambda penalty: errors[penalty])
-        self._precision = scaled.T @ scaled + self.penalty * np.eye(scaled.shape[1])
-        self._weights = np.linalg.solve(self._precision, scaled.T @ centred)
-        self._error = errors[self.penalty] ** 0.5
+        self.penalty = min(PENALTIES, key=lambda penalty: _left_out_error(scaled, centred, penalty))
+        self._weights = _ridge(scaled, self.penalty) @ centred
 
     def predict(self, genotypes: Sequence[Genotype]) -> list[float]:
         """The Dice that it expects of architectures."""
-        return self._predict(genotypes, self._weights)
-
-    def draw(self, random: Random) -> Predict:
-        """A prediction by weights that are drawn from their posterior (Thompson sampling)."""
-        normal = np.array([random.gauss(0, 1) for _ in self._weights])
-        spread = np.linalg.solve(np.linalg.cholesky(self._precision).T, normal)
-        weights = self._weights + self._error * spread
-        return lambda genotypes: self._predict(genotypes, weights)
-
-    def _predict(self, genotypes: Sequence[Genotype], weights: Array) -> list[float]:
         scaled = (self._features(genotypes) - self._mean) / self._scale
-        return [float(value) for value in scaled @ weights + self._dice]
+        return [float(value) for value in scaled @ self._weights + self._dice]
 
     def _features(self, genotypes: Sequence[Genotype]) -> Array:
         """A row for each architecture.
@@ -117,8 +103,8 @@ def explore_by_regression(
         if number < max(population, LEAST_MEASURED):
             found = _another(sampler, excess, random, known)
         else:
-            predict = Regression(list(known), list(known.values())).draw(random)
-            found = _best(sampler, excess, random, known, predict)
+            regression = Regression(list(known), list(known.values()))
+            found = _best(sampler, excess, random, known, regression)
         if found is None:
             return
         known[found] = measure(found)
@@ -145,15 +131,15 @@ def _best(
     excess: Callable[[Genotype], float],
     random: Random,
     known: dict[Genotype, float],
-    predict: Predict,
+    regression: Regression,
 ) -> Genotype | None:
     """The best architecture by prediction that is found and was not measured yet."""
     drawn = [sampler.draw_choices(random, excess) for _ in range(NUM_DRAWN)]
     new = [(choices, genotype) for choices, genotype in drawn if genotype not in known]
     if not new:
         return None
-    choices, best = max(new, key=lambda pair: predict([pair[1]])[0])
-    expected = predict([best])[0]
+    choices, best = max(new, key=lambda pair: regression.predict([pair[1]])[0])
+    expected = regression.predict([best])[0]
     for _ in range(NUM_CHANGED):
         changed = choices | {
             name: random.choice(sampler.choices[name])
@@ -162,7 +148,7 @@ def _best(
         genotype = sampler.led_into_limits(random, changed, excess)
         if genotype is None or genotype in known:
             continue
-        dice = predict([genotype])[0]
+        dice = regression.predict([genotype])[0]
         if dice > expected:
             choices, best, expected = changed, genotype, dice
     return best
@@ -177,9 +163,14 @@ def _operations(genotype: Genotype) -> dict[tuple[str, str], float]:
     return shares
 
 
+def _ridge(known: Array, penalty: float) -> Array:
+    """The matrix that gives the weights of the features from the values."""
+    inverse: Array = np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T)
+    return inverse
+
+
 def _left_out_error(known: Array, values: Array, penalty: float) -> float:
     """Mean squared error on each network of a regression on the others, in closed form (PRESS)."""
-    inverse = np.linalg.solve(known.T @ known + penalty * np.eye(known.shape[1]), known.T)
-    hat = known @ inverse + 1 / len(values)  # 1 / n: the mean is fitted too
+    hat = known @ _ridge(known, penalty) + 1 / len(values)  # 1 / n: the mean is fitted too
     left_out = np.maximum(1 - np.diag(hat), 1e-9)
     return float(np.mean(((values - hat @ values) / left_out) ** 2))
