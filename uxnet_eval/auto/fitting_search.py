@@ -21,7 +21,7 @@ MIN_SUPERNET, MAX_SUPERNET = 60, 6000
 """Steps of the shared weights."""
 ENOUGH_SUPERNET = 1500
 """With fewer steps, shared weights do not measure alone. It is the number of the shipped contests;
-how well they rank then depends on the data, see docs/measurement.md."""
+how well they rank then depends on the data, see docs/ranks.md."""
 FEW_CASES = 12
 """Each architecture is measured on so many cases, if there is time."""
 OVERRUN = 1.25

@@ -39,7 +39,7 @@ SHARED = ("single-path", "ronasmis")
 """The strategies whose steps train one small part of shared weights each."""
 RATE, SHARED_RATE = 3e-3, 1e-2
 """Learning rates of the network weights. Shared weights need the larger one, see
-docs/measurement.md."""
+docs/ranks.md."""
 
 
 class SpaceSettings(StrictConfig):
@@ -156,7 +156,7 @@ class ChoiceSettings(StrictConfig):
     """The best architectures of each budget, trained once more from random weights. Only they then
     count. 0: none."""
     finalist_steps: int = Field(150, ge=1, le=10**6)
-    """Steps of that training; see docs/measurement.md for how well it ranks."""
+    """Steps of that training; see docs/ranks.md for how well it ranks."""
     finalist_learning_rate: float = Field(3e-3, gt=0)
     """Largest learning rate of that training (AdamW, cosine)."""
     max_minutes: float | None = Field(None, gt=0)
