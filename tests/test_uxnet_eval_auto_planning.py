@@ -21,6 +21,7 @@ from uxnet_eval.auto.needs import Needs
 from uxnet_eval.auto.planning import WIDTH_STEPS, WIDTHS, describe, plan_auto, schedule_yaml
 from uxnet_eval.auto.timing import PeakMemory, Timing, time_steps
 from uxnet_eval.cli import app
+from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import BY_MEASUREMENT, RunConfig
 from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.msd import Dataset, read_dataset
@@ -63,7 +64,9 @@ def test_a_wider_network_leaves_the_search_time_to_measure_many(
         assert schedule.final.total * len(schedule.members) >= WIDTH_STEPS
 
 
-def test_a_slow_machine_takes_smaller_patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_machine_takes_coarser_voxels_and_smaller_patches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_demo_data(tmp_path / "data", num_cases=5, size_voxels=(96, 64, 40))
     dataset = read_dataset(folder)
     machine(monkeypatch, 0.001)
@@ -72,7 +75,26 @@ def test_a_slow_machine_takes_smaller_patches(tmp_path: Path, monkeypatch: pytes
     part = plan_auto(dataset, 2.0)
     assert whole.search.plan.patch_size == (96, 64, 40)
     assert part.search.plan.patch_size < whole.search.plan.patch_size
+    assert whole.search.plan.spacing_mm == (1, 1, 1)
+    assert part.search.plan.spacing_mm == (1.6667, 1.6667, 1.6667)
     assert part.search.plan.batch_size == whole.search.plan.batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "wanted", "expected"),
+    [
+        ((1.5, 1.5, 10.0), 2.25, 1.5),  # the thick axis stays as it is
+        ((1.5, 1.5, 10.0), 8.0, 5 / 3),
+        ((1.0, 1.0, 1.0), 2.0, 2 ** (1 / 3)),
+    ],
+)
+def test_how_much_coarser_follows_from_the_steps_that_are_wanted(
+    spacing_mm: tuple[float, ...], wanted: float, expected: float
+) -> None:
+    plan = Plan(
+        spatial_dims=3, spacing_mm=spacing_mm, patch_size=(32,) * 3, strides=((2, 2, 2),), batch_size=2
+    )
+    assert planning._coarser(plan, wanted) == pytest.approx(expected)
 
 
 def gpu(monkeypatch: pytest.MonkeyPatch, free_gib: float) -> None:

@@ -153,6 +153,13 @@ def test_batch_grows_with_memory_up_to_its_bounds() -> None:
     assert make_plan(few, 100, max_batch_size=6).batch_size == 3  # 5 % of 60 cases of one patch each
 
 
+def test_coarser_voxels_spare_the_thick_axis() -> None:
+    measured = fingerprint((1.5, 1.5, 10), (224, 256, 10))
+    fine, coarse = make_plan(measured, 8), make_plan(measured, 8, coarser=2)
+    assert (fine.spacing_mm, coarse.spacing_mm) == ((1.5, 1.5, 10), (3, 3, 10))
+    assert (fine.patch_size, coarse.patch_size) == ((224, 256, 10), (112, 128, 10))
+
+
 def test_small_images_still_get_two_levels() -> None:
     plan = make_plan(fingerprint((1, 1, 1), (6, 5, 3)), 8)
     assert (plan.patch_size, plan.levels) == ((8, 5, 3), 2)

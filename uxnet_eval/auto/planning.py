@@ -38,7 +38,9 @@ WIDTH_STEPS = 3000
 also be one that measures many (:func:`.measures_many`): a wide search that finds nothing is no
 better than a U-Net."""
 PATCH_STEPS = 8000
-"""The patch is made smaller until the narrowest network has so many."""
+"""The voxels are made coarser, then the patch smaller, until the narrowest network has so many."""
+COARSER = 5 / 3
+"""The finest spacing is multiplied by no more than this."""
 MIN_PATCH_VOXELS = {2: 128**2, 3: 48**3}
 """The patch is made no smaller than that."""
 CPU_BATCH_VOXELS, GPU_BATCH_VOXELS = 2**18, 2**22
@@ -123,7 +125,8 @@ def plan_auto(
     voxels = math.prod(config.plan.patch_size)
     least = MIN_PATCH_VOXELS[dataset.spatial_dims]
     if wanted > 1 and voxels > least:
-        plan = _plan(fingerprint, memory_gib, max(least, round(voxels / min(8.0, wanted))))
+        most = max(least, round(voxels / min(8.0, wanted)))
+        plan = _plan(fingerprint, memory_gib, most, _coarser(config.plan, wanted))
         plan = plan.model_copy(update={"batch_size": config.plan.batch_size})
         if math.prod(plan.patch_size) < voxels:
             config = _config(dataset, plan, WIDTHS[0])
@@ -169,9 +172,22 @@ def check_hours(hours: float | None) -> None:
         raise UserError(f"--hours {hours:g}: expected a time above 0 and up to {MAX_HOURS}, such as 0.5 or 3")
 
 
-def _plan(fingerprint: Fingerprint, memory_gib: float, max_voxels: int) -> Plan:
+def _coarser(plan: Plan, wanted: float) -> float:
+    """The factor on the finest spacing for ``wanted`` times fewer voxels; at most ``COARSER``."""
+    spacing_mm = plan.spacing_mm
+    num_fine = sum(spacing < COARSER * min(spacing_mm) for spacing in spacing_mm)
+    return min(COARSER, wanted ** (1 / num_fine))
+
+
+def _plan(fingerprint: Fingerprint, memory_gib: float, max_voxels: int, coarser: float = 1.0) -> Plan:
     most = GPU_BATCH_VOXELS if torch.cuda.is_available() else CPU_BATCH_VOXELS
-    plan = make_plan(fingerprint, memory_gib, max_patch_voxels=max_voxels, max_batch_size=MAX_BATCH_SIZE)
+    plan = make_plan(
+        fingerprint,
+        memory_gib,
+        max_patch_voxels=max_voxels,
+        max_batch_size=MAX_BATCH_SIZE,
+        coarser=coarser,
+    )
     batch = max(2, min(plan.batch_size, most // math.prod(plan.patch_size)))
     return plan.model_copy(update={"batch_size": batch})
 

@@ -74,6 +74,7 @@ def make_plan(
     base_channels: int = 8,
     max_batch_size: int = 4,
     max_patch_voxels: int = MAX_PATCH_VOXELS,
+    coarser: float = 1.0,
 ) -> Plan:
     """The plan for a data set and a memory.
 
@@ -101,6 +102,7 @@ def make_plan(
         base_channels: channels of level 0 that the patch must fit with.
         max_batch_size: upper bound of the batch.
         max_patch_voxels: upper bound of the patch.
+        coarser: no axis is finer than the finest target spacing times this.
 
     Raises:
         UserError: if the memory is too small for any patch.
@@ -108,6 +110,8 @@ def make_plan(
     if memory_gib is None:
         memory_gib = free_memory_gib()
     spacing_mm = target_spacing_mm(fingerprint)
+    finest = coarser * min(spacing_mm)
+    spacing_mm = tuple(round(max(spacing, finest), 4) for spacing in spacing_mm)
     median = [
         max(1, round(mm / spacing))
         for mm, spacing in zip(fingerprint.extent_mm.median, spacing_mm, strict=True)
