@@ -12,14 +12,13 @@ from test_uxnet_eval_prediction_command import write_checkpoint
 from benchmarks import latency
 from uxnet_eval.dataset.msd import read_dataset
 
-
-NAMES = {"unet": "preset:unet", "dynunet": "dynunet"}
+NAMES = {"unet": "preset:unet", "u-resnet": "u-resnet"}
 
 
 def test_networks_are_compared_with_the_first(
     tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folders = [tmp_path / name for name in ("unet", "dynunet")]
+    folders = [tmp_path / name for name in ("unet", "u-resnet")]
     for folder in folders:
         folder.mkdir()
         write_checkpoint(folder / "best.pt", read_dataset(demo_set), architecture=NAMES[folder.name])
