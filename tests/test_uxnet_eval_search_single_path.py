@@ -167,7 +167,7 @@ def test_finalists_alone_count_and_are_trained_once(
     assert Genotype.load(folder / "genotype.json") in [each.genotype for each in record.candidates()]
 
 
-@pytest.mark.parametrize("strategy", ["single-path", "random"])
+@pytest.mark.parametrize("strategy", ["single-path", "random", "regression"])
 def test_a_time_limit_ends_the_measurements(
     strategy: str, tmp_path: Path, demo_set: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

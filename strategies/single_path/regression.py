@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from search_space.genotype import Genotype
 from search_space.operations import KINDS
 
-from .proposals import Measure
 from .sampling import Sampler
+
+if TYPE_CHECKING:
+    from .proposals import Measure
 
 Array = NDArray[np.float64]
 
