@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 
-import psutil
 import torch
 
 from search_space import SearchSpaceConfig
@@ -18,6 +17,7 @@ from search_space.errors import UserError
 
 from ..config.commented_yaml import commented_yaml, write_run_config
 from ..config.plan import Plan
+from ..runs.memory import available_bytes
 from .fingerprint import Fingerprint
 from .mirroring import mirror_axes
 
@@ -220,10 +220,10 @@ def supernet_bytes(
 
 
 def free_memory_gib() -> float:
-    """Most of what is free now: on the first GPU, or in the machine if there is none."""
+    """Most of what is free now: on the first GPU, or for this process if there is none."""
     if torch.cuda.is_available():
         return USABLE_SHARE * torch.cuda.mem_get_info()[0] / 2**30
-    return USABLE_SHARE * psutil.virtual_memory().available / 2**30
+    return USABLE_SHARE * available_bytes() / 2**30
 
 
 def _products(strides: Sequence[Sequence[int]], dims: int) -> list[int]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from monai.data import CacheDataset
 from monai.data import Dataset as TransformedDataset
@@ -23,6 +22,7 @@ from ..config.plan import Plan
 from ..dataset.msd import Case, Dataset
 from ..runs.archive import check_archive
 from ..runs.files import replacing
+from ..runs.memory import available_bytes
 from .augmentation import ForegroundVoxels, PlainTensors
 from .case_grid import CaseGrid
 from .transforms import plain_errors, preprocessing
@@ -164,14 +164,14 @@ def fits_memory(dataset: Dataset, plan: Plan, memory_share: float) -> bool:
     step = max(1, len(dataset.cases) // NUM_SAMPLED_CASES)
     sample = PreparedCases(dataset.cases[::step][:NUM_SAMPLED_CASES], dataset, plan, cache=False)
     largest_bytes = max(_bytes(sample[i]) for i in range(len(sample)))
-    return largest_bytes * len(dataset.cases) <= memory_share * psutil.virtual_memory().available
+    return largest_bytes * len(dataset.cases) <= memory_share * available_bytes()
 
 
 def too_large(dataset: Dataset, memory_share: float) -> UserError:
     """The error of a set that fits neither memory nor has a cache folder."""
     return UserError(
         f"{dataset.name}: {len(dataset.cases)} prepared cases exceed {memory_share:.0%} of the free memory "
-        f"({psutil.virtual_memory().available / 2**30:.1f} GiB); give a cache folder, or switch caching off"
+        f"({available_bytes() / 2**30:.1f} GiB); give a cache folder, or switch caching off"
     )
 
 
