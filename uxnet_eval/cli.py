@@ -150,9 +150,14 @@ def main() -> None:
 
     Exit codes: 0 done, 1 user error, 2 wrong usage, 130 interrupted.
     """
+    from .runs.control_groups import cores
     from .runs.processes import is_helper
 
     _report_to_stderr()
+    if (
+        limit := cores()
+    ):  # before PyTorch is imported, which would start a thread for each core of the machine
+        os.environ.setdefault("OMP_NUM_THREADS", str(min(limit, os.cpu_count() or limit)))
     if is_helper():  # the first process of the run speaks for all
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         for package in ("search_space", "strategies", "uxnet_eval"):
