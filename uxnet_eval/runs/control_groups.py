@@ -15,7 +15,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def memory_left() -> int | None:
-    """Bytes until the nearest limit around this process, less unused cache; None without one."""
+    """Bytes until the nearest limit around this process; cached files count as free."""
     left = []
     for group, version in _groups("memory"):
         limit_file, use_file, cache_row = {
