@@ -43,7 +43,7 @@ def test_everything_fits_and_training_has_60_percent(needs: Needs, hours: float)
     assert spent > 0.88 * 60 * hours
 
 
-@pytest.mark.parametrize(("hours", "strategy"), [(0.5, "single-path"), (1.0, "regression")])
+@pytest.mark.parametrize(("hours", "strategy"), [(0.3, "single-path"), (1.0, "regression")])
 def test_predicted_minutes_are_those_of_the_steps(needs: Needs, hours: float, strategy: str) -> None:
     """By hand: steps, validations, scoring, and what each run begins with."""
     schedule = fit(needs, hours)
@@ -61,7 +61,7 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs, hours: float, st
     scored_s = search.validation_cases * 0.05
     if search.strategy == "single-path":
         before_s = search.epochs * search.steps_per_epoch * 0.1 + scored_s
-        measured_s = choice.num_measured * (0.3 + scored_s)
+        measured_s = choice.num_measured * (choice.finetune_steps * 0.08 + scored_s)
     else:
         before_s = 0.0
         measured_s = choice.num_measured * (3 + choice.finetune_steps * 0.08 + scored_s)
@@ -128,22 +128,20 @@ def test_the_time_of_nni_counts_where_it_starts_trainings(needs: Needs) -> None:
 
 
 def test_how_the_search_measures_follows_from_its_time(needs: Needs) -> None:
-    """Trainings from random weights; without the time, shared weights; else both, for a few networks."""
+    """Trainings from random weights; without the time for eight, some that start from shared ones."""
     long, medium, short = (fit(needs, hours).search for hours in (2.0, 0.5, 0.3))
-    assert long.search.strategy == "regression"
+    assert long.search.strategy == medium.search.strategy == "regression"
     assert long.choice.finetune_steps >= 300
     assert 40 <= long.choice.num_measured <= 96
     assert long.choice.population == long.choice.num_measured // 2
     assert long.search.validation_cases > 12
-    assert medium.search.strategy == short.search.strategy == "single-path"
-    assert medium.search.epochs * medium.search.steps_per_epoch >= 1425  # whole epochs of 1500 or more
-    assert medium.choice.finetune_steps == 0
-    assert medium.choice.num_measured >= 100
-    assert medium.search.validation_cases > 12
-    assert short.search.epochs * short.search.steps_per_epoch < 1500
+    assert medium.choice.finetune_steps == 300
+    assert 8 <= medium.choice.num_measured < 16
+    assert medium.choice.population == min(10, medium.choice.num_measured)
+    assert short.search.strategy == "single-path"
     assert short.choice.finetune_steps >= 20
     assert 10 <= short.choice.num_measured < 100
-    assert [measures_many(each) for each in (long, medium, short)] == [True, True, False]
+    assert [measures_many(each) for each in (long, medium, short)] == [True, False, False]
 
 
 @pytest.mark.parametrize(("left_out", "inner", "learned"), [(0, 1, (1, 2, 3, 4)), (3, 0, (0, 1, 2, 4))])
