@@ -25,7 +25,7 @@ def search(
     Writes genotypes at several thresholds, a checkpoint, the resolved configuration and TensorBoard
     events to the output folder. Ctrl-C stops it and leaves a usable checkpoint.
 
-    search.strategy names how to search; docs/strategies.md lists the ten strategies.
+    search.strategy names how to search; docs/strategies.md lists the eleven strategies.
 
     Example: uxnet search --config experiments/hippocampus.run.yml --output runs/first --set seed=1
     """

@@ -42,7 +42,7 @@ class FoldSpread(NamedTuple):
 
 
 def mean_interval(scores: pd.DataFrame, mean: float) -> Interval | None:
-    """The interval of a network's mean Dice.
+    """The interval of a network's mean Dice, cut to 0 to 1.
 
     Args:
         scores: columns ``fold``, ``seed``, ``genotype``, ``case_id``, ``dice``: a row for each run
@@ -57,7 +57,8 @@ def mean_interval(scores: pd.DataFrame, mean: float) -> Interval | None:
         table = _runs_by_cases(of_fold)
         if table.shape[1]:
             spreads.append(FoldSpread((_deviations(table, axis=1),), _deviations(table, axis=0)))
-    return two_level_bootstrap(mean, spreads)
+    found = two_level_bootstrap(mean, spreads)
+    return found and Interval(max(0.0, found.low), min(1.0, found.high), found.over_runs)
 
 
 def difference_interval(first: pd.DataFrame, second: pd.DataFrame, mean: float) -> Interval | None:
