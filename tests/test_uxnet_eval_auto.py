@@ -304,7 +304,7 @@ def test_arguments_that_do_not_fit_the_folder(
 def test_a_folder_with_another_data_sets_run(demo_set: Path, tmp_path: Path) -> None:
     planned(tmp_path / "run", demo_set, tiny_schedule(demo_set))
     other = make_demo_data(tmp_path / "other", num_cases=5, size_voxels=(8, 8, 8))
-    with pytest.raises(UserError, match="holds a run on Demo, with other cases or classes than"):
+    with pytest.raises(UserError, match="holds a run on Demo, with other cases, classes or folds than"):
         run_auto(str(other), tmp_path / "run")
 
 

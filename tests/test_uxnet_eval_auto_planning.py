@@ -23,6 +23,7 @@ from uxnet_eval.auto.timing import PeakMemory, Timing, time_steps
 from uxnet_eval.cli import app
 from uxnet_eval.config.plan import Plan
 from uxnet_eval.config.search import BY_MEASUREMENT, RunConfig
+from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.msd import Dataset, read_dataset
 
@@ -228,6 +229,12 @@ def test_plan_with_hours(demo_set: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     result = plan("--hours", "0.5")
     assert "train: " in result.output
+    command = result.output.splitlines()[-2]
+    assert command.startswith(f"its training: uxnet train --config {path} --architecture genotype.json")
+    given = dict(part.split("=") for part in command.split(" --set ")[1:])
+    trained = TrainConfig.load(path).override({name: int(value) for name, value in given.items()})
+    assert trained.train.epochs * trained.train.steps_per_epoch > 100
+    assert trained.network.multiply_adds == RunConfig.load(path).budget.multiply_adds
     assert result.output.splitlines()[-1].endswith(f"uxnet search --config {path} --output runs/first")
     config = RunConfig.load(path)
     assert config.search.strategy in BY_MEASUREMENT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ from tests.auto_runs import planned, tiny_schedule
 from uxnet_eval.auto import trainings
 from uxnet_eval.auto.progress import OverallProgress, share_of
 from uxnet_eval.auto.trainings import Due, run_trainings, run_trial
+from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.nni_guards import link_tensorboard, next_parameters, only_reporting, trial_output
 from uxnet_eval.nni_guards import trial as nni_trial
 from uxnet_eval.runs.files import write_json
+from uxnet_eval.training.run import TrainingDiverged
 
 PARTS = {"steps": 3.0, "scored": 1.0}
 
@@ -158,6 +161,31 @@ def test_a_trial_that_failed_is_tried_here_and_its_fault_is_said(
     with pytest.raises(UserError, match="unet-fold2: a fault"):
         run_trainings(due, folder, progress, PARTS, through_nni="choose")
     assert nni.stopped == ["abc"]
+
+
+def test_one_that_diverges_starts_again_once_at_a_lower_rate(
+    due: list[Due], folder: Path, progress: OverallProgress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def run_training(path: Path, *, output: Path) -> None:
+        rates.append(TrainConfig.load(path).train.learning_rate)
+        if len(rates) in (1, 3, 4):  # the first training once, the second twice
+            output.mkdir()
+            (output / "checkpoint.ckpt").touch()
+            raise TrainingDiverged(f"{output}: the loss is nan in epoch 1")
+        done(Due(due[0].config, output), 0.5)
+
+    monkeypatch.setattr(trainings, "run_training", run_training)
+    with pytest.raises(TrainingDiverged, match="unet-fold2: the loss is nan"):
+        run_trainings(due, folder, progress, PARTS)
+    assert rates == pytest.approx([0.003, 0.001, 0.003, 0.001])
+    with pytest.raises(TrainingDiverged):  # it is at the lower rate now, and is not tried a third time
+        monkeypatch.setattr(trainings, "run_training", lambda path, output: run_training(path, output=output))
+        rates[:] = [0.0, 0.0]
+        shutil.rmtree(due[1].folder)
+        run_trainings(due, folder, progress, PARTS)
+    assert rates[2:] == pytest.approx([0.001])
 
 
 def test_one_that_is_left_needs_no_nni(

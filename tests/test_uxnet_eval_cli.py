@@ -309,9 +309,17 @@ def test_draw_and_demo_data_hand_over_their_options(calls: list[Any]) -> None:
     ]
 
 
-def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
+def test_check_names_what_few_cases_are_enough_for(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     assert invoke("demo-data", str(folder), "--cases", "4").exit_code == 0
+    lines = invoke("check", str(folder)).output.splitlines()
+    assert lines[0].startswith(f"note: {folder}: found 4 training cases, uxnet auto needs at least 5")
+    assert lines[-1] == f"{folder}: no fault found; next: uxnet plan {folder} -o mine.run.yml"
+
+
+def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    assert invoke("demo-data", str(folder), "--cases", "5").exit_code == 0
     good = invoke("check", str(folder))
     assert (good.exit_code, good.output) == (
         0,

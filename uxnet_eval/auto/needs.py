@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..config.search import RunConfig
 from ..dataset.cases import Dataset
-from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of, split_fold
 from .schedule import SEARCHED, UNET, Steps
 from .timing import Timing
 
@@ -33,8 +33,10 @@ class Needs:
         with_unet: train the U-Net beside the found network.
         through_nni: several trainings are trials of NNI, one after the other.
         outer_fold: the fold that is left out until the end.
-        num_folds: of the data set.
+        num_folds: of the data set; 1 if the other folds have nothing to learn from or to validate
+            on without the left-out one.
         left_out: cases of the left-out fold; None: a share of ``num_cases``.
+        seen: cases that are learned from without it; None: all others.
     """
 
     config: RunConfig
@@ -46,6 +48,7 @@ class Needs:
     outer_fold: int = 0
     num_folds: int = NUM_FOLDS
     left_out: int | None = None
+    seen: int | None = None
 
     @property
     def fold_cases(self) -> int:
@@ -54,8 +57,8 @@ class Needs:
 
     @property
     def seen_cases(self) -> int:
-        """Cases outside the left-out fold."""
-        return self.num_cases - self.fold_cases
+        """Cases that search and choice may see."""
+        return self.num_cases - self.fold_cases if self.seen is None else self.seen
 
     @property
     def steps_s(self) -> dict[str, float]:
@@ -108,7 +111,19 @@ class Needs:
     def of_folds(self, dataset: Dataset) -> Needs:
         """These needs with the folds of the data set, which may name its own."""
         folds = folds_of(dataset, NUM_FOLDS, SPLIT_SEED)
-        return replace(self, num_folds=len(folds), left_out=len(folds[self.outer_fold].held_out))
+        outer = folds[self.outer_fold]
+        others = (
+            split_fold(dataset, fold=k, num_folds=NUM_FOLDS, seed=SPLIT_SEED, left_out=self.outer_fold)
+            for k in range(len(folds))
+            if k != self.outer_fold
+        )
+        are_usable = all(learned and held_out for learned, held_out in others)
+        return replace(
+            self,
+            num_folds=len(folds) if are_usable else 1,
+            left_out=len(outer.held_out),
+            seen=len(outer.learned),
+        )
 
     @property
     def _scoring_s(self) -> float:

@@ -16,7 +16,6 @@ from strategies.single_path.limits import Limits
 from ..config.commented_yaml import commented_yaml
 from ..config.plan import Plan
 from ..config.search import FROM_SCRATCH, BudgetSettings, RunConfig, SearchSettings, SpaceSettings
-from ..dataset.folds import NUM_FOLDS
 from ..dataset.msd import Dataset
 from ..planning.fingerprint import Fingerprint, measure
 from ..planning.mirroring import mirroring_reason
@@ -26,6 +25,7 @@ from .fitting import TooFewHours, fit
 from .fitting_search import measures_many
 from .needs import Needs
 from .schedule import Schedule, Steps
+from .seen_cases import seen_without
 from .timing import Timing, scaled, time_steps
 
 logger = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ def plan_auto(
 ) -> Schedule:
     """The schedule for a data set on this machine; writes nothing.
 
-    Reads every training case once, then times real steps. The patch is that of :func:`make_plan`,
-    smaller if the hours allow few steps; the width is the largest of :data:`WIDTHS` that fits the
-    memory and leaves enough steps.
+    Reads every case outside the left-out fold once, then times real steps. The patch is that of
+    :func:`make_plan`, smaller if the hours allow few steps; the width is the largest of
+    :data:`WIDTHS` that fits the memory and leaves enough steps.
 
     Args:
         dataset: the data set.
@@ -82,13 +82,13 @@ def plan_auto(
         through_nni: several trainings will be trials of NNI, which takes some time to start them.
 
     Raises:
-        UserError: if there are too few cases or hours, or a file is at fault.
+        UserError: if there are too few cases or hours, no such fold, or a file is at fault.
     """
     started = time.monotonic()
-    _check_number(dataset)
+    seen = seen_without(dataset, left_out_fold)
     if memory_gib is None:
         memory_gib = free_memory_gib()
-    fingerprint = measure(dataset, progress)
+    fingerprint = measure(seen, progress)
     read_s = time.monotonic() - started
     check_s = read_s if spent_s is None else spent_s
 
@@ -153,17 +153,6 @@ def plan_auto(
 def _single_steps(schedule: Schedule) -> int:
     """Steps of the final training, if there was one instead of one for each fold."""
     return schedule.final.total * len(schedule.members)
-
-
-def _check_number(dataset: Dataset) -> None:
-    number, patients = len(dataset.cases), dataset.num_patients
-    if min(number, number if dataset.fixed_folds else patients) < NUM_FOLDS:
-        of = f" of {patients} patients" if patients < number else ""
-        raise UserError(
-            f"{dataset.folder}: found {number} training cases{of}, uxnet auto needs at least {NUM_FOLDS}"
-            f"{' patients' if of else ''} (one fold of five to score, one to choose, the others to learn from); add "
-            "cases, or use uxnet plan and search"
-        )
 
 
 def check_hours(hours: float | None) -> None:

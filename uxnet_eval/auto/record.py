@@ -14,6 +14,7 @@ from search_space.errors import UserError
 from search_space.reading import read_json
 from search_space.strict import StrictConfig
 
+from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
 from ..dataset.msd import Dataset
 from ..runs.files import write_json
 from ..runs.names import (
@@ -69,7 +70,7 @@ class AutoRecord(StrictConfig):
     dataset: str
     """Name of the data set."""
     cases: str
-    """Digest of the case ids and classes."""
+    """Digest of the case ids, classes and folds."""
     hours: float = Field(gt=0)
     """Hours for all stages."""
     with_unet: bool = True
@@ -117,6 +118,10 @@ class AutoRecord(StrictConfig):
         values = without_head(values, path, format_name=FORMAT, version=VERSION, foreign=foreign)
         record: Self = cls.parse(values, str(path))
         return record
+
+    def is_planned_anew(self, begin_at: str | None) -> bool:
+        """Whether a start at this stage makes a schedule: hours, U-Net and fold may change."""
+        return self.schedule is None or begin_at in STAGES[:2]
 
     def begin_at(self, stage: str, folder: Path) -> None:
         """Forgets ``stage`` and all after it, with what they left in the folder.
@@ -174,9 +179,6 @@ def open_record(
             anything that is none of ``uxnet auto``.
     """
     record = AutoRecord.load(folder)
-    digest = hashlib.sha256(
-        json.dumps([sorted(case.case_id for case in dataset.cases), dataset.class_names]).encode()
-    ).hexdigest()[:16]
     if record is None:
         others = sorted(path.name for path in folder.iterdir() if path.name not in LEFTOVERS)
         if others:
@@ -188,22 +190,48 @@ def open_record(
             raise UserError(f"{folder}: --from {begin_at}: there is no run yet; leave --from out")
         record = AutoRecord(
             dataset=dataset.name,
-            cases=digest,
+            cases=_digest(dataset),
             hours=hours or 1.0,
             with_unet=with_unet,
             left_out_fold=left_out_fold,
         )
         record.save(folder)
         return record
-    if (record.dataset, record.cases) != (dataset.name, digest):
-        raise UserError(
-            f"{folder}: holds a run on {record.dataset}, with other cases or classes than {dataset.folder} lists; give "
-            "another output folder"
-        )
-    if record.schedule is None or begin_at in STAGES[:2]:  # it is planned anew
+    check_same(record, folder, dataset, hours, with_unet, left_out_fold, begin_at)
+    if record.is_planned_anew(begin_at):
         record.hours, record.with_unet = hours or record.hours, with_unet
         record.left_out_fold = left_out_fold
-        record.stages["plan"] = StageRecord()
+        for name in STAGES[:2]:  # a check that failed does not shorten the next one's hours
+            if name == "plan" or not record.stages[name].done:
+                record.stages[name] = StageRecord()
+    if begin_at is not None:
+        record.begin_at(begin_at, folder)
+    return record
+
+
+def check_same(
+    record: AutoRecord,
+    folder: Path,
+    dataset: Dataset,
+    hours: float | None,
+    with_unet: bool,
+    left_out_fold: int,
+    begin_at: str | None,
+) -> None:
+    """Raises :class:`UserError` if the arguments are not those of the folder's run."""
+    if (record.dataset, record.cases) != (dataset.name, _digest(dataset)):
+        raise UserError(
+            f"{folder}: holds a run on {record.dataset}, with other cases, classes or folds than {dataset.folder} has; "
+            "give another output folder"
+        )
+    if record.schedule is None or record.is_planned_anew(begin_at):  # the first for mypy
+        return
+    planned, given = Path(record.schedule.search.dataset), dataset.folder.resolve()
+    if planned.resolve() != given:
+        advice = f"give that one, or add --from plan to plan anew with {given}"
+        if not planned.exists():
+            advice = f"it is not there any more: ln -s {given} {planned}, and give that one"
+        raise UserError(f"{folder}: holds a run on the data in {planned}; {advice}")
     if hours not in (None, record.hours):
         raise UserError(
             f"{folder}: holds a run that was planned for {record.hours:g} hours; leave --hours out to go on, or add "
@@ -219,6 +247,10 @@ def open_record(
             f"{folder}: holds a run that leaves out fold {record.left_out_fold}; give --left-out-fold "
             f"{record.left_out_fold} as before, or another output folder"
         )
-    if begin_at is not None:
-        record.begin_at(begin_at, folder)
-    return record
+
+
+def _digest(dataset: Dataset) -> str:
+    """Changes with the cases, the classes, and the folds that files or patients give."""
+    ids = sorted(case.case_id for case in dataset.cases)
+    folds = folds_of(dataset, NUM_FOLDS, SPLIT_SEED)
+    return hashlib.sha256(json.dumps([ids, dataset.class_names, folds]).encode()).hexdigest()[:16]

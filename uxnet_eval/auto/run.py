@@ -8,11 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from search_space.errors import UserError
-
 from ..dataset.find import find_dataset
-from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, folds_of
-from ..dataset.msd import Dataset, read_dataset
+from ..dataset.msd import read_dataset
 from ..nni_guards import TrialLock
 from ..runs.files import full_disk_said
 from ..runs.folder import make_output_folder
@@ -20,8 +17,9 @@ from ..runs.names import AUTO_LOG_NAME
 from .outcome import stage_rows
 from .planning import check_hours, describe, plan_auto
 from .progress import OverallProgress
-from .record import AutoRecord, open_record
+from .record import AutoRecord, check_same, open_record
 from .schedule import STAGES
+from .seen_cases import seen_without
 from .stages import RUNS, Run
 from .trainings import end_experiments
 
@@ -54,8 +52,7 @@ def run_auto(
     """
     check_hours(hours)
     dataset = read_dataset(find_dataset(data))
-    if left_out_fold:
-        _check_fold(dataset, left_out_fold)
+    seen_without(dataset, left_out_fold)  # refuses too few cases
     make_output_folder(folder)
     with full_disk_said(folder), TrialLock(folder):
         before = AutoRecord.load(folder)
@@ -87,21 +84,25 @@ def dry_run(
     hours: float | None = None,
     with_unet: bool = True,
     left_out_fold: int = 0,
+    begin_at: str | None = None,
     through_nni: bool = False,
 ) -> list[str]:
     """The stages with predicted minutes and memory, as lines; writes nothing.
 
-    A folder that has a schedule already shows that, with the minutes that its stages took.
+    A folder that has a schedule already shows that, with the minutes that its stages took, unless
+    ``begin_at`` makes another.
 
     Raises:
-        UserError: if the data or the hours are at fault.
+        UserError: if the data, the hours or the folder are at fault, as in :func:`run_auto`.
     """
     check_hours(hours)
     dataset = read_dataset(find_dataset(data))
-    if left_out_fold:
-        _check_fold(dataset, left_out_fold)
+    seen_without(dataset, left_out_fold)
     record = AutoRecord.load(folder)
-    if record is None or record.schedule is None:
+    if record is not None:
+        check_same(record, folder, dataset, hours, with_unet, left_out_fold, begin_at)
+        hours = hours or record.hours
+    if record is None or record.schedule is None or record.is_planned_anew(begin_at):
         schedule = plan_auto(
             dataset,
             hours or 1.0,
@@ -113,12 +114,6 @@ def dry_run(
     lines = describe(record.schedule, record.hours)
     took = [f"{name}: {spent}" for name, _, spent in stage_rows(record)]
     return [*lines, f"minutes so far: {', '.join(took)}"]
-
-
-def _check_fold(dataset: Dataset, fold: int) -> None:
-    number = len(folds_of(dataset, NUM_FOLDS, SPLIT_SEED))
-    if not 0 <= fold < number:
-        raise UserError(f"--left-out-fold {fold}: expected 0 to {number - 1}, a fold of {dataset.folder}")
 
 
 class _LogFile(logging.FileHandler):

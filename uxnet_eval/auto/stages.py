@@ -13,7 +13,7 @@ from search_space.reading import read_json
 from strategies.single_path.limits import Limits
 from strategies.single_path.proposed import propose_best
 
-from ..dataset.check import check_dataset
+from ..dataset.check import check_dataset, facts
 from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset
 from ..drawing import draw_genotype_file
@@ -77,7 +77,9 @@ class Run:
 
 
 def check(run: Run) -> None:
-    """Refuses a data set with faults, and names each of them."""
+    """Refuses a data set with faults, and names each of them; says what is good to know."""
+    for fact in facts(run.dataset):
+        logger.info("note: %s", fact)
     faults = check_dataset(
         run.dataset.folder, progress=lambda done, total: run.progress.advance(done / total)
     )
@@ -260,6 +262,7 @@ def _fitted(run: Run) -> Schedule:
         search_gib=0.0,
         train_gib=0.0,
     )
+    run.progress.keep()  # this timing counts too
     after_s = 60 * (schedule.minutes["evaluate"] + schedule.minutes["report"])
     left_s = 3600 * record.hours - record.spent_s - after_s
     needs = Needs(

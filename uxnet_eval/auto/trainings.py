@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from ..nni_guards.door import page_address
 from ..recipe.progress import telling
 from ..runs.files import write_json, write_text
 from ..runs.names import NNI_FOLDER, PART_ENDING, RESULT_NAME
-from ..training.run import run_training
+from ..training.run import TrainingDiverged, run_training
 from .progress import OverallProgress, share_of
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ TRAINING = "training"
 POLL_S = 2.0
 TOLD_EVERY_S = 2.0
 """How often a trial writes how far it is."""
+SLOWER = 1 / 3
+"""A training that diverges starts again once, with this share of its learning rate."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def run_trainings(
         UserError: if the data are at fault, or NNI fails.
     """
     for each in due:
-        write_text(_beside(each.folder, ".run.yml"), each.config.to_yaml())
+        path = _beside(each.folder, ".run.yml")
+        if not path.exists():  # else it may have a lower learning rate by now
+            write_text(path, each.config.to_yaml())
     left = [each for each in due if not each.is_done]
     if through_nni is not None and len(left) > 1:
         _run_as_trials(left, due, folder, progress, parts, name=through_nni, keep_page=keep_page)
@@ -107,8 +112,26 @@ def run_trainings(
             continue
         logger.info("training %d of %d: %s", number + 1, len(due), each.folder.relative_to(folder))
         with progress.run(parts, number / len(due), (number + 1) / len(due)):
-            run_training(_beside(each.folder, ".run.yml"), output=each.folder)
+            _run_here(each, folder)
     return [each.score for each in due]
+
+
+def _run_here(due: Due, folder: Path) -> None:
+    path = _beside(due.folder, ".run.yml")
+    try:
+        run_training(path, output=due.folder)
+    except TrainingDiverged:
+        rate = SLOWER * due.config.train.learning_rate
+        if TrainConfig.load(path).train.learning_rate == rate:  # it has been tried
+            raise
+        logger.warning(
+            "%s has diverged; it starts again, with a learning rate of %.2g",
+            due.folder.relative_to(folder),
+            rate,
+        )
+        shutil.rmtree(due.folder)
+        write_text(path, due.config.override({"train.learning_rate": rate}, source="auto").to_yaml())
+        run_training(path, output=due.folder)
 
 
 def _run_as_trials(

@@ -71,6 +71,7 @@ def auto(
     from ..auto.run import dry_run as predict_stages
     from ..auto.run import run_auto
 
+    stage = None if begin_at is None else begin_at.value
     if dry_run:
         for line in predict_stages(
             data,
@@ -78,10 +79,13 @@ def auto(
             hours=hours,
             with_unet=unet,
             left_out_fold=left_out_fold,
+            begin_at=stage,
             through_nni=through_nni,
         ):
             typer.echo(line)
-        given = "" if hours is None else f" --hours {hours:g}"
+        given = ("" if stage is None else f" --from {stage}") + (
+            "" if hours is None else f" --hours {hours:g}"
+        )
         given += f" --left-out-fold {left_out_fold}" if left_out_fold else ""
         given += ("" if unet else " --no-unet") + (" --nni" if through_nni else "")
         typer.echo(f"next: uxnet auto {data} -o {output}{given}")
@@ -92,7 +96,7 @@ def auto(
         hours=hours,
         with_unet=unet,
         left_out_fold=left_out_fold,
-        begin_at=None if begin_at is None else begin_at.value,
+        begin_at=stage,
         through_nni=through_nni,
     )
     print_outcome(output, record)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from search_space.errors import UserError
+
 from .console import Data, progress_bar
 
 
@@ -16,6 +18,7 @@ def check(data: Data) -> None:
 
     Example: uxnet check data/Task04_Hippocampus
     """
+    from ..auto.seen_cases import seen_without
     from ..dataset.check import check_dataset, facts
     from ..dataset.find import find_dataset
     from ..dataset.msd import read_dataset
@@ -23,7 +26,8 @@ def check(data: Data) -> None:
     folder = find_dataset(data)
     with progress_bar("checking the cases") as progress:
         faults = check_dataset(folder, progress=progress)
-    for fact in facts(read_dataset(folder)):
+    dataset = read_dataset(folder)
+    for fact in facts(dataset):
         typer.echo(f"note: {fact}")
     for fault in faults:
         typer.echo(str(fault))
@@ -31,4 +35,10 @@ def check(data: Data) -> None:
         found = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} found"
         typer.echo(f"{folder}: {found}; next: mend them, then uxnet check {data} again")
         raise typer.Exit(1)
-    typer.echo(f"{folder}: no fault found; next: uxnet auto {data} -o runs/auto --hours 2")
+    following = f"uxnet auto {data} -o runs/auto --hours 2"
+    try:
+        seen_without(dataset, 0)
+    except UserError as too_few:
+        typer.echo(f"note: {too_few}")
+        following = f"uxnet plan {data} -o mine.run.yml"
+    typer.echo(f"{folder}: no fault found; next: {following}")

@@ -14,7 +14,9 @@ from search_space.errors import UserError
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="Folder in Medical Segmentation Decathlon layout (dataset.json)."),
+    typer.Argument(
+        metavar="DATA", help="Folder with dataset.json, as in the Medical Segmentation Decathlon or nnU-Net."
+    ),
 ]
 
 RunOutput = Annotated[

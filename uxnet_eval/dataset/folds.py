@@ -87,22 +87,34 @@ def folds_of(dataset: Dataset, num_folds: int, seed: int) -> tuple[Fold, ...]:
 
 
 def split_fold(
-    dataset: Dataset, *, fold: int, num_folds: int, seed: int
+    dataset: Dataset, *, fold: int, num_folds: int, seed: int, left_out: int | None = None
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     """The training cases and the validation cases of a fold, each ordered by id.
+
+    Args:
+        dataset: the data set.
+        fold: its number.
+        num_folds: if the data set names no folds.
+        seed: of random folds.
+        left_out: another fold, which scores a result later: only the cases that it learns from are
+            in either part, so no case and no patient that it validates on. Folds of
+            ``splits_final.json`` may overlap.
 
     Raises:
         UserError: see :func:`folds_of`; or there is no such fold.
     """
     folds = folds_of(dataset, num_folds, seed)
-    if fold >= len(folds):
-        where = SPLITS_NAME if dataset.fixed_folds else "the data set"
-        raise UserError(
-            f"{dataset.folder}: there is no fold {fold}; {where} has {len(folds)}, expected 0 to {len(folds) - 1}"
-        )
-    by_id = {case.case_id: case for case in dataset.cases}
-    learned, held_out = folds[fold]
-    return tuple(by_id[i] for i in learned if i in by_id), tuple(by_id[i] for i in held_out if i in by_id)
+    seen = {case.case_id: case for case in dataset.cases}
+    for number in (fold, left_out):
+        if number is not None and number >= len(folds):
+            where = SPLITS_NAME if dataset.fixed_folds else "the data set"
+            raise UserError(
+                f"{dataset.folder}: there is no fold {number}; {where} has {len(folds)}, expected 0 to {len(folds) - 1}"
+            )
+    if left_out is not None:
+        seen = {case_id: seen[case_id] for case_id in folds[left_out].learned if case_id in seen}
+    learned, held_out = (tuple(seen[i] for i in part if i in seen) for part in folds[fold])
+    return learned, held_out
 
 
 def store_folds(folder: Path, dataset: Dataset, *, fold: int, num_folds: int, seed: int) -> None:

@@ -89,12 +89,19 @@ def prepare(config: TrainConfig, folder: Path, beside: Path) -> Training:
             f"{dataset.folder}: has {dataset.spatial_dims} spatial dimensions, the plan {plan.spatial_dims}; "
             "make a plan for this data set with uxnet plan"
         )
-    learned, held_out = split_fold(dataset, fold=split.fold, num_folds=split.num_folds, seed=split.split_seed)
-    if split.left_out_fold is not None:
-        seen, _ = split_fold(
-            dataset, fold=split.left_out_fold, num_folds=split.num_folds, seed=split.split_seed
+    learned, held_out = split_fold(
+        dataset,
+        fold=split.fold,
+        num_folds=split.num_folds,
+        seed=split.split_seed,
+        left_out=split.left_out_fold,
+    )
+    if not learned or not held_out:
+        raise UserError(
+            f"{dataset.folder}: without the cases of the left-out fold {split.left_out_fold}, fold {split.fold} has "
+            f"{len(learned)} cases to learn from and {len(held_out)} to validate on, expected some of each; give "
+            "another fold"
         )
-        learned = tuple(case for case in learned if case in seen)
     architecture = find_architecture(
         network.architecture,
         plan.levels,

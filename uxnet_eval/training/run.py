@@ -68,6 +68,10 @@ FINAL_KEYS = ("default", "parameters", "multiply_adds", "minutes", "peak_memory_
 """Keys of the final result that NNI gets; ``default`` is the mean Dice of the fold."""
 
 
+class TrainingDiverged(UserError):
+    """Loss, gradient or weights are not finite any more; the last good state is kept."""
+
+
 def run_training(
     config_path: Path,
     *,
@@ -92,6 +96,7 @@ def run_training(
 
     Raises:
         UserError: if the configuration, the data or the output folder is at fault.
+        TrainingDiverged: see there.
     """
     config, folder = _configuration(config_path, output, architecture, overrides or {})
     training = prepare(config, folder, config_path.parent)
@@ -205,7 +210,7 @@ def _train(training: Training, checkpoint: SavedState | None, device: torch.devi
     except Diverged as error:
         if is_helper():  # every process meets it; the first one says so
             sys.exit(1)
-        raise UserError(f"{folder}: {error}; stopped. {way_on(folder)}") from None
+        raise TrainingDiverged(f"{folder}: {error}; stopped. {way_on(folder)}") from None
     finally:
         reporter.close()
     if trainer.is_global_zero:
