@@ -20,6 +20,7 @@ from search_space import Genotype, presets
 from search_space.errors import UserError
 from uxnet_eval import cli
 from uxnet_eval.config.overrides import parse_overrides
+from uxnet_eval.config.search import RunConfig
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = (
@@ -315,6 +316,10 @@ def test_check_names_what_few_cases_are_enough_for(tmp_path: Path) -> None:
     lines = invoke("check", str(folder)).output.splitlines()
     assert lines[0].startswith(f"note: {folder}: found 4 training cases, uxnet auto needs at least 5")
     assert lines[-1] == f"{folder}: no fault found; next: uxnet plan {folder} -o mine.run.yml"
+    path = tmp_path / "mine.run.yml"
+    lines = invoke("plan", str(folder), "-o", str(path)).output.splitlines()
+    assert lines[0].startswith("note: no fold is left out of plan and search: ")
+    assert RunConfig.load(path).search.left_out_fold is None
 
 
 def test_check_lists_every_fault_and_exits_with_1(tmp_path: Path) -> None:

@@ -110,10 +110,11 @@ def test_plan_writes_axes_and_reason(tmp_path: Path) -> None:
     scans(tmp_path / "set", 10)
     path = tmp_path / "x.run.yml"
     assert CliRunner().invoke(app, ["plan", str(tmp_path / "set"), "-o", str(path)]).exit_code == 0
+    assert RunConfig.load(path).search.left_out_fold == 0
     assert RunConfig.load(path).plan.mirror_axes == (1, 2)
     above = path.read_text().split("mirror_axes:")[0].splitlines()[-2]
     assert above.strip() == (
-        "# Not along axis 0 (left to right): class1 comes before class2 in 100% of 10 cases."
+        "# Not along axis 0 (left to right): class1 comes before class2 in 100% of 8 cases."
     )
 
 

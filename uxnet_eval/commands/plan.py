@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..dataset.msd import Dataset
 
 
+LEFT_OUT_FOLD = 0
+"""The fold that uxnet train scores unless told otherwise, so that the search should not see it."""
+
+
 def plan(
     data: Data,
     output: Annotated[
@@ -43,12 +47,13 @@ def plan(
 ) -> None:
     """Choose spacing, patch size, strides, normalisation, batch size and mirroring from the data.
 
-    Reads every training case once and writes a run configuration: YAML, with every choice spelled
-    out, to be edited by hand if you know better.
+    Reads every training case once, but for those of fold 0, which uxnet train scores. Writes a run
+    configuration: YAML, with every choice spelled out, to be edited by hand if you know better.
 
     Example: uxnet plan data/Task04_Hippocampus -o experiments/mine.run.yml
     """
     refuse_existing(output, force)
+    from ..auto.seen_cases import seen_without
     from ..dataset import msd
     from ..dataset.find import find_dataset
     from ..planning import fingerprint
@@ -66,13 +71,21 @@ def plan(
     if hours is not None:
         _plan_for_hours(data, dataset, output, hours, memory_gib)
         return
+    seen, left_out_fold, reasons = dataset, None, {}
+    try:
+        seen, left_out_fold = seen_without(dataset, LEFT_OUT_FOLD), LEFT_OUT_FOLD
+        reasons["search.left_out_fold"] = "uxnet train scores this fold."
+    except UserError as too_few:
+        typer.echo(f"note: no fold is left out of plan and search: {too_few}")
     with progress_bar("reading the cases") as progress:
-        measured = fingerprint.measure(dataset, progress=progress)
+        measured = fingerprint.measure(seen, progress=progress)
     made = planning.make_plan(measured, memory_gib)
     if nnunet is not None:
         made = nnunet.taken_over(made)
-    reasons = {"plan.mirror_axes": mirroring_reason(measured)}
-    planning.write_run_config(data, made, output, overwrite=force, reasons=reasons)
+    reasons["plan.mirror_axes"] = mirroring_reason(measured)
+    planning.write_run_config(
+        data, made, output, left_out_fold=left_out_fold, overwrite=force, reasons=reasons
+    )
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")
 
 

@@ -18,7 +18,7 @@ from search_space.strict import StrictConfig
 
 from ..runs.files import write_text
 from .plan import Plan
-from .search import RunConfig, SpaceSettings
+from .search import RunConfig, SearchSettings, SpaceSettings
 
 WIDTH = 110
 
@@ -29,6 +29,7 @@ def write_run_config(
     path: str | os.PathLike[str],
     *,
     base_channels: int = 8,
+    left_out_fold: int | None = None,
     overwrite: bool = False,
     reasons: Mapping[str, str] | None = None,
 ) -> RunConfig:
@@ -41,6 +42,7 @@ def write_run_config(
         plan: its plan.
         path: the file; missing folders are made.
         base_channels: that the plan was made for.
+        left_out_fold: the fold that the search does not see.
         overwrite: replace an existing file.
         reasons: why a setting has its value, by full name (``plan.mirror_axes``), as a comment.
 
@@ -50,7 +52,12 @@ def write_run_config(
     path = Path(path)
     if path.exists() and not overwrite:
         raise UserError(f"{path}: exists already; choose another name, or allow it to be overwritten")
-    config = RunConfig(dataset=str(dataset), plan=plan, space=SpaceSettings(base_channels=base_channels))
+    config = RunConfig(
+        dataset=str(dataset),
+        plan=plan,
+        space=SpaceSettings(base_channels=base_channels),
+        search=SearchSettings(left_out_fold=left_out_fold),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, commented_yaml(config, reasons))
     return config
