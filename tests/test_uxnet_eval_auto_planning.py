@@ -35,7 +35,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, seconds_per_giga: float) -> list[Ru
     def time_steps(config: RunConfig, dataset: Dataset) -> Timing:
         timed.append(config)
         step_s = seconds_per_giga * config.plan.batch_size * (config.budget.multiply_adds or 0) / 1e9
-        return replace(FAST, search_step_s=step_s, searched_step_s=step_s, unet_step_s=step_s)
+        steps = ("search_step_s", "measured_step_s", "searched_step_s", "unet_step_s")
+        return replace(FAST, **dict.fromkeys(steps, step_s))
 
     monkeypatch.setattr(planning, "time_steps", time_steps)
     return timed
