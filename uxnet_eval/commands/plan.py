@@ -95,6 +95,7 @@ def _plan_for_hours(
     from ..auto.planning import check_hours, describe, plan_auto, schedule_yaml
     from ..auto.schedule import SEARCHED
     from ..runs.files import write_text
+    from ..runs.names import GENOTYPE_NAME
 
     check_hours(hours)
     with progress_bar("reading the cases") as progress:
@@ -103,11 +104,11 @@ def _plan_for_hours(
     write_text(output, schedule_yaml(schedule.model_copy(update={"search": search}), hours))
     for line in describe(schedule, hours):
         typer.echo(line)
-    trained = schedule.final_config(SEARCHED, "genotype.json", schedule.members[0])
+    trained = schedule.final_config(SEARCHED, GENOTYPE_NAME, schedule.members[0])
     lengths = {name: getattr(trained.train, name) for name in type(schedule.final).model_fields}
     settings = {**lengths, "fold": trained.train.fold, "multiply_adds": trained.network.multiply_adds}
     if trained.train.left_out_fold is not None:
         settings["left_out_fold"] = trained.train.left_out_fold
     sets = " ".join(f"--set {name}={value}" for name, value in settings.items())
-    typer.echo(f"its training: uxnet train --config {output} --architecture genotype.json {sets}")
+    typer.echo(f"its training: uxnet train --config {output} --architecture {GENOTYPE_NAME} {sets}")
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")
