@@ -23,7 +23,7 @@ help:
 	@echo "make audit      known advisories of the versions in constraints.txt; needs the internet"
 	@echo "make dist       build the wheel and the sdist in dist/"
 	@echo "make docs       the documentation as a site: open site/index.html"
-	@echo "make tutorial   run docs/tutorial.ipynb (its outputs go to build/; TUTORIAL_ARGS=--inplace keeps them)"
+	@echo "make tutorial   run docs/tutorial.ipynb (with its outputs it goes to build/tutorial)"
 	@echo "make clean      delete .venv, the demo's folder and caches"
 	@echo "PYTHON=python3.12 make ...   chooses the Python (3.10 to 3.13) that .venv is made from"
 
@@ -162,10 +162,11 @@ docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "open site/index.html"
 
-TUTORIAL_ARGS ?= --output-dir build/tutorial
+# In a second step, because nbconvert joins the pieces of an output before it runs the cells.
 tutorial: $(DOCS_READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m nbconvert --to notebook --execute \
-		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(TUTORIAL_ARGS) docs/tutorial.ipynb
+		--ClearMetadataPreprocessor.enabled=True --output-dir build/tutorial docs/tutorial.ipynb
+	$(BIN)/python -m nbconvert --to notebook --CoalesceStreamsPreprocessor.enabled=True --inplace build/tutorial/tutorial.ipynb
 
 clean:
 	rm -rf $(VENV) $(EXPORTS) $(TRACKING) $(AUDIT) demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
