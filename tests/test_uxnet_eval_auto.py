@@ -13,13 +13,12 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search_space import Genotype, UserError
+from search_space import UserError
 from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages, timing, trainings
 from uxnet_eval.auto.outcome import outcome_markdown, outcome_table, sentences
-from uxnet_eval.auto.planning import describe
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import dry_run, run_auto
@@ -84,74 +83,6 @@ def test_no_stage_saw_the_left_out_fold(finished: Path, demo_set: Path) -> None:
         assert not left_out & {case.case_id for case in (*training.learned, *training.held_out)}
     scored = (finished / "evaluation" / "searched" / "cases.csv").read_text().splitlines()[1:]
     assert {line.split(",")[0] for line in scored} == left_out
-
-
-def test_the_best_proposal_on_the_inner_fold_is_trained(finished: Path) -> None:
-    scores = [
-        json.loads((finished / "choose" / f"proposal-{number}" / "result.json").read_text())["default"]
-        for number in (0, 1)
-    ]
-    chosen = Genotype.load(finished / "genotype.json")
-    best = scores.index(max(scores))
-    assert chosen == Genotype.load(finished / "choose" / f"proposal-{best}.json")
-    assert chosen == Genotype.load(finished / "train" / "searched-fold1" / "genotype.json")
-
-
-def test_the_better_on_the_inner_fold_segments_new_scans(finished: Path) -> None:
-    """The U-Net is one of those that the choice trains."""
-    names = ["proposal-0", "proposal-1", "unet"]
-    scores = {
-        name: json.loads((finished / "choose" / name / "result.json").read_text())["default"]
-        for name in names
-    }
-    assert len(set(scores.values())) > 1
-    wins = scores["unet"] > max(scores["proposal-0"], scores["proposal-1"])
-    chosen = "U-Net" if wins else "searched"
-    outcome = outcome_of(finished)
-    assert (outcome["chosen"], outcome["compared"]) == (chosen, True)
-    folder = {"U-Net": "unet", "searched": "searched"}[chosen]
-    assert [path.parent.name for path in model_checkpoints(finished)] == [
-        f"{folder}-fold1",
-        f"{folder}-fold2",
-    ]
-    assert f"Segments new scans: {chosen} (the better on fold 1)." in sentences(outcome)
-
-
-@pytest.mark.parametrize(("unet", "chosen"), [(0.7, "U-Net"), (0.5, "searched"), (0.6, "searched")])
-def test_the_unet_is_taken_only_if_it_is_better(
-    unet: float, chosen: str, finished: Path, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    scores = {"proposal-0": 0.4, "proposal-1": 0.6, "unet": unet}
-    monkeypatch.setattr(
-        stages, "run_trainings", lambda due, *_, **__: [scores.get(each.folder.name, 0.0) for each in due]
-    )
-    monkeypatch.setitem(stages.RUNS, "train", lambda run: (_ for _ in ()).throw(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        run_auto(str(demo_set), folder, begin_at="choose")
-    record = AutoRecord.load(folder)
-    assert record is not None
-    assert record.chosen == chosen
-    assert Genotype.load(folder / "genotype.json") == Genotype.load(folder / "choose" / "proposal-1.json")
-
-
-def test_a_found_network_that_nothing_has_tried_segments_nothing(
-    finished: Path, demo_set: Path, tmp_path: Path
-) -> None:
-    schedule = tiny_schedule(demo_set).model_copy(update={"choice": None})
-    (said,) = (line for line in describe(schedule, HOURS) if line.startswith("choose:"))
-    assert said.endswith(
-        "the best of the search, which is not compared with the U-Net; the U-Net segments new scans"
-    )
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    record = AutoRecord.load(folder)
-    assert record is not None
-    record.schedule, record.fitted = schedule, None
-    with OverallProgress(record, folder) as progress:
-        stages.choose(stages.Run(folder, read_dataset(demo_set), record, progress))
-    assert record.chosen == "U-Net"
 
 
 def test_both_networks_cost_the_same(finished: Path) -> None:

@@ -37,10 +37,9 @@ def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any
         "members": len(schedule.members),
         "chosen": chosen,
         "left_out_fold": schedule.outer_fold,
-        "inner_fold": schedule.inner_fold,
     }
     if UNET in rows:
-        outcome["compared"] = schedule.choice is not None
+        outcome["compared_on"] = list(schedule.compared_on)
     if UNET in rows and None not in (rows[SEARCHED]["dice"], rows[UNET]["dice"]):
         difference = rows[UNET]["dice"] - rows[SEARCHED]["dice"]
         scores = [
@@ -116,10 +115,11 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
             elif high >= 0:
                 text += "; these cases do not tell which is better"
         found.append(text + ".")
-    if "compared" in outcome:
+    if "compared_on" in outcome:
+        folds = ", ".join(map(str, outcome["compared_on"]))
         why = "the two were not compared beforehand"
-        if outcome["compared"]:
-            why = f"the better on fold {outcome.get('inner_fold', 1)}"
+        if folds:
+            why = f"the better on fold{'s' if len(outcome['compared_on']) > 1 else ''} {folds}"
         found.append(f"Segments new scans: {outcome['chosen']} ({why}).")
     return found
 

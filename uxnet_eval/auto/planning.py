@@ -262,7 +262,8 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
 def _choice_in_words(schedule: Schedule) -> str:
     if schedule.choice is None:
         unproven = ", which is not compared with the U-Net; the U-Net segments new scans"
-        return "the best of the search" + (unproven if schedule.with_unet else "")
+        is_unproven = schedule.with_unet and not schedule.compared_on
+        return "the best of the search" + (unproven if is_unproven else "")
     number = schedule.proposals
     what = f"{number} proposal{'s' if number > 1 else ''}{' and the U-Net' if schedule.with_unet else ''}"
     return f"{what}; {_length(schedule.choice)} each, scored on fold {schedule.inner_fold}"

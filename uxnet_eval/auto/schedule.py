@@ -72,6 +72,17 @@ class Schedule(StrictConfig):
         return 0 if self.outer_fold else 1
 
     @property
+    def compared_on(self) -> tuple[int, ...]:
+        """The folds that tell whether the found network or the U-Net is better; none: nothing does.
+
+        Final trainings with folds of their own tell it best: networks that learn fast are ahead in
+        short trainings, and need not be in the end.
+        """
+        if not self.with_unet:
+            return ()
+        return self.folds or (() if self.choice is None else (self.inner_fold,))
+
+    @property
     def multiply_adds(self) -> int:
         """The budget that all networks are trained at."""
         return round(self.search.budget.multiply_adds or 0)

@@ -6,11 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from search_space import Genotype
 from search_space.errors import UserError
 from search_space.reading import read_json
-from strategies.single_path.limits import Limits
 from strategies.single_path.proposed import propose_best
 
 from ..dataset.check import check_dataset, facts
@@ -40,16 +39,13 @@ from ..runs.names import (
 )
 from ..runs.validation_cases import ValidationCases
 from ..search.run import run_search
-from ..search.single_path_module import anchor_of
 from ..training.scoring import score_models
-from .fitting import shortened
-from .needs import Needs
 from .outcome import evaluation_folder, member_folder, outcome_markdown, read_outcome
 from .planning import plan_auto, schedule_yaml
 from .progress import OverallProgress
 from .record import AutoRecord
+from .refitting import refitted
 from .schedule import FOLDERS, SEARCHED, UNET, Schedule
-from .timing import StepTimer, Timing
 from .trainings import Due, run_trainings
 
 logger = logging.getLogger(__name__)
@@ -118,9 +114,9 @@ def search(run: Run) -> None:
 def choose(run: Run) -> None:
     """Trains the best of the search and the U-Net for a while; the inner fold chooses.
 
-    It chooses the found network among the proposals, and then which of it and the U-Net segments
-    new scans. Without such a comparison that is the U-Net, if it is trained: a found network that
-    nothing has tried is not to be trusted.
+    It chooses the found network among the proposals, and, unless the final trainings do, which of
+    it and the U-Net segments new scans. Without any comparison that is the U-Net, if it is trained:
+    a found network that nothing has tried is not to be trusted.
     """
     schedule, folder = run.schedule, run.folder
     measured = FrontRecord.load(folder / SEARCH_FOLDER).candidates()
@@ -149,7 +145,7 @@ def choose(run: Run) -> None:
     run.record.chosen = UNET if max(scores) > scores[best] else SEARCHED
     unet = f"; U-Net: {scores[-1]:.4f}" if schedule.with_unet else ""
     logger.info(
-        "Dice on the inner fold: %.4f of proposal %d%s; %s segments new scans",
+        "Dice on the inner fold: %.4f of proposal %d%s; %s is ahead",
         scores[best],
         best + 1,
         unet,
@@ -158,10 +154,13 @@ def choose(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Trains the chosen network and the U-Net alike, and writes ``model.json``."""
+    """Trains the found network and the U-Net alike, and writes ``model.json``.
+
+    With folds of their own, these trainings choose which of the two segments new scans.
+    """
     folder, record = run.folder, run.record
     if record.fitted is None:
-        record.fitted = _fitted(run)
+        record.fitted = refitted(run)
         record.save(folder)
     schedule = run.schedule
     (folder / TRAINING_FOLDER).mkdir(exist_ok=True)
@@ -174,7 +173,7 @@ def train(run: Run) -> None:
         for member in schedule.members
         for label in schedule.networks
     ]
-    run_trainings(
+    scores = run_trainings(
         due,
         folder,
         run.progress,
@@ -182,6 +181,12 @@ def train(run: Run) -> None:
         through_nni="train" if run.through_nni else None,
         keep_page=True,
     )
+    if schedule.folds and schedule.with_unet:
+        dice = {
+            label: fmean(scores[number :: len(schedule.networks)])
+            for number, label in enumerate(schedule.networks)
+        }
+        record.chosen = UNET if dice[UNET] > dice[SEARCHED] else SEARCHED
     write_model_file(
         folder,
         [member_folder(folder, record.chosen, member) / BEST_NAME for member in schedule.members],
@@ -241,53 +246,3 @@ RUNS: dict[str, Callable[[Run], None]] = {
     "evaluate": evaluate,
     "report": report,
 }
-
-
-def _fitted(run: Run) -> Schedule:
-    """The schedule with final trainings that fit the time left, by timing their own networks."""
-    schedule, record = run.schedule, run.record
-    config = schedule.search
-    timer = StepTimer(config, run.dataset)
-    genotype = Genotype.load(run.folder / GENOTYPE_NAME)
-    space = config.space_config(run.dataset.num_channels, run.dataset.num_classes)
-    unet = anchor_of(space)
-    timing = Timing(
-        search_step_s=0.0,
-        measured_step_s=0.0,
-        searched_step_s=timer.training_step_s(genotype),
-        unet_step_s=timer.training_step_s(unet) if record.with_unet else 0.0,
-        validated_case_s=timer.validated_case_s(genotype),
-        scored_case_s=timer.scored_case_s(),
-        loaded_case_s=timer.loaded_case_s,
-        case_gib=timer.case_gib,
-        search_gib=0.0,
-        train_gib=0.0,
-    )
-    run.progress.keep()  # this timing counts too
-    after_s = 60 * (schedule.minutes["evaluate"] + schedule.minutes["report"])
-    left_s = 3600 * record.hours - record.spent_s - after_s
-    needs = Needs(
-        config,
-        timing,
-        len(run.dataset.cases),
-        record.spent_s,
-        with_unet=record.with_unet,
-        through_nni=run.through_nni,
-        outer_fold=record.left_out_fold,
-    ).of_folds(run.dataset)
-    fitted = shortened(schedule, needs, left_s)
-    cost = Limits(space, config.plan.patch_size).cost(genotype)
-    logger.info(
-        "the found network (%s multiply-adds of %s) takes %.3g s a step; %.1f minutes are left for training",
-        f"{cost.multiply_adds:.3g}",
-        f"{schedule.multiply_adds:.3g}",
-        timing.searched_step_s,
-        left_s / 60,
-    )
-    if fitted.final != schedule.final:
-        logger.warning(
-            "the machine is slower than it was: final trainings of %d steps instead of %d",
-            fitted.final.total,
-            schedule.final.total,
-        )
-    return fitted
