@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from uxnet_eval.auto.planning import schedule_yaml
 from uxnet_eval.auto.record import AutoRecord, open_record
+from uxnet_eval.auto.run import run_auto
 from uxnet_eval.auto.schedule import Schedule, Steps
 from uxnet_eval.config.search import RunConfig
 from uxnet_eval.dataset.msd import read_dataset
@@ -84,3 +87,15 @@ def planned(folder: Path, data: Path, schedule: Schedule) -> AutoRecord:
         record.stages[name].done = True
     record.save(folder)
     return record
+
+
+def finished_run(folder: Path, data: Path) -> Path:
+    """The folder after all stages."""
+    planned(folder, data, tiny_schedule(data))
+    run_auto(str(data), folder)
+    return folder
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """The values of ``outcome.json``."""
+    return dict(json.loads((folder / "outcome.json").read_text()))

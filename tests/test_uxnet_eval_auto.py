@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from search_space import UserError
 from search_space.checksum import CHECKSUM
-from tests.auto_runs import HOURS, planned, tiny_schedule
+from tests.auto_runs import HOURS, finished_run, outcome_of, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
 from uxnet_eval.auto import stages, timing, trainings
 from uxnet_eval.auto.outcome import outcome_markdown, outcome_table, sentences
@@ -36,10 +36,6 @@ from uxnet_eval.runs.names import AUTO_NAME
 from uxnet_eval.training.preparation import prepare
 
 
-def outcome_of(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "outcome.json").read_text()))
-
-
 def without_minutes(outcome: dict[str, Any]) -> dict[str, Any]:
     """All of the final table but the time."""
     rows = {
@@ -52,10 +48,7 @@ def without_minutes(outcome: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
-    folder = tmp_path_factory.mktemp("auto") / "run"
-    planned(folder, demo_set, tiny_schedule(demo_set))
-    run_auto(str(demo_set), folder)
-    return folder
+    return finished_run(tmp_path_factory.mktemp("auto") / "run", demo_set)
 
 
 def test_all_stages_end_and_their_time_counts(finished: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from search_space import Genotype
-from tests.auto_runs import HOURS, planned, tiny_schedule
-from tests.test_uxnet_eval_auto import outcome_of
+from tests.auto_runs import HOURS, finished_run, outcome_of, tiny_schedule
 from uxnet_eval.auto import stages
 from uxnet_eval.auto.outcome import sentences
 from uxnet_eval.auto.planning import describe
@@ -23,10 +22,7 @@ from uxnet_eval.runs.model_file import model_checkpoints
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
-    folder = tmp_path_factory.mktemp("auto") / "run"
-    planned(folder, demo_set, tiny_schedule(demo_set))
-    run_auto(str(demo_set), folder)
-    return folder
+    return finished_run(tmp_path_factory.mktemp("auto") / "run", demo_set)
 
 
 def test_the_best_proposal_on_the_inner_fold_is_trained(finished: Path) -> None:

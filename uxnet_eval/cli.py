@@ -154,9 +154,8 @@ def main() -> None:
     from .runs.processes import is_helper
 
     _report_to_stderr()
-    if (
-        limit := cores()
-    ):  # before PyTorch is imported, which would start a thread for each core of the machine
+    limit = cores()
+    if limit is not None:  # before PyTorch is imported, which starts a thread for each core it sees
         os.environ.setdefault("OMP_NUM_THREADS", str(min(limit, os.cpu_count() or limit)))
     if is_helper():  # the first process of the run speaks for all
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115

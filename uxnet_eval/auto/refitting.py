@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from search_space import Genotype
-from strategies.single_path.limits import Limits
 
 from ..runs.names import GENOTYPE_NAME
 from ..search.single_path_module import anchor_of
@@ -54,11 +53,8 @@ def refitted(run: Run) -> Schedule:
         outer_fold=record.left_out_fold,
     ).of_folds(run.dataset)
     fitted = shortened(schedule, needs, left_s)
-    cost = Limits(space, config.plan.patch_size).cost(genotype)
     logger.info(
-        "the found network (%s multiply-adds of %s) takes %.3g s a step; %.1f minutes are left for training",
-        f"{cost.multiply_adds:.3g}",
-        f"{schedule.multiply_adds:.3g}",
+        "the found network takes %.3g s a step; %.1f minutes are left for training",
         timing.searched_step_s,
         left_s / 60,
     )
