@@ -21,7 +21,7 @@ from search_space.replacing import replacing
 from ..dataset import image_file, itk_image
 from ..networks.checkpoint import LoadedModel
 from ..preprocessing import case_grid
-from ..runs import memory
+from ..runs import control_groups, memory
 from . import bundle_network, bundle_transforms
 from .bundle_texts import LICENSE, readme
 
@@ -43,6 +43,7 @@ COPIES = {
         {"from search_space.": "from .search_space.", "from ..runs.memory": "from .memory"},
     ),
     "memory.py": (memory, {"from search_space.": "from .search_space."}),
+    "control_groups.py": (control_groups, {}),
     "transforms.py": (
         bundle_transforms,
         {
