@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ def in_terminal(arguments: list[str], press_at: re.Pattern[str] | None = None) -
     """What a command prints in a terminal of its own, and its exit code; Ctrl-C at a text."""
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's command in the background ignores it
         os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="40")
         os.execv(sys.executable, [sys.executable, "-m", "uxnet_eval.cli", *arguments])
     output, end = "", time.monotonic() + TIMEOUT_S
