@@ -35,5 +35,7 @@ def test_it_trains_and_scores_the_left_out_fold(demo_set: Path, tmp_path: Path) 
     assert values["steps"] >= 10 and values["num_cases"] == len(fold.held_out)
     assert set(values["dice"]) == {*dataset.class_names[1:], "mean"}
     assert values["parameters"] > 0 and values["multiply_adds"] > 0
-    again = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
     assert again.returncode == 2 and "is not empty" in again.stderr
