@@ -314,7 +314,7 @@ def test_markdown_has_both_tables(finished: Path) -> None:
     record = AutoRecord.load(finished)
     assert record is not None
     lines = outcome_markdown(outcome_of(finished), record).splitlines()
-    assert lines[0].startswith("| network | Dice (95 %) | large organ |")
+    assert lines[0].startswith("| network | Dice | 95 % | large organ |")
     assert lines[-1].startswith("| all | 7.0 | ")
 
 

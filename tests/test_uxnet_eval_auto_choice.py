@@ -16,8 +16,12 @@ from uxnet_eval.auto.planning import describe
 from uxnet_eval.auto.progress import OverallProgress
 from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import run_auto
+from uxnet_eval.dataset.folds import split_fold
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.networks.checkpoint import load_model
+from uxnet_eval.preprocessing.prepared_cases import PreparedCases
 from uxnet_eval.runs.model_file import model_checkpoints
+from uxnet_eval.training.scoring import score_models
 
 
 @pytest.fixture(scope="module")
@@ -36,52 +40,110 @@ def test_the_best_proposal_on_the_inner_fold_is_trained(finished: Path) -> None:
     assert chosen == Genotype.load(finished / "train" / "searched-fold1" / "genotype.json")
 
 
-def test_the_better_on_the_folds_of_the_final_trainings_segments_new_scans(finished: Path) -> None:
+def test_the_best_on_the_folds_of_the_final_trainings_segments_new_scans(finished: Path) -> None:
     def trained(name: str) -> float:
-        results = [finished / "train" / f"{name}-fold{fold}" / "result.json" for fold in (1, 2)]
-        return sum(float(json.loads(path.read_text())["default"]) for path in results)
+        paths = [finished / "train" / f"{name}-fold{fold}" / "result.json" for fold in (1, 2)]
+        return sum(float(json.loads(path.read_text())["default"]) for path in paths) / 2
 
-    assert trained("unet") != trained("searched")
-    chosen = "U-Net" if trained("unet") > trained("searched") else "searched"
+    together = [finished / "evaluation" / f"both-fold{fold}" / "summary.json" for fold in (1, 2)]
+    dice = {
+        "searched": trained("searched"),
+        "U-Net": trained("unet"),
+        "both": sum(float(json.loads(path.read_text())["mean_dice"]) for path in together) / 2,
+    }
     outcome = outcome_of(finished)
+    assert outcome["own_folds_dice"] == pytest.approx(dice)
+    chosen = max(dice, key=lambda label: dice[label])
     assert (outcome["chosen"], outcome["compared_on"]) == (chosen, [1, 2])
-    folder = {"U-Net": "unet", "searched": "searched"}[chosen]
-    assert [path.parent.name for path in model_checkpoints(finished)] == [
-        f"{folder}-fold1",
-        f"{folder}-fold2",
+    words = ", ".join(f"{label} {value:.4f}" for label, value in dice.items())
+    assert f"Segments new scans: {chosen} (the best on their own folds 1, 2: {words})." in sentences(outcome)
+    names = {"searched": ["searched"], "U-Net": ["unet"], "both": ["searched", "unet"]}[chosen]
+    expected = [f"{name}-fold{fold}" for fold in (1, 2) for name in names]
+    assert [path.parent.name for path in model_checkpoints(finished)] == expected
+
+
+def test_both_networks_together_are_a_row_of_the_table(finished: Path) -> None:
+    rows = outcome_of(finished)["networks"]
+    assert list(rows) == ["searched", "U-Net", "both"]
+    for cost in ("parameters", "multiply_adds", "minutes"):
+        assert rows["both"][cost] == pytest.approx(rows["searched"][cost] + rows["U-Net"][cost])
+    assert (
+        "Each row is an ensemble of 2 trainings, the last one of all 4; "
+        in (finished / "table.md").read_text()
+    )
+    models = [
+        load_model(path)
+        for name in ("searched", "unet")
+        for path in sorted((finished / "train").glob(f"{name}-fold?/best.pt"))
     ]
-    assert f"Segments new scans: {chosen} (the better on folds 1, 2)." in sentences(outcome)
+    record = AutoRecord.load(finished)
+    assert len(models) == 4 and record is not None and record.schedule is not None
+    dataset = read_dataset(Path(record.schedule.search.dataset))
+    _, cases = split_fold(dataset, fold=0, num_folds=5, seed=0)
+    prepared = PreparedCases(cases, dataset, record.schedule.search.plan, cache=False)
+    scores = score_models(models, prepared, dataset, 1.0).summary
+    assert rows["both"]["dice"] == pytest.approx(scores["mean_dice"], abs=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("folds", "scores", "chosen", "compared_on"),
+    ("dice", "chosen", "checkpoints"),
     [
-        ((1, 2), [0.5, 0.7, 0.6, 0.6], "U-Net", (1, 2)),  # folds of searched and U-Net in turn
-        ((1, 2), [0.8, 0.7, 0.6, 0.6], "searched", (1, 2)),
-        ((), [0.5, 0.7], "searched", (1,)),  # both were scored on the left-out fold, which must not choose
+        ({"searched": 0.55, "U-Net": 0.65, "both": 0.6}, "U-Net", ["unet-fold1", "unet-fold2"]),
+        ({"searched": 0.7, "U-Net": 0.65, "both": 0.7}, "searched", ["searched-fold1", "searched-fold2"]),
+        (
+            {"searched": 0.7, "U-Net": 0.65, "both": 0.71},
+            "both",
+            ["searched-fold1", "unet-fold1", "searched-fold2", "unet-fold2"],
+        ),
     ],
 )
-def test_final_trainings_choose_by_their_own_folds_alone(
-    folds: tuple[int, ...],
-    scores: list[float],
+def test_own_folds_choose(
+    dice: dict[str, float],
     chosen: str,
-    compared_on: tuple[int, ...],
+    checkpoints: list[str],
     finished: Path,
     demo_set: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    record = evaluated(finished, demo_set, tmp_path / "run", monkeypatch, dice)
+    assert record.chosen == chosen
+    assert [path.parent.name for path in model_checkpoints(tmp_path / "run")] == checkpoints
+
+
+def test_the_left_out_fold_does_not_choose(
+    finished: Path, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainings without a fold of their own leave what ``choose`` has chosen."""
     folder = tmp_path / "run"
+    record = evaluated(finished, demo_set, folder, monkeypatch, {}, folds=())
+    assert record.chosen == "searched" and record.schedule is not None
+    assert record.schedule.compared_on == (1,)
+    assert [path.parent.name for path in model_checkpoints(folder)] == ["searched"]
+    assert list(outcome_of(folder)["networks"]) == ["searched", "U-Net"]
+    assert "Segments new scans: searched (the better on fold 1)." in sentences(outcome_of(folder))
+
+
+def evaluated(
+    finished: Path,
+    data: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dice: dict[str, float],
+    folds: tuple[int, ...] = (1, 2),
+) -> AutoRecord:
+    """A run whose final trainings have these Dice on their own folds, after ``evaluate``."""
     shutil.copytree(finished, folder)
+    for name in ("searched", "unet"):
+        shutil.copytree(folder / "train" / f"{name}-fold1", folder / "train" / name)
     record = AutoRecord.load(folder)
     assert record is not None
     record.chosen = "searched"
-    record.schedule = record.fitted = tiny_schedule(demo_set, folds=folds)
-    monkeypatch.setattr(stages, "run_trainings", lambda *_, **__: scores)
+    record.schedule = record.fitted = tiny_schedule(data, folds=folds)
+    monkeypatch.setattr(stages, "own_folds_dice", lambda *_: dice)
     with OverallProgress(record, folder) as progress:
-        stages.train(stages.Run(folder, read_dataset(demo_set), record, progress))
-    assert record.chosen == chosen
-    assert record.schedule.compared_on == compared_on
+        stages.evaluate(stages.Run(folder, read_dataset(data), record, progress))
+    return record
 
 
 @pytest.mark.parametrize(("unet", "chosen"), [(0.7, "U-Net"), (0.5, "searched"), (0.6, "searched")])

@@ -9,6 +9,7 @@ Each module knows only those named before it.
 - ``planning``: width, patch and batch, from timings; the YAML file.
 - ``record``: what the folder remembers of its stages.
 - ``progress``: one line for all stages.
+- ``ensembles``: the scores of the final trainings, and which of them segments new scans.
 - ``outcome``: the final table.
 - ``trainings``: the trainings of a stage, here or as trials of NNI.
 - ``stages``: what each stage runs.

@@ -103,10 +103,17 @@ class Needs:
         }
 
     def evaluate_s(self, num_folds: int) -> float:
-        """Seconds in which the ensembles of all networks segment the left-out fold."""
+        """Seconds in which all ensembles segment the left-out fold, and pairs their own folds."""
+        seconds = len(self.steps_s) * self._ensemble_s(num_folds)
+        if self.with_unet and num_folds > 1:  # both networks together
+            seconds += self._ensemble_s(2 * num_folds) + num_folds * self._ensemble_s(2)
+        return seconds
+
+    def _ensemble_s(self, members: int) -> float:
+        """Seconds in which an ensemble of so many members segments a fold."""
         timing = self.timing
-        case_s = timing.loaded_case_s + num_folds * timing.validated_case_s + timing.scored_case_s
-        return len(self.steps_s) * (START_S / 2 + self.fold_cases * case_s)
+        case_s = timing.loaded_case_s + members * timing.validated_case_s + timing.scored_case_s
+        return START_S / 2 + self.fold_cases * case_s
 
     def of_folds(self, dataset: Dataset) -> Needs:
         """These needs with the folds of the data set, which may name its own."""

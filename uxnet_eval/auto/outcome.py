@@ -1,4 +1,4 @@
-"""The outcome: the found network beside the U-Net on the left-out fold, and the stages' minutes."""
+"""The outcome: found network, U-Net and both on the left-out fold, and the stages' minutes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,15 @@ from search_space.reading import read_json
 
 from ..comparison.intervals import difference_interval
 from ..evaluation.scores import read_cases
-from ..runs.names import CASES_NAME, EVALUATION_FOLDER, RESULT_NAME, SUMMARY_NAME, TRAINING_FOLDER
+from ..runs.names import CASES_NAME, RESULT_NAME, SUMMARY_NAME
+from .ensembles import evaluation_folder, member_checkpoints, own_folds_dice
 from .record import AutoRecord
-from .schedule import FOLDERS, SEARCHED, STAGES, UNET, Schedule
-
-
-def member_folder(folder: Path, label: str, member: int | None) -> Path:
-    """The output folder of one final training."""
-    name = FOLDERS[label]
-    return folder / TRAINING_FOLDER / (name if member is None else f"{name}-fold{member}")
-
-
-def evaluation_folder(folder: Path, label: str) -> Path:
-    """The folder of a network's scores on the left-out fold."""
-    return folder / EVALUATION_FOLDER / FOLDERS[label]
+from .schedule import BOTH, SEARCHED, STAGES, UNET, Schedule
 
 
 def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any]:
     """What came out, as plain values: a row for each network, their difference, and ``chosen``."""
-    rows = {label: _row(folder, schedule, label) for label in schedule.networks}
+    rows = {label: _row(folder, schedule, label) for label in schedule.ensembles}
     outcome: dict[str, Any] = {
         "networks": rows,
         "members": len(schedule.members),
@@ -40,6 +30,8 @@ def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any
     }
     if UNET in rows:
         outcome["compared_on"] = list(schedule.compared_on)
+    if BOTH in rows:
+        outcome["own_folds_dice"] = own_folds_dice(folder, schedule)
     if UNET in rows and None not in (rows[SEARCHED]["dice"], rows[UNET]["dice"]):
         difference = rows[UNET]["dice"] - rows[SEARCHED]["dice"]
         scores = [
@@ -56,15 +48,17 @@ def read_outcome(folder: Path, schedule: Schedule, chosen: str) -> dict[str, Any
 
 def _row(folder: Path, schedule: Schedule, label: str) -> dict[str, Any]:
     summary = read_json(evaluation_folder(folder, label) / SUMMARY_NAME)
-    results = [read_json(member_folder(folder, label, member) / RESULT_NAME) for member in schedule.members]
+    paths = member_checkpoints(folder, schedule, label)
+    results = [read_json(path.with_name(RESULT_NAME)) for path in paths]
+    of_each = results[: len(paths) // len(schedule.members)]
     return {
         "dice": summary["mean_dice"],
         "interval_95": summary["mean_dice_interval_95"],
         "classes": {name: entry["dice"]["mean"] for name, entry in summary["classes"].items()},
         "hd95_mm": {name: entry["hd95_mm"]["mean"] for name, entry in summary["classes"].items()},
         "num_cases": summary["num_cases"],
-        "parameters": results[0]["parameters"],
-        "multiply_adds": results[0]["multiply_adds"],
+        "parameters": sum(result["parameters"] for result in of_each),
+        "multiply_adds": sum(result["multiply_adds"] for result in of_each),
         "minutes": sum(result["minutes"] for result in results),
     }
 
@@ -103,6 +97,8 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
     """What the table means, in words."""
     members = outcome["members"]
     each = f"Each row is an ensemble of {members} trainings" if members > 1 else "Each row is one training"
+    if BOTH in outcome["networks"]:
+        each += f", the last one of all {2 * members}"
     found = [f"{each}; no stage before saw these cases."]
     difference = outcome.get("difference")
     if difference is not None:
@@ -118,8 +114,11 @@ def sentences(outcome: Mapping[str, Any]) -> list[str]:
     if "compared_on" in outcome:
         folds = ", ".join(map(str, outcome["compared_on"]))
         why = "the two were not compared beforehand"
-        if folds:
-            why = f"the better on fold{'s' if len(outcome['compared_on']) > 1 else ''} {folds}"
+        if "own_folds_dice" in outcome:
+            dice = ", ".join(f"{label} {value:.4f}" for label, value in outcome["own_folds_dice"].items())
+            why = f"the best on their own folds {folds}: {dice}"
+        elif folds:
+            why = f"the better on fold {folds}"
         found.append(f"Segments new scans: {outcome['chosen']} ({why}).")
     return found
 
@@ -153,16 +152,15 @@ def stage_table(record: AutoRecord) -> Table:
 
 
 def _headings(row: Mapping[str, Any]) -> list[str]:
-    return ["Dice (95 %)", *row["classes"], "parameters", "multiply-adds", "minutes"]
+    return ["Dice", "95 %", *row["classes"], "parameters", "multiply-adds", "minutes"]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     dice = "-" if row["dice"] is None else f"{row['dice']:.4f}"
-    if row["interval_95"] is not None:
-        dice += " ({:.3f} to {:.3f})".format(*row["interval_95"])
+    interval = "-" if row["interval_95"] is None else "{:.3f} to {:.3f}".format(*row["interval_95"])
     classes = ["-" if value is None else f"{value:.3f}" for value in row["classes"].values()]
     cost = [f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e9:.3g} G", f"{row['minutes']:.1f}"]
-    return [dice, *classes, *cost]
+    return [dice, interval, *classes, *cost]
 
 
 def _line(cells: list[str]) -> str:

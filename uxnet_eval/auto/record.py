@@ -44,8 +44,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "plan": (SEARCH_CONFIG_NAME,),
     "search": (SEARCH_FOLDER,),
     "choose": (CHOICE_FOLDER, GENOTYPE_NAME),
-    "train": (TRAINING_FOLDER, MODEL_NAME),
-    "evaluate": (EVALUATION_FOLDER, OUTCOME_NAME),
+    "train": (TRAINING_FOLDER,),
+    "evaluate": (EVALUATION_FOLDER, MODEL_NAME, OUTCOME_NAME),
     "report": (ARCHITECTURE_NAME, TABLE_NAME, REPORT_NAME),
 }
 """What each stage leaves in the folder."""
@@ -80,7 +80,7 @@ class AutoRecord(StrictConfig):
     schedule: Schedule | None = None
     """Made by the stage ``plan``."""
     chosen: str = SEARCHED
-    """Label of the network that segments new scans, by the stage ``choose``."""
+    """Label of who segments new scans, by the stage ``choose``, and then by ``evaluate``."""
     fitted: Schedule | None = None
     """The schedule of the final trainings, fitted to the time left when they began."""
     stages: dict[str, StageRecord] = Field(default_factory=lambda: {name: StageRecord() for name in STAGES})

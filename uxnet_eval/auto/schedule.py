@@ -16,7 +16,9 @@ STAGES = ("check", "plan", "search", "choose", "train", "evaluate", "report")
 """The stages, in their order."""
 SEARCHED, UNET = "searched", "U-Net"
 """The two networks, as their labels say in tables."""
-FOLDERS = {SEARCHED: "searched", UNET: "unet"}
+BOTH = "both"
+"""The ensemble of both."""
+FOLDERS = {SEARCHED: "searched", UNET: "unet", BOTH: "both"}
 
 
 class Steps(StrictConfig):
@@ -73,7 +75,7 @@ class Schedule(StrictConfig):
 
     @property
     def compared_on(self) -> tuple[int, ...]:
-        """The folds that tell whether the found network or the U-Net is better; none: nothing does.
+        """The folds that tell which of the ensembles is best; none: nothing does.
 
         Final trainings with folds of their own tell it best: networks that learn fast are ahead in
         short trainings, and need not be in the end.
@@ -91,6 +93,14 @@ class Schedule(StrictConfig):
     def networks(self) -> tuple[str, ...]:
         """Labels of the networks that are trained at the end."""
         return (SEARCHED, UNET) if self.with_unet else (SEARCHED,)
+
+    @property
+    def ensembles(self) -> tuple[str, ...]:
+        """Labels of the rows of the final table.
+
+        ``BOTH`` is one of them if there are folds that compare it with the others.
+        """
+        return (*self.networks, BOTH) if self.with_unet and self.folds else self.networks
 
     @property
     def members(self) -> tuple[int | None, ...]:

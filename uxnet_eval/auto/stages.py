@@ -6,26 +6,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from search_space.errors import UserError
 from search_space.reading import read_json
 from strategies.single_path.proposed import propose_best
 
 from ..dataset.check import check_dataset, facts
-from ..dataset.folds import NUM_FOLDS, SPLIT_SEED, split_fold
 from ..dataset.msd import Dataset
 from ..drawing import draw_genotype_file
-from ..evaluation.folders import write_evaluation
-from ..networks.checkpoint import load_model
-from ..preprocessing.prepared_cases import PreparedCases
 from ..report import write_report
 from ..runs.files import write_json, write_text
 from ..runs.front_record import FrontRecord
 from ..runs.model_file import write_model_file
 from ..runs.names import (
     ARCHITECTURE_NAME,
-    BEST_NAME,
     CHOICE_FOLDER,
     EVALUATION_FOLDER,
     GENOTYPE_NAME,
@@ -33,19 +27,17 @@ from ..runs.names import (
     REPORT_NAME,
     SEARCH_CONFIG_NAME,
     SEARCH_FOLDER,
-    SUMMARY_NAME,
     TABLE_NAME,
     TRAINING_FOLDER,
 )
-from ..runs.validation_cases import ValidationCases
 from ..search.run import run_search
-from ..training.scoring import score_models
-from .outcome import evaluation_folder, member_folder, outcome_markdown, read_outcome
+from .ensembles import member_checkpoints, member_folder, own_folds_dice, score_ensemble
+from .outcome import outcome_markdown, read_outcome
 from .planning import plan_auto, schedule_yaml
 from .progress import OverallProgress
 from .record import AutoRecord
 from .refitting import refitted
-from .schedule import FOLDERS, SEARCHED, UNET, Schedule
+from .schedule import BOTH, FOLDERS, SEARCHED, UNET, Schedule
 from .trainings import Due, run_trainings
 
 logger = logging.getLogger(__name__)
@@ -154,10 +146,7 @@ def choose(run: Run) -> None:
 
 
 def train(run: Run) -> None:
-    """Trains the found network and the U-Net alike, and writes ``model.json``.
-
-    With folds of their own, these trainings choose which of the two segments new scans.
-    """
+    """Trains the found network and the U-Net alike."""
     folder, record = run.folder, run.record
     if record.fitted is None:
         record.fitted = refitted(run)
@@ -173,7 +162,7 @@ def train(run: Run) -> None:
         for member in schedule.members
         for label in schedule.networks
     ]
-    scores = run_trainings(
+    run_trainings(
         due,
         folder,
         run.progress,
@@ -181,45 +170,31 @@ def train(run: Run) -> None:
         through_nni="train" if run.through_nni else None,
         keep_page=True,
     )
-    if schedule.folds and schedule.with_unet:
-        dice = {
-            label: fmean(scores[number :: len(schedule.networks)])
-            for number, label in enumerate(schedule.networks)
-        }
-        record.chosen = UNET if dice[UNET] > dice[SEARCHED] else SEARCHED
-    write_model_file(
-        folder,
-        [member_folder(folder, record.chosen, member) / BEST_NAME for member in schedule.members],
-    )
 
 
 def evaluate(run: Run) -> None:
-    """Scores both ensembles on the left-out fold."""
-    schedule, folder, dataset = run.schedule, run.folder, run.dataset
-    _, cases = split_fold(dataset, fold=schedule.outer_fold, num_folds=NUM_FOLDS, seed=SPLIT_SEED)
-    prepared = PreparedCases(cases, dataset, schedule.search.plan, cache=False)
+    """Scores all ensembles on the left-out fold, and writes ``model.json``.
+
+    Before that, the final trainings choose who segments new scans, each on its own fold: the found
+    network, the U-Net, or both. Without such folds, the stage ``choose`` has chosen.
+    """
+    schedule, folder = run.schedule, run.folder
     (folder / EVALUATION_FOLDER).mkdir(exist_ok=True)
-    for number, label in enumerate(schedule.networks):
-        output = evaluation_folder(folder, label)
-        if (output / SUMMARY_NAME).exists():
-            continue
-        models = [
-            load_model(
-                member_folder(folder, label, member) / BEST_NAME, device=schedule.search.runtime.device
-            )
-            for member in schedule.members
-        ]
-        seen = ValidationCases()
-        shares = number / len(schedule.networks), (number + 1) / len(schedule.networks)
-        with run.progress.run({"scored": 1.0}, *shares):
-            evaluation = score_models(
-                models, prepared, dataset, models[0].config["train"]["tolerance_mm"], seen
-            )
-        output.mkdir(exist_ok=True)
-        seen.save(
-            output, dataset.class_names, f"Cases of the left-out fold, {label}, ensemble of {len(models)}"
-        )
-        write_evaluation(evaluation, output)
+    own = schedule.folds if BOTH in schedule.ensembles else ()
+    rows = [*((BOTH, fold) for fold in own), *((label, None) for label in schedule.ensembles)]
+
+    def score(number: int) -> None:
+        with run.progress.run({"scored": 1.0}, number / len(rows), (number + 1) / len(rows)):
+            score_ensemble(folder, run.dataset, schedule, *rows[number])
+
+    for number in range(len(own)):
+        score(number)
+    if own:
+        dice = own_folds_dice(folder, schedule)
+        run.record.chosen = max(dice, key=lambda label: dice[label])
+    write_model_file(folder, member_checkpoints(folder, schedule, run.record.chosen))
+    for number in range(len(own), len(rows)):
+        score(number)
     write_json(folder / OUTCOME_NAME, read_outcome(folder, schedule, run.record.chosen))
 
 

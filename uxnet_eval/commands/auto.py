@@ -107,7 +107,8 @@ def print_outcome(output: Path, record: AutoRecord) -> None:
     """Both tables, what they mean, and where everything is."""
     from search_space.reading import read_json
 
-    from ..auto.outcome import evaluation_folder, outcome_table, sentences, stage_table
+    from ..auto.ensembles import evaluation_folder
+    from ..auto.outcome import outcome_table, sentences, stage_table
     from ..auto.trainings import page_of
     from ..runs.names import ARCHITECTURE_NAME, OUTCOME_NAME, OVERLAYS_FOLDER, REPORT_NAME
 
