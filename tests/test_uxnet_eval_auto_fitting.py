@@ -71,6 +71,15 @@ def test_predicted_minutes_are_those_of_the_steps(needs: Needs, hours: float, st
     assert 60 * schedule.minutes["search"] == pytest.approx(before_s + measured_s + begun_s, rel=0.01)
 
 
+def test_evaluation_counts_every_ensemble(needs: Needs) -> None:
+    """By hand, for 40 cases: each network on the left-out fold, both on it and on their own folds."""
+    fixed_s, member_s = 4 + 40 * (0.02 + 0.02), 40 * 0.05
+    alone_s, both_s, own_s = fixed_s + 3 * member_s, fixed_s + 6 * member_s, fixed_s + 2 * member_s
+    assert needs.evaluate_s(3) == pytest.approx(2 * alone_s + both_s + 3 * own_s)
+    assert replace(needs, with_unet=False).evaluate_s(3) == pytest.approx(alone_s)
+    assert needs.evaluate_s(1) == pytest.approx(2 * (fixed_s + member_s))  # no fold compares both
+
+
 def test_more_hours_give_folds_and_then_longer_trainings(needs: Needs) -> None:
     short, long, longer = (fit(needs, hours) for hours in (0.2, 3.0, 12.0))
     assert short.folds == ()

@@ -24,7 +24,7 @@ from ..search.single_path_module import anchor_of
 from .fitting import TooFewHours, fit
 from .fitting_search import measures_many
 from .needs import Needs
-from .schedule import Schedule, Steps
+from .schedule import BOTH, Schedule, Steps
 from .seen_cases import seen_without
 from .timing import Timing, scaled, time_steps
 
@@ -242,13 +242,14 @@ def describe(schedule: Schedule, hours: float) -> list[str]:
     if search.strategy in FROM_SCRATCH:
         shared = ""
     each = f"folds {folds}" if folds else "one training on all but the left-out fold"
+    chosen = "who segments new scans, one network or both; " if BOTH in schedule.ensembles else ""
     what = {
         "check": "every case, for faults",
         "plan": "spacing, patch, width and steps, from the data and from steps timed here",
         "search": f"{shared}{choice.num_measured} architectures, {tuned}scored on {search.validation_cases} cases each",
         "choose": _choice_in_words(schedule),
         "train": f"{' and '.join(schedule.networks)}, {each}; {_length(schedule.final)} each",
-        "evaluate": f"scores of fold {schedule.outer_fold}, which no stage before saw",
+        "evaluate": f"{chosen}scores of fold {schedule.outer_fold}, which no stage before saw",
         "report": "table, picture and page",
     }
     lines = [f"A schedule for {hours:g} hours on this machine. Predicted:"]
