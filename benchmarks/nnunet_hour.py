@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +26,14 @@ from uxnet_eval.networks.cost import network_cost
 from uxnet_eval.planning.nnunet_plans import read_nnunet_plans
 from uxnet_eval.runs.files import write_text
 
-from .nnunet_side import CONFIGURATION, NNUNetFolders, add_case, description, mean_dice
+from .nnunet_side import (
+    CONFIGURATION,
+    NNUNetFolders,
+    add_case,
+    description,
+    mean_dice,
+    plan_and_preprocess,
+)
 
 STEPS_PER_EPOCH = 10
 
@@ -76,16 +81,8 @@ def _plan(folders: NNUNetFolders, dataset: Dataset, fold: Fold) -> None:
         if case.case_id in fold.held_out:
             add_case(case, folders.scans, folders.references)
     (raw / "dataset.json").write_text(json.dumps(description(dataset, len(dataset.cases))))
-    code = (
-        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry\n"
-        "if __name__ == '__main__': plan_and_preprocess_entry()"
-    )
     processes = str(os.cpu_count() or 1)
-    subprocess.run(
-        [sys.executable, "-c", code, "-d", "1", "-c", CONFIGURATION, "-npfp", processes, "-np", processes],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    plan_and_preprocess(folders, "-npfp", processes, "-np", processes)
     split = [{"train": list(fold.learned), "val": list(fold.held_out)}]
     target = folders.folder / "preprocessed" / folders.name / "splits_final.json"
     target.write_text(json.dumps(split))

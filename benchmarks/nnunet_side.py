@@ -85,22 +85,27 @@ def description(dataset: Dataset, num_cases: int) -> dict[str, Any]:
     }
 
 
+def plan_and_preprocess(folders: NNUNetFolders, *options: str) -> None:
+    """Runs ``nnUNetv2_plan_and_preprocess`` on the raw folder."""
+    code = (
+        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry\n"
+        "if __name__ == '__main__': plan_and_preprocess_entry()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, "-d", "1", "-c", CONFIGURATION, *options],
+        env={**os.environ, **folders.environment, "nnUNet_n_proc_DA": "1"},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
 def plan(folders: NNUNetFolders, dataset: Dataset) -> Path:
     """The plans that nnU-Net makes for the first cases of a data set."""
     raw, cases = folders.folder / "raw" / folders.name, dataset.cases[:PLANNED_CASES]
     for case in cases:
         add_case(case, raw / "imagesTr", raw / "labelsTr")
     (raw / "dataset.json").write_text(json.dumps(description(dataset, len(cases))))
-    code = (
-        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry\n"
-        "if __name__ == '__main__': plan_and_preprocess_entry()"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, "-d", "1", "--no_pp", "-c", CONFIGURATION, "-npfp", "1"],
-        env={**os.environ, **folders.environment, "nnUNet_n_proc_DA": "1"},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    plan_and_preprocess(folders, "--no_pp", "-npfp", "1")
     return folders.folder / "preprocessed" / folders.name / f"{DEFAULT_PLANS}.json"
 
 

@@ -71,11 +71,11 @@ def score_ensemble(
 
 
 def own_folds_dice(folder: Path, schedule: Schedule) -> dict[str, float]:
-    """The mean Dice of each ensemble's members, each on its own fold, by label.
+    """The mean Dice on the folds of the final trainings: of each network alone, and of both.
 
     Args:
         folder: of the run, with the scores of ``BOTH`` on these folds.
-        schedule: has folds.
+        schedule: has folds, and the U-Net.
     """
     dice = {
         label: fmean(
@@ -84,9 +84,5 @@ def own_folds_dice(folder: Path, schedule: Schedule) -> dict[str, float]:
         )
         for label in schedule.networks
     }
-    if BOTH in schedule.ensembles:
-        dice[BOTH] = fmean(
-            float(read_json(evaluation_folder(folder, BOTH, fold) / SUMMARY_NAME)["mean_dice"] or 0.0)
-            for fold in schedule.folds
-        )
-    return dice
+    both = (read_json(evaluation_folder(folder, BOTH, fold) / SUMMARY_NAME) for fold in schedule.folds)
+    return dice | {BOTH: fmean(float(summary["mean_dice"] or 0.0) for summary in both)}
