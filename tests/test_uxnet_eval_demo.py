@@ -41,6 +41,23 @@ def test_a_slow_machine_gets_the_time_that_it_needs(
     assert (tmp_path / "demo" / demo.DATA / "dataset.json").is_file()
 
 
+def test_a_machine_that_gets_slower_while_it_is_timed_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hours: list[float] = []
+
+    def run_auto(data: str, output: Path, **options: Any) -> AutoRecord:
+        hours.append(options["hours"])
+        if len(hours) < 4:
+            raise TooFewHours("too few", 2.0 * options["hours"])
+        return AutoRecord(dataset="Demo", cases="", hours=1.0)
+
+    monkeypatch.setattr(demo, "run_auto", run_auto)
+    monkeypatch.setattr(demo, "_predict_one", lambda folder: None)
+    demo.run_demo(tmp_path / "demo")
+    assert hours == pytest.approx([demo.HOURS * 2.2**number for number in range(4)])
+
+
 def test_the_command_ends_with_what_to_type_next(
     started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

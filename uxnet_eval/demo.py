@@ -27,6 +27,8 @@ DATA, RUN, PREDICTED = "demo-data", "run", "predicted"
 """Folders below the demo's."""
 HOURS = 0.11
 """For all stages: enough for both networks to learn the three organs on two cores."""
+PLANS = 3
+"""So often it may find the machine slower than before."""
 QUICK: dict[str, Any] = {
     "search": {
         "plan": {"spacing_mm": [1, 1, 1], "patch_size": [24, 24, 16], "strides": [[2, 2, 2]] * 2},
@@ -109,12 +111,14 @@ def _run(folder: Path) -> AutoRecord:
     before = AutoRecord.load(output)
     if before is not None and before.schedule is not None:
         return run_auto(data, output, through_nni=True)
-    try:
-        return run_auto(data, output, hours=HOURS, through_nni=True)
-    except TooFewHours as error:
-        print(f"The shortest schedule on this machine takes {60 * error.least:.0f} minutes.", flush=True)
-        # What planning takes varies from time to time.
-        return run_auto(data, output, hours=1.1 * error.least, through_nni=True)
+    hours = HOURS
+    for _ in range(PLANS):  # a busy machine is slower each time that it is timed
+        try:
+            return run_auto(data, output, hours=hours, through_nni=True)
+        except TooFewHours as error:
+            print(f"The shortest schedule on this machine takes {60 * error.least:.0f} minutes.", flush=True)
+            hours = 1.1 * error.least
+    return run_auto(data, output, hours=hours, through_nni=True)
 
 
 def _predict_one(folder: Path) -> None:
