@@ -25,9 +25,11 @@ from uxnet_eval.contest.run import contest_limits, run_contest
 from uxnet_eval.dataset.cases import Case
 from uxnet_eval.dataset.folds import SPLIT_SEED, split_fold
 from uxnet_eval.dataset.msd import read_dataset
+from uxnet_eval.networks.latency_table import LatencyTable
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.runs.search_record import SearchRecord
 from uxnet_eval.search.data import split_for
+from uxnet_eval.search.latencies import latency_limit
 from uxnet_eval.training.preparation import prepare
 
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -297,6 +299,33 @@ def test_rows_of_table_1_leave_the_scored_fold_out_and_share_the_search_of_all_t
     assert set(found["paper-mssa"].operations.values()) <= {"2xconv3", "max_pool", "transposed_conv"}
 
 
+@pytest.mark.slow
+def test_contenders_at_the_latency_of_the_unet(tmp_path: Path, demo_set: Path) -> None:
+    """They share one table of latencies, and none has more of anything than the U-Net."""
+    searches = tmp_path / "searches"
+    for name in ("searched", "random", "unet-widths"):
+        (tmp_path / name).mkdir()
+        config = write_config(
+            tmp_path / name, demo_set, contest={"contender": name}, search={"strategy": "regression"}
+        )
+        folder = run_contest(config, overrides={"latency_ms": "unet"}, searches=searches)
+        (path,) = searches.glob("latency-*/latency.json")
+        table = LatencyTable.load(path)
+        limits = contest_limits(ContestConfig.load(config), read_dataset(demo_set))
+        unet_ms = latency_limit("unet", limits.config, table)
+        for proposed in (folder / "proposals").glob("*.json"):
+            genotype = Genotype.load(proposed)
+            assert limits.cost(genotype).multiply_adds <= limits.multiply_adds
+            assert limits.cost(genotype).parameters <= limits.parameters
+            assert table.latency_ms(genotype, limits.config) <= unet_ms
+        network = TrainConfig.load(folder / "final" / "run.yml").network
+        assert (network.base_channels, network.multiply_adds) == (4, None)
+    (search,) = searches.glob("*/search")
+    assert (search / "latency.json").read_bytes() == path.read_bytes()
+    record = FrontRecord.load(search)
+    assert all(0 < each.latency_ms <= unet_ms for each in record.measured if each.latency_ms)
+
+
 @pytest.mark.parametrize(
     ("section", "change", "message"),
     [
@@ -305,6 +334,7 @@ def test_rows_of_table_1_leave_the_scored_fold_out_and_share_the_search_of_all_t
         ("search", {"left_out_fold": 1}, "search.left_out_fold: the contest sets it"),
         ("train", {"left_out_fold": 1}, "train.left_out_fold: the contest sets it"),
         ("budget", {"multiply_adds": 5}, "the smallest needs"),
+        ("budget", {"latency_ms": "u-net"}, "budget.latency_ms"),
     ],
 )
 def test_every_fault_has_its_line(
@@ -316,6 +346,12 @@ def test_every_fault_has_its_line(
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match=message):
         run_contest(path)
+
+
+def test_a_network_outside_the_space_cannot_be_brought_to_a_latency(tmp_path: Path, demo_set: Path) -> None:
+    config = write_config(tmp_path, demo_set, contest={"contender": "dynunet"})
+    with pytest.raises(UserError, match=r"budget.latency_ms: dynunet cannot be brought to a latency"):
+        run_contest(config, overrides={"latency_ms": "unet"})
 
 
 def test_a_name_of_search_and_training_is_not_overridden_in_half(tmp_path: Path, demo_set: Path) -> None:

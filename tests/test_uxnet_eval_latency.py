@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -13,18 +16,21 @@ from test_uxnet_eval_search_single_path import write_config
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from search_space import SearchSpaceConfig, UserError, UXNet
+from search_space import SearchSpaceConfig, UserError, UXNet, aggregation
+from search_space.cost import genotype_cost
+from search_space.presets import unet_edges
 from search_space.reading import read_json
 from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 from uxnet_eval import cli
 from uxnet_eval.networks import latency_table
+from uxnet_eval.networks.edge_traffic import edge_traffic
 from uxnet_eval.networks.latency import LatencyMeter
 from uxnet_eval.networks.latency_table import LatencyTable, measure_table
 from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.search.export import export_genotype
-from uxnet_eval.search.latencies import check_latency
+from uxnet_eval.search.latencies import latency_limit
 from uxnet_eval.search.run import run_search
 
 SPACE = SearchSpaceConfig(
@@ -114,7 +120,7 @@ def test_the_table_holds_what_a_space_fixes(fixed: str) -> None:
 def test_the_prediction_is_exact_where_times_add_up() -> None:
     meter = CountedMeter(torch.device("cpu"), "32-true", is_channels_last=False)
     exact = measure_table(SPACE, PATCH, meter)
-    assert exact.weights == pytest.approx((2, 0, 3), abs=1e-6)
+    assert exact.weights == pytest.approx((2, 0, 0, 0, 0, 3), abs=1e-6)
     assert max(exact.errors) < 1e-6
 
 
@@ -133,7 +139,7 @@ def test_a_table_of_another_machine_is_refused(table: LatencyTable, tmp_path: Pa
     [
         ("{", "cannot be read"),
         ("{}", "not a table of latencies"),
-        ('{"format": "uxnet-latency", "version": 9}', "version 9, this program reads 1"),
+        ('{"format": "uxnet-latency", "version": 9}', "version 9, this program reads 2"),
     ],
 )
 def test_a_damaged_table_is_one_line(content: str, message: str, tmp_path: Path) -> None:
@@ -156,11 +162,64 @@ def test_latency_is_a_hard_limit(table: LatencyTable) -> None:
     )
     for seed in range(10):
         assert table.latency_ms(sampler.draw(Random(seed), limits.excess), SPACE) <= found[5]
-    check_latency(SPACE, table, found[5])
+    assert latency_limit(found[5], SPACE, table) == found[5]
     with pytest.raises(
         UserError, match=r"no network of this space needs at most 1e-06 ms; the fastest needs"
     ):
-        check_latency(SPACE, table, 1e-6)
+        latency_limit(1e-6, SPACE, table)
+
+
+def test_the_limit_may_be_that_of_the_unet(table: LatencyTable) -> None:
+    unet = Sampler(SPACE).genotype(Sampler(SPACE).unet)
+    assert set(unet.edges) == unet_edges(3) and unet.widths == (1.0, 1.0, 1.0)
+    assert latency_limit("unet", SPACE, table) == table.latency_ms(unet, SPACE)
+
+
+def test_a_network_comes_near_one_of_its_limits() -> None:
+    """Few multiply-adds are allowed if the time is used, and the other way round."""
+    genotype = Sampler(SPACE).draw(Random(0))
+    used = genotype_cost(genotype, SPACE, PATCH).multiply_adds
+
+    def excess(multiply_adds: float, latency_ms: float) -> float:
+        limits = Limits(
+            SPACE,
+            PATCH,
+            multiply_adds=multiply_adds,
+            least_share=0.9,
+            latency_ms=latency_ms,
+            latency=lambda genotype: 10.0,
+        )
+        return limits.excess(genotype)
+
+    assert excess(2 * used, 10) == excess(used, 20) == 0
+    assert excess(2 * used, 20) == pytest.approx(0.4)
+    assert excess(2 * used, 8) == pytest.approx(0.25)
+
+
+def test_the_traffic_of_edges_is_that_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in the tensors that pass through pooling, projection and interpolation."""
+    counted: Counter[str] = Counter()
+
+    def counting(name: str, of: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(x: Tensor, *others: Any) -> Tensor:
+            y = of(x, *others)
+            counted[name] += x.numel() * (name != "interpolated") + y.numel() * (name != "pooled")
+            return y
+
+        return call
+
+    monkeypatch.setattr(aggregation, "max_pool", counting("pooled", aggregation.max_pool))
+    monkeypatch.setattr(aggregation, "upsample", counting("interpolated", aggregation.upsample))
+    convolution = counting("projected", aggregation.CONV_FUNCTION[3])
+    monkeypatch.setattr(aggregation, "CONV_FUNCTION", {3: convolution})
+    space = SPACE.model_copy(update={"levels": 4})
+    for seed in range(10):
+        counted.clear()
+        genotype = Sampler(space).draw(Random(seed))
+        UXNet(space, genotype).eval()(torch.zeros(1, 1, 16, 16, 16))
+        config = space.model_copy(update={"widths": genotype.widths})
+        traffic = edge_traffic(genotype, config, (16, 16, 16))._asdict()
+        assert {name: round(1e6 * traffic[name]) for name in counted} == counted
 
 
 @pytest.fixture(scope="module")

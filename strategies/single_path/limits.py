@@ -20,8 +20,9 @@ class Limits:
         patch_size: size of a patch along each axis, in voxels.
         multiply_adds: the largest number of multiply-adds; None: no limit.
         parameters: the largest number of parameters; None: no limit.
-        least_share: the smallest allowed fraction of ``multiply_adds``. It keeps the search for one
-            budget from spending time on much smaller networks.
+        least_share: the smallest allowed fraction of ``multiply_adds`` or of ``latency_ms``; one of
+            the two is enough. It keeps the search for one budget from spending time on much smaller
+            networks.
         latency_ms: the longest latency, in ms; None: no limit.
         latency: gives the latency of a genotype's network in ms; needed for that limit.
     """
@@ -53,13 +54,14 @@ class Limits:
 
     def excess(self, genotype: Genotype) -> float:
         """How far the genotype exceeds the limits, as a fraction of them; 0 if it keeps them."""
-        cost = self.cost(genotype)
-        excess = 0.0
+        cost, used = self.cost(genotype), []
         if self.multiply_adds is not None:
-            excess += max(0.0, cost.multiply_adds / self.multiply_adds - 1)
-            excess += max(0.0, self.least_share - cost.multiply_adds / self.multiply_adds)
+            used.append(cost.multiply_adds / self.multiply_adds)
+        if self.latency_ms is not None and self.latency is not None:
+            used.append(self.latency(genotype) / self.latency_ms)
+        excess = sum(max(0.0, each - 1) for each in used)
+        if used:
+            excess += max(0.0, self.least_share - max(used))
         if self.parameters is not None:
             excess += max(0.0, cost.parameters / self.parameters - 1)
-        if self.latency_ms is not None and self.latency is not None:
-            excess += max(0.0, self.latency(genotype) / self.latency_ms - 1)
         return excess

@@ -6,9 +6,9 @@ NNI's parameters of a trial override its values by name (:meth:`.run_file.RunFil
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from search_space import SearchSpaceConfig
 from search_space.errors import UserError, nearest
@@ -121,9 +121,9 @@ class BudgetSettings(StrictConfig):
     ``base_channels``."""
     max_parameters: float | None = Field(None, gt=0)
     """Largest number of parameters; None: no limit."""
-    latency_ms: float | None = Field(None, gt=0)
+    latency_ms: PositiveFloat | Literal["unet"] | None = None
     """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
-    None: no limit."""
+    unet: that of the U-Net of ``base_channels``; None: no limit."""
 
 
 class ChoiceSettings(StrictConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +18,7 @@ from strategies.single_path.sampling import Sampler
 
 from ..config.contest import ContestConfig
 from ..config.search import BY_MEASUREMENT
+from ..networks.latency_table import LatencyTable
 from ..runs.front_record import FrontRecord
 from ..runs.search_record import SearchRecord
 from .shared_search import search_once
@@ -67,6 +69,10 @@ MEASURED_SEARCHES: dict[str, dict[str, dict[str, Any]]] = {
 """Settings of the contenders that search by measurement, by section. RONASMIS searches the whole
 network, widths included; table 2 of the paper says that it searches no aggregation. The others take
 the strategy of the configuration if it measures networks, else ``single-path``."""
+MAX_UNETS = 1000
+"""Largest number of U-Nets of random widths that are drawn to find some within a limit."""
+AT_A_LATENCY = ("searched", "searched-unet-edges", "random", "unet-widths", "unet")
+"""Contenders that can keep a limit of latency: their networks come from the searched space."""
 PAPER_THRESHOLD = 0.75
 """tau of the paper's final network; its searches are the same for the taus below."""
 PAPER_THRESHOLDS = {"paper-tau-0.60": 0.60, "paper-tau-0.90": 0.90}
@@ -86,7 +92,11 @@ class Proposals:
 
 
 def propose(
-    config: ContestConfig, folder: Path, limits: Limits, shared_folder: Path | None = None
+    config: ContestConfig,
+    folder: Path,
+    limits: Limits,
+    shared_folder: Path | None = None,
+    table: LatencyTable | None = None,
 ) -> Proposals:
     """The contender's proposals, the most promising first.
 
@@ -97,6 +107,7 @@ def propose(
         folder: output folder of the contest.
         limits: the budget, at the search's width.
         shared_folder: see :func:`.shared_search.search_once`.
+        table: of latencies, if the contest limits them; else None.
     """
     contest, space = config.contest, limits.config
     name, number = contest.contender, contest.proposals
@@ -107,10 +118,14 @@ def propose(
         pruned: list[Genotype | str] = [*dict.fromkeys(record.genotype(tau) for tau in taus)]
         return Proposals(pruned[:number], searched)
     if name in MEASURED_SEARCHES:
-        budget = {"multiply_adds": limits.multiply_adds, "max_parameters": limits.parameters}
+        budget = {
+            "multiply_adds": limits.multiply_adds,
+            "max_parameters": limits.parameters,
+            "latency_ms": config.budget.latency_ms,
+        }
         strategy = config.search.strategy if config.search.strategy in BY_MEASUREMENT else "single-path"
         changes = {"search": {"strategy": strategy}, **MEASURED_SEARCHES[name], "budget": budget}
-        searched = search_once(config.search_config(changes), folder, shared_folder)
+        searched = search_once(config.search_config(changes), folder, shared_folder, table)
         found = FrontRecord.load(searched)
         within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
         return Proposals([*propose_best(within, number, least_difference=contest.least_difference)], searched)
@@ -120,7 +135,9 @@ def propose(
             [sampler.draw(Random(f"{contest.seed}/{index}"), limits.excess) for index in range(number)]
         )
     if name == "unet-widths":
-        return Proposals([_unet(config, contest.seed, index) for index in range(number)])
+        draws = (_unet(config, contest.seed, index) for index in range(MAX_UNETS))
+        within_ms = (each for each in draws if limits.latency_ms is None or limits.excess(each) == 0)
+        return Proposals([*dict.fromkeys(islice(within_ms, number))])
     if name == "all-edges":
         return Proposals([_all_edges(space.levels, is_scaled=space.edge_scale)])
     if name in presets.names():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,11 @@ from ..runs.files import full_disk_said, write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import FINAL_FOLDER, PROPOSALS_FOLDER, RESULT_NAME, SELECTION_FOLDER
 from ..runs.result import read_result
+from ..search.latencies import latency_limit
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
-from .proposals import LEAST_SHARE, propose
+from .proposals import AT_A_LATENCY, LEAST_SHARE, propose
+from .shared_search import latencies_once
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +54,9 @@ def run_contest(
 
     The outer fold scores the final network. Neither search nor choice sees its cases, and the final
     training keeps its last weights, so nothing is chosen on that fold. All trainings have the same
-    number of multiply-adds: each network's base channels are set to meet the budget.
+    number of multiply-adds: each network's base channels are set to meet the budget. With
+    ``budget.latency_ms``, all keep the base channels of the space instead, and none takes longer,
+    or has more multiply-adds or parameters, than the limits say.
 
     Args:
         config_path: the contest's configuration, YAML.
@@ -72,6 +78,11 @@ def run_contest(
     dataset = read_dataset(data)
     limits = contest_limits(config, dataset)
     limits.check()
+    if config.budget.latency_ms is not None and config.contest.contender not in AT_A_LATENCY:
+        raise UserError(
+            f"budget.latency_ms: {config.contest.contender} cannot be brought to a latency; leave the limit out, "
+            f"or take one of {', '.join(AT_A_LATENCY)}"
+        )
     make_output_folder(folder)
     with full_disk_said(folder), TrialLock(folder):
         open_run_folder(folder, config.to_yaml(), config.defaults(), is_trial=trial_output() is not None)
@@ -99,14 +110,21 @@ def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
 
 
 def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Path | None) -> None:
-    contest = config.contest
-    proposals = propose(config, folder, limits, shared_folder)
+    contest, table = config.contest, None
+    width: dict[str, Any] = {"multiply_adds": round(limits.multiply_adds or 0)}
+    if config.budget.latency_ms is not None:
+        table = latencies_once(config, limits.config, folder, shared_folder)
+        latency_ms = latency_limit(config.budget.latency_ms, limits.config, table)
+        limits = replace(
+            limits, latency_ms=latency_ms, latency=partial(table.latency_ms, space=limits.config)
+        )
+        width = {"base_channels": config.space.base_channels}
+    proposals = propose(config, folder, limits, shared_folder, table)
     if not proposals.architectures:
         raise UserError(
             f"{folder}: the search has no network within the budget; raise num_measured or the budget"
         )
     named = [_named(each, folder, index) for index, each in enumerate(proposals.architectures)]
-    budget = round(limits.multiply_adds or 0)
     selection: list[dict[str, Any]] = []
     if len(named) > 1:
         for index, architecture in enumerate(named):
@@ -114,7 +132,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Pat
             result = _train(
                 config,
                 folder / SELECTION_FOLDER / str(index),
-                {"architecture": _found(architecture, folder), "multiply_adds": budget},
+                {"architecture": _found(architecture, folder), **width},
                 fold=contest.inner,
                 left_out_fold=contest.outer_fold,
                 epochs=contest.selection_epochs or config.train.epochs,
@@ -124,7 +142,7 @@ def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Pat
     final = _train(
         config,
         folder / FINAL_FOLDER,
-        {"architecture": _found(named[best], folder), "multiply_adds": budget},
+        {"architecture": _found(named[best], folder), **width},
         fold=contest.outer_fold,
         left_out_fold=None,
         epochs=config.train.epochs,

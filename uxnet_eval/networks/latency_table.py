@@ -15,7 +15,6 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from search_space import Genotype, SearchSpaceConfig, UXNet
-from search_space.cost import level_voxels
 from search_space.errors import UserError
 from search_space.grid import Layer
 from search_space.layers import NormAct, build_operation
@@ -26,9 +25,13 @@ from strategies.single_path.sampling import Sampler
 
 from ..runs.files import write_json
 from ..runs.record_head import without_head
+from .edge_traffic import edge_traffic
 from .latency import LatencyMeter
 
-FORMAT, VERSION = "uxnet-latency", 1
+FORMAT, VERSION = "uxnet-latency", 2
+ROUNDS = 3
+"""Everything is measured so often, in turn, and the shortest time counts: it then does no harm if
+the machine is slow for some seconds."""
 NUM_FITTED, NUM_CHECKED = 24, 8
 """Whole networks that the prediction is fitted to, and others that it is checked on."""
 
@@ -36,8 +39,8 @@ NUM_FITTED, NUM_CHECKED = 24, 8
 class LatencyTable(StrictConfig):
     """Latencies of the operations of a space, and how they add up.
 
-    The predicted latency of a network is ``weights`` times (the sum over its layers; the millions
-    of values that its edges read and write; 1). The last two stand for aggregation and head.
+    The predicted latency of a network is ``weights`` times (the sum over its layers; the four
+    numbers of :class:`.edge_traffic.EdgeTraffic`; 1). The last stands for the head.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,8 +51,8 @@ class LatencyTable(StrictConfig):
     """Size of the measured patches, in voxels."""
     operations_ms: dict[str, float]
     """Time of each layer with its norm, by :func:`_name`."""
-    weights: tuple[float, float, float]
-    """Fitted to whole networks, by non-negative least squares."""
+    weights: tuple[float, ...]
+    """Fitted to whole networks, the U-Net among them, by non-negative least squares."""
     checked_ms: tuple[tuple[float, float], ...]
     """Predicted and measured time of networks that were not fitted."""
 
@@ -112,24 +115,30 @@ def measure_table(
         meter: measures on the device.
         progress: is told what is measured, and the share that is done, in [0, 1].
     """
-    operations_ms: dict[str, float] = {}
-    parts = list(_operations(space))
-    for index, (layer, name, widths) in enumerate(parts):
-        if index % 20 == 0:
-            progress("operations", index / len(parts))
-        config = _with_widths(space, widths)
-        module, features = _layer(layer, name, config, patch_size, meter)
-        operations_ms[_name(layer, name, config)] = meter.latency_ms(module, features)
-    sampler, columns, totals_ms = Sampler(space), [], []
+    parts, sampler = list(_operations(space)), Sampler(space)
+    drawn = [sampler.draw(Random(index)) for index in range(NUM_FITTED + NUM_CHECKED - 1)]
+    networks = [sampler.genotype(sampler.unet), *drawn]
     image = meter.features(space.in_channels, patch_size)
-    for index in range(NUM_FITTED + NUM_CHECKED):
-        progress("networks", index / (NUM_FITTED + NUM_CHECKED))
-        genotype = sampler.draw(Random(index))
-        columns.append(_columns(genotype, space, patch_size, operations_ms))
-        totals_ms.append(meter.latency_ms(UXNet(space, genotype), image))
+    operations_ms: dict[str, float] = {}
+    totals_ms = [float("inf")] * len(networks)
+    for turn in range(ROUNDS):
+        for index, (layer, name, widths) in enumerate(parts):
+            if index % 20 == 0:
+                progress("operations", (turn + index / len(parts)) / ROUNDS)
+            config = _with_widths(space, widths)
+            module, features = _layer(layer, name, config, patch_size, meter)
+            key = _name(layer, name, config)
+            taken_ms = meter.latency_ms(module, features)
+            operations_ms[key] = min(operations_ms.get(key, taken_ms), taken_ms)
+        for index, genotype in enumerate(networks):
+            progress("networks", (turn + index / len(networks)) / ROUNDS)
+            totals_ms[index] = min(totals_ms[index], meter.latency_ms(UXNet(space, genotype), image))
+    columns = [_columns(each, space, patch_size, operations_ms) for each in networks]
     fitted, measured = np.array(columns[:NUM_FITTED]), np.array(totals_ms[:NUM_FITTED])
-    # Relative errors: each row is divided by what was measured.
-    weights, _ = nnls(fitted / measured[:, None], np.ones(NUM_FITTED))
+    # Relative errors: each row is divided by what was measured. The U-Net, the first, weighs as
+    # much as all others together, because limits come from it.
+    importance = np.sqrt([NUM_FITTED - 1.0] + [1.0] * (NUM_FITTED - 1))
+    weights, _ = nnls(fitted * (importance / measured)[:, None], importance)
     checked = zip(np.array(columns[NUM_FITTED:]) @ weights, totals_ms[NUM_FITTED:], strict=True)
     return LatencyTable(
         machine=meter.machine(),
@@ -201,19 +210,13 @@ def _with_widths(space: SearchSpaceConfig, widths: tuple[float, ...] | None) -> 
 
 def _columns(
     genotype: Genotype, space: SearchSpaceConfig, patch_size: Sequence[int], operations_ms: dict[str, float]
-) -> tuple[float, float, float]:
+) -> tuple[float, ...]:
     """What the predicted latency is linear in; see :class:`LatencyTable`."""
     config = _with_widths(space, genotype.widths)
-    voxels = level_voxels(config, patch_size)
     try:
         layers_ms = sum(
             operations_ms[_name(layer, name, config)] for layer, name in genotype.operations.items()
         )
     except KeyError as error:
         raise UserError(f"the table of latencies has no {error.args[0]}; it is of another space") from None
-    moved = sum(
-        config.channels(level) * voxels[level]
-        for edge in genotype.edges
-        for level in (edge.source.level, edge.joint_level)
-    )
-    return layers_ms, moved / 1e6, 1.0
+    return layers_ms, *edge_traffic(genotype, config, patch_size), 1.0

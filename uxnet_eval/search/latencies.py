@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -71,14 +72,22 @@ def latencies_of(
     return table
 
 
-def check_latency(space: SearchSpaceConfig, table: LatencyTable, limit_ms: float | None) -> None:
-    """Raises :class:`UserError`, with the smallest latency, if no network keeps the limit.
+def latency_limit(limit: float | Literal["unet"], space: SearchSpaceConfig, table: LatencyTable) -> float:
+    """A limit of latency in ms; ``unet``: the latency that the table predicts for the U-Net.
 
-    It is known in spaces that hold the U-Net's edges fixed; elsewhere nothing is checked.
+    Where the space does not offer the U-Net's operation, its first candidate takes the place.
+
+    Raises:
+        UserError: with the smallest latency, if no network keeps the limit. It is known in spaces
+            that hold the U-Net's edges fixed; elsewhere nothing is checked.
     """
     sampler = Sampler(space)
-    if limit_ms is None or not sampler.anchors:
-        return
+    if limit == "unet":
+        limit_ms = table.latency_ms(sampler.genotype(sampler.unet), space)
+        logger.info("latency: at most %.3g ms, as predicted for the U-Net", limit_ms)
+        return limit_ms
+    if not sampler.anchors:
+        return limit
     narrowest = {f"width/{level}": min(space.width_choices) for level in range(space.levels)}
     choices = {name: values[0] for name, values in sampler.choices.items()} | narrowest
     choices |= {str(edge): 0 for edge in sampler.free_edges}
@@ -89,11 +98,12 @@ def check_latency(space: SearchSpaceConfig, table: LatencyTable, limit_ms: float
                 key=lambda value: table.latency_ms(sampler.genotype({**choices, name: value}), space),
             )
     smallest_ms = table.latency_ms(sampler.genotype(choices), space)
-    if smallest_ms > limit_ms:
+    if smallest_ms > limit:
         raise UserError(
-            f"budget: no network of this space needs at most {limit_ms:g} ms; the fastest needs {smallest_ms:.3g} ms; "
+            f"budget: no network of this space needs at most {limit:g} ms; the fastest needs {smallest_ms:.3g} ms; "
             "raise latency_ms, or lower base_channels or the least of width_choices"
         )
+    return limit
 
 
 def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable, FrontRecord]:

@@ -26,6 +26,7 @@ from ..recipe.progress import SearchProgress
 from ..recipe.trainer import checkpoint_each_epoch, trainer_settings
 from ..runs.saved_state import SavedState
 from .data import SearchData
+from .latencies import latency_limit
 from .ronasmis_module import RonasmisModule
 from .single_path_module import SinglePathModule, anchor_of, check_space, shared_weights
 from .single_path_reporting import SinglePathReporter
@@ -69,13 +70,16 @@ def budget_limits(
     """
     unlimited = Limits(space, config.plan.patch_size)
     budget = config.budget.multiply_adds or unlimited.cost(anchor_of(space)).multiply_adds
+    latency_ms = None
+    if config.budget.latency_ms is not None and latencies is not None:
+        latency_ms = latency_limit(config.budget.latency_ms, space, latencies)
     limits = {
         share: replace(
             unlimited,
             multiply_adds=share * budget,
             parameters=config.budget.max_parameters,
             least_share=LEAST_SHARE,
-            latency_ms=config.budget.latency_ms,
+            latency_ms=latency_ms,
             latency=latencies and partial(latencies.latency_ms, space=space),
         )
         for share in sorted(config.choice.budget_shares, reverse=True)
