@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from search_space import Genotype, SearchSpaceConfig, UserError, UXNet, presets
+from search_space.activations import genotype_activations
 from search_space.cost import genotype_cost
 from search_space.grid import Edge, Grid, Layer, Node
 from search_space.layers import build_operation
@@ -63,6 +66,30 @@ def test_cost_is_that_of_the_network(dims: int, seed: int) -> None:
     with torch.device("meta"):
         network = UXNet(config(dims), genotype)
     assert genotype_cost(genotype, config(dims), PATCHES[dims]) == network_cost(network, plan, 2)
+
+
+class Written(TorchDispatchMode):
+    """Counts the values that convolutions write."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket is torch.ops.aten.convolution:
+            self.total += result.numel()
+        return result
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_activations_are_those_of_the_network(dims: int, seed: int) -> None:
+    genotype = drawn(dims, seed)
+    with torch.device("meta"):
+        network = UXNet(config(dims), genotype).eval()
+        image = torch.zeros(1, 2, *PATCHES[dims])
+    with torch.no_grad(), Written() as written:
+        network(image)
+    assert genotype_activations(genotype, config(dims), PATCHES[dims]) == written.total
 
 
 def test_widths_by_hand() -> None:

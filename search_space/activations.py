@@ -1,0 +1,50 @@
+"""The activations of a genotype's network: the values that its convolutions write.
+
+On processors and GPUs, the time of a network follows its activations more closely than its
+multiply-adds (Radosavovic et al., Designing Network Design Spaces, CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .config import SearchSpaceConfig
+from .cost import LARGE_KERNEL_EXPANSION, level_voxels
+from .genotype import Genotype
+from .grid import Layer
+
+
+def genotype_activations(genotype: Genotype, config: SearchSpaceConfig, patch_size: Sequence[int]) -> int:
+    """The values that all convolutions write in one forward pass of one patch.
+
+    Args:
+        genotype: the architecture; its widths replace those of ``config``.
+        config: channels, strides and classes.
+        patch_size: size of the patch along each axis, in voxels.
+    """
+    if genotype.widths is not None:
+        config = config.model_copy(update={"widths": genotype.widths})
+    voxels = level_voxels(config, patch_size)
+    total = config.num_classes * voxels[0]  # the head
+    for layer, name in genotype.operations.items():
+        # An interpolation follows its convolution; a transposed convolution writes the finer level.
+        level = layer.node.level + (layer.kind == "expansion" and name == "interpolate")
+        total += _written_channels(layer, name, config) * voxels[level]
+    for edge in genotype.edges:
+        source, target = edge.source.level, edge.joint_level
+        if source != target:
+            total += config.channels(target) * voxels[max(source, target)]
+    return total
+
+
+def _written_channels(layer: Layer, name: str, config: SearchSpaceConfig) -> int:
+    """Channels that the convolutions of an operation write, at the resolution of its output."""
+    fan_in, fan_out = config.layer_channels(layer)
+    written = {
+        "identity": 0,
+        "2xconv3": 2 * fan_out,
+        "pseudo3d": 2 * fan_out,
+        "res2xconv3": 2 * fan_out + fan_out * (fan_in != fan_out),
+        "large_kernel": fan_in + (LARGE_KERNEL_EXPANSION + 1) * fan_out,
+    }
+    return written.get(name, fan_out)
