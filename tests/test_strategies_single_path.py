@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from search_space import Genotype, SearchSpaceConfig, UserError, UXNet
+from search_space.activations import genotype_activations
 from search_space.cost import Cost, genotype_cost, smallest_cost
 from search_space.presets import unet, unet_edges
 from search_space.space import UXNetSpace
@@ -98,6 +99,15 @@ def test_random_architectures_keep_the_limits(share: float) -> None:
     assert all(0.8 * budget <= limits.cost(genotype).multiply_adds <= budget for genotype in drawn)
     assert len(set(drawn)) == 20
     assert drawn[3] == Sampler(config).draw(Random(3), limits.excess)
+
+
+def test_activations_are_a_hard_limit() -> None:
+    config = extended(levels=4, base_channels=8)
+    most = genotype_activations(unet(4), config, (32, 32, 32))
+    limits = Limits(config, (32, 32, 32), activations=most, least_share=0.8)
+    drawn = [Sampler(config).draw(Random(seed), limits.excess) for seed in range(20)]
+    used = [genotype_activations(genotype, config, (32, 32, 32)) for genotype in drawn]
+    assert all(0.8 * most <= each <= most for each in used)
 
 
 def test_every_choice_occurs() -> None:

@@ -13,7 +13,8 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from search_space import UserError
+from search_space import Genotype, UserError
+from search_space.activations import genotype_activations
 from search_space.checksum import CHECKSUM
 from tests.auto_runs import HOURS, finished_run, outcome_of, planned, tiny_schedule
 from uxnet_eval.auto import record as auto_record
@@ -24,6 +25,7 @@ from uxnet_eval.auto.record import AutoRecord
 from uxnet_eval.auto.run import dry_run, run_auto
 from uxnet_eval.auto.schedule import STAGES
 from uxnet_eval.cli import app
+from uxnet_eval.config.search import RunConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.folds import split_fold
@@ -33,6 +35,7 @@ from uxnet_eval.recipe.progress import tell
 from uxnet_eval.report import read_source
 from uxnet_eval.runs.model_file import model_checkpoints
 from uxnet_eval.runs.names import AUTO_NAME
+from uxnet_eval.search.single_path_module import anchor_of
 from uxnet_eval.training.preparation import prepare
 
 
@@ -78,9 +81,16 @@ def test_no_stage_saw_the_left_out_fold(finished: Path, demo_set: Path) -> None:
     assert {line.split(",")[0] for line in scored} == left_out
 
 
-def test_both_networks_cost_the_same(finished: Path) -> None:
-    rows = outcome_of(finished)["networks"]
-    assert rows["U-Net"]["multiply_adds"] == pytest.approx(rows["searched"]["multiply_adds"], rel=0.1)
+def test_the_found_network_costs_no_more_than_the_unet(finished: Path) -> None:
+    rows, config = outcome_of(finished)["networks"], RunConfig.load(finished / "search.run.yml")
+    assert rows["searched"]["multiply_adds"] <= rows["U-Net"]["multiply_adds"]
+    assert rows["searched"]["parameters"] <= config.budget.max_parameters
+    space, patch_size = config.space_config(1, 4), config.plan.patch_size
+    found = Genotype.load(finished / "genotype.json")
+    unet = anchor_of(space)
+    assert rows["U-Net"]["parameters"] == pytest.approx(config.budget.max_parameters, rel=0.01)
+    assert genotype_activations(unet, space, patch_size) == config.budget.max_activations
+    assert genotype_activations(found, space, patch_size) <= config.budget.max_activations
     assert rows["searched"]["num_cases"] == 2
 
 

@@ -17,7 +17,6 @@ from uxnet_eval.auto.timing import Timing
 
 FAST = Timing(
     search_step_s=0.1,
-    measured_step_s=0.08,
     searched_step_s=0.08,
     unet_step_s=0.06,
     validated_case_s=0.05,

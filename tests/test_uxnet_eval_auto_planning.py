@@ -13,6 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from search_space import UserError
+from search_space.activations import genotype_activations
+from search_space.cost import genotype_cost
 from tests.auto_runs import tiny_schedule
 from tests.test_uxnet_eval_auto_fitting import FAST
 from uxnet_eval.auto import planning, timing
@@ -26,6 +28,7 @@ from uxnet_eval.config.search import BY_MEASUREMENT, RunConfig
 from uxnet_eval.config.training import TrainConfig
 from uxnet_eval.dataset.demo_data import make_demo_data
 from uxnet_eval.dataset.msd import Dataset, read_dataset
+from uxnet_eval.search.single_path_module import anchor_of
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, seconds_per_giga: float) -> list[RunConfig]:
@@ -35,7 +38,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, seconds_per_giga: float) -> list[Ru
     def time_steps(config: RunConfig, dataset: Dataset) -> Timing:
         timed.append(config)
         step_s = seconds_per_giga * config.plan.batch_size * (config.budget.multiply_adds or 0) / 1e9
-        steps = ("search_step_s", "measured_step_s", "searched_step_s", "unet_step_s")
+        steps = ("search_step_s", "searched_step_s", "unet_step_s")
         return replace(FAST, **dict.fromkeys(steps, step_s))
 
     monkeypatch.setattr(planning, "time_steps", time_steps)
@@ -51,8 +54,15 @@ def test_a_fast_machine_takes_wider_networks(demo_set: Path, monkeypatch: pytest
     assert slow.search.space.base_channels == 8
     assert fast.search.space.base_channels == 32
     assert [config.space.base_channels for config in timed] == [8, 12, 16, 24, 32]
-    assert fast.multiply_adds > 8 * slow.multiply_adds
-    assert fast.search.budget.max_parameters is not None
+    for schedule in (slow, fast):
+        budget, space = (
+            schedule.search.budget,
+            schedule.search.space_config(dataset.num_channels, dataset.num_classes),
+        )
+        unet = anchor_of(space)
+        patch_size = schedule.search.plan.patch_size
+        assert genotype_cost(unet, space, patch_size) == (budget.max_parameters, budget.multiply_adds)
+        assert genotype_activations(unet, space, patch_size) == budget.max_activations
 
 
 @pytest.mark.parametrize("seconds_per_giga", [0.02, 0.1, 0.3, 1.0])
@@ -235,7 +245,7 @@ def test_plan_with_hours(demo_set: Path, tmp_path: Path, monkeypatch: pytest.Mon
     given = dict(part.split("=") for part in command.split(" --set ")[1:])
     trained = TrainConfig.load(path).override({name: int(value) for name, value in given.items()})
     assert trained.train.epochs * trained.train.steps_per_epoch > 100
-    assert trained.network.multiply_adds == RunConfig.load(path).budget.multiply_adds
+    assert trained.network.base_channels == RunConfig.load(path).space.base_channels
     assert result.output.splitlines()[-1].endswith(f"uxnet search --config {path} --output runs/first")
     config = RunConfig.load(path)
     assert config.search.strategy in BY_MEASUREMENT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from search_space.activations import genotype_activations
 from search_space.config import SearchSpaceConfig
 from search_space.cost import Cost, genotype_cost, smallest_cost
 from search_space.errors import UserError
@@ -20,9 +21,10 @@ class Limits:
         patch_size: size of a patch along each axis, in voxels.
         multiply_adds: the largest number of multiply-adds; None: no limit.
         parameters: the largest number of parameters; None: no limit.
-        least_share: the smallest allowed fraction of ``multiply_adds`` or of ``latency_ms``; one of
-            the two is enough. It keeps the search for one budget from spending time on much smaller
-            networks.
+        activations: the largest number of values that convolutions write; None: no limit.
+        least_share: the smallest allowed fraction of ``multiply_adds``, ``activations`` or
+            ``latency_ms``; one of them is enough. It keeps the search for one budget from spending
+            time on much smaller networks.
         latency_ms: the longest latency, in ms; None: no limit.
         latency: gives the latency of a genotype's network in ms; needed for that limit.
     """
@@ -31,6 +33,7 @@ class Limits:
     patch_size: Sequence[int]
     multiply_adds: float | None = None
     parameters: float | None = None
+    activations: float | None = None
     least_share: float = 0.0
     latency_ms: float | None = None
     latency: Callable[[Genotype], float] | None = None
@@ -57,6 +60,8 @@ class Limits:
         cost, used = self.cost(genotype), []
         if self.multiply_adds is not None:
             used.append(cost.multiply_adds / self.multiply_adds)
+        if self.activations is not None:
+            used.append(genotype_activations(genotype, self.config, self.patch_size) / self.activations)
         if self.latency_ms is not None and self.latency is not None:
             used.append(self.latency(genotype) / self.latency_ms)
         excess = sum(max(0.0, each - 1) for each in used)

@@ -107,7 +107,7 @@ def _alone(needs: Needs, free_s: float) -> Measuring | None:
     """Architectures that are trained from random weights; None: there is no time for enough."""
     timing, most = needs.timing, max(1, needs.seen_cases // 3)
     for steps in ALONE_STEPS:
-        trained_s = ALONE_FIXED_S + steps * timing.measured_step_s
+        trained_s = ALONE_FIXED_S + steps * timing.searched_step_s
         cases = min(most, max(FEW_CASES, int(ALONE_SCORED * trained_s / timing.validated_case_s)))
         each_s = trained_s + cases * timing.validated_case_s
         number = min(MAX_ALONE, int(free_s / each_s))
@@ -126,7 +126,7 @@ def _from_shared(needs: Needs, free_s: float) -> Measuring:
     steps = max(MIN_SUPERNET, min(MAX_SUPERNET, wanted))
     cases = max(1, min(FEW_CASES, needs.seen_cases // 3))
     for finetune in SHARED_STEPS:
-        each_s = finetune * timing.measured_step_s + cases * timing.validated_case_s
+        each_s = finetune * timing.searched_step_s + cases * timing.validated_case_s
         number = int((free_s - steps * timing.search_step_s) / each_s)
         if number >= ENOUGH_SHARED:
             break

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from search_space.activations import genotype_activations
 from search_space.errors import UserError
 from search_space.operations import legal_operations
 from strategies.single_path.limits import Limits
@@ -191,7 +192,10 @@ def _needed_gib(config: RunConfig, dataset: Dataset) -> float:
 
 
 def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:
-    """The search in the extended space, with the budget of the U-Net of these base channels."""
+    """The search in the extended space, with the budget of the U-Net of these base channels.
+
+    It limits activations too, so that a step of a found network takes about as long as the U-Net's.
+    """
     legal = legal_operations("normal", plan.spatial_dims)
     config = RunConfig(
         dataset=str(dataset.folder.resolve()),
@@ -207,8 +211,13 @@ def _config(dataset: Dataset, plan: Plan, base_channels: int) -> RunConfig:
         search=SearchSettings(strategy="single-path"),
     )
     space = config.space_config(dataset.num_channels, dataset.num_classes)
-    unet = Limits(space, plan.patch_size).cost(anchor_of(space))
-    budget = BudgetSettings(multiply_adds=unet.multiply_adds, max_parameters=unet.parameters)
+    unet = anchor_of(space)
+    cost = Limits(space, plan.patch_size).cost(unet)
+    budget = BudgetSettings(
+        multiply_adds=cost.multiply_adds,
+        max_parameters=cost.parameters,
+        max_activations=genotype_activations(unet, space, plan.patch_size),
+    )
     return config.model_copy(update={"budget": budget})
 
 

@@ -30,7 +30,6 @@ def refitted(run: Run) -> Schedule:
     unet = anchor_of(space)
     timing = Timing(
         search_step_s=0.0,
-        measured_step_s=0.0,
         searched_step_s=timer.training_step_s(genotype),
         unet_step_s=timer.training_step_s(unet) if record.with_unet else 0.0,
         validated_case_s=timer.validated_case_s(genotype),

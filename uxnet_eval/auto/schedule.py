@@ -53,7 +53,7 @@ class Schedule(StrictConfig):
     """Folds of the final trainings, each validated on its own fold; empty: one training on all
     cases but the left-out fold's."""
     with_unet: bool
-    """Whether the U-Net is trained beside the found network, at equal multiply-adds."""
+    """Whether the U-Net is trained beside the found network."""
     minutes: dict[str, float]
     """Predicted minutes of each stage."""
     parts: dict[str, dict[str, float]]
@@ -83,11 +83,6 @@ class Schedule(StrictConfig):
         if not self.with_unet:
             return ()
         return self.folds or (() if self.choice is None else (self.inner_fold,))
-
-    @property
-    def multiply_adds(self) -> int:
-        """The budget that all networks are trained at."""
-        return round(self.search.budget.multiply_adds or 0)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -140,7 +135,11 @@ class Schedule(StrictConfig):
         values: dict[str, Any] = {
             "dataset": search.dataset,
             "plan": search.plan.model_dump(),
-            "network": {"architecture": architecture, "label": label, "multiply_adds": self.multiply_adds},
+            "network": {
+                "architecture": architecture,
+                "label": label,
+                "base_channels": search.space.base_channels,
+            },
             "train": {"seed": search.search.seed, **steps.model_dump(), **train},
             "runtime": {**search.runtime.model_dump(), "devices": 1},
         }

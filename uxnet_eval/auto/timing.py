@@ -17,7 +17,6 @@ from nibabel.affines import voxel_sizes
 from torch import Tensor, nn
 
 from search_space import Genotype
-from strategies.single_path.limits import Limits
 
 from ..architectures.architecture import Architecture
 from ..config.search import RunConfig
@@ -25,7 +24,6 @@ from ..config.training import NetworkSettings
 from ..dataset.msd import Dataset, load_label
 from ..evaluation.metrics import score_case
 from ..networks.build import build_network, offers_deep_supervision
-from ..networks.width import choose_base_channels
 from ..preprocessing.patch_stream import PatchStream
 from ..preprocessing.prepared_cases import PreparedCases
 from ..recipe.loss import segmentation_loss
@@ -49,10 +47,7 @@ class Timing:
 
     Attributes:
         search_step_s: of a step of the shared weights.
-        measured_step_s: of a training step of a random network as the search measures it: of the
-            space's width, within the budget.
-        searched_step_s: of a training step of such a network as it is trained: as wide as the
-            budget allows.
+        searched_step_s: of a training step of a random network within the budget.
         unet_step_s: of a training step of the U-Net.
         validated_case_s: of segmenting a case by sliding windows, half overlapping.
         scored_case_s: of the metrics of a case.
@@ -63,7 +58,6 @@ class Timing:
     """
 
     search_step_s: float
-    measured_step_s: float
     searched_step_s: float
     unet_step_s: float
     validated_case_s: float
@@ -124,11 +118,9 @@ def time_steps(config: RunConfig, dataset: Dataset) -> Timing:
     del module
     with PeakMemory() as train_memory:
         searched_step_s = float(np.mean([timer.training_step_s(genotype) for genotype in drawn]))
-        share = np.mean([timer.budget_share(genotype) for genotype in drawn])
         unet_step_s = timer.training_step_s(anchor)
     return Timing(
         search_step_s=search_step_s,
-        measured_step_s=float(share) * searched_step_s,
         searched_step_s=searched_step_s,
         unet_step_s=unet_step_s,
         validated_case_s=timer.validated_case_s(drawn[0]),
@@ -152,7 +144,6 @@ class StepTimer:
         self._config, self._dataset = config, dataset
         self.device = resolve_device(config.runtime.device)
         self._precision = resolve_precision(config.runtime.precision, self.device)
-        self._budget = round(config.budget.multiply_adds or 0)
         self._layout = channels_last(config.plan.spatial_dims) if config.runtime.channels_last else None
         if config.runtime.num_threads:
             torch.set_num_threads(config.runtime.num_threads)
@@ -215,14 +206,8 @@ class StepTimer:
 
         return self.mean_s(step)
 
-    def budget_share(self, genotype: Genotype) -> float:
-        """Multiply-adds of a network of the space's width, as a share of the budget."""
-        space = self._config.space_config(self._dataset.num_channels, self._dataset.num_classes)
-        cost = Limits(space, self._config.plan.patch_size).cost(genotype)
-        return cost.multiply_adds / self._budget
-
     def training_step_s(self, genotype: Genotype) -> float:
-        """Mean seconds of a training step of a network that is as wide as the budget allows."""
+        """Mean seconds of a training step of a network of the space's width."""
         network = self._network(genotype)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
         average = WeightAverage(network, 0.99)
@@ -259,14 +244,13 @@ class StepTimer:
     def _network(self, genotype: Genotype) -> nn.Module:
         plan, channels, classes = self._config.plan, self._dataset.num_channels, self._dataset.num_classes
         architecture = Architecture("timed", genotype)
-        settings = NetworkSettings(multiply_adds=self._budget)
         network: Any = build_network(
             architecture,
             plan,
             channels,
             classes,
-            base_channels=choose_base_channels(architecture, settings, plan, channels, classes),
-            max_channels=settings.max_channels,
+            base_channels=self._config.space.base_channels,
+            max_channels=NetworkSettings().max_channels,
             deep_supervision=offers_deep_supervision(architecture, plan),
         ).to(self.device)
         laid_out: nn.Module = network if self._layout is None else network.to(memory_format=self._layout)
@@ -283,5 +267,5 @@ class StepTimer:
 
 def scaled(timing: Timing, factor: float) -> Timing:
     """A guess of the timing when all steps of a network take ``factor`` times as long."""
-    names = ("search_step_s", "measured_step_s", "searched_step_s", "unet_step_s", "validated_case_s")
+    names = ("search_step_s", "searched_step_s", "unet_step_s", "validated_case_s")
     return replace(timing, **{name: factor * getattr(timing, name) for name in names})

@@ -40,7 +40,7 @@ def auto(
     ] = None,
     unet: Annotated[
         bool,
-        typer.Option("--unet/--no-unet", help="Also train the U-Net at equal multiply-adds, to compare."),
+        typer.Option("--unet/--no-unet", help="Also train the U-Net that sets the budget, to compare."),
     ] = True,
     left_out_fold: Annotated[
         int,

@@ -22,7 +22,7 @@ def demo(
     """Show the whole path on generated data: uxnet auto, with NNI's page, and a prediction.
 
     It plans for seven minutes, or says how long the shortest schedule takes on this machine. It
-    ends with the found network beside the U-Net at equal multiply-adds. The last lines say where
+    ends with the found network beside the U-Net that sets the budget. The last lines say where
     everything is and what to type next. The same command goes on where it stopped.
 
     Example: uxnet demo

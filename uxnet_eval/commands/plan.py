@@ -106,9 +106,9 @@ def _plan_for_hours(
         typer.echo(line)
     trained = schedule.final_config(SEARCHED, GENOTYPE_NAME, schedule.members[0])
     lengths = {name: getattr(trained.train, name) for name in type(schedule.final).model_fields}
-    settings = {**lengths, "fold": trained.train.fold, "multiply_adds": trained.network.multiply_adds}
+    settings = {**lengths, "fold": trained.train.fold, "base_channels": trained.network.base_channels}
     if trained.train.left_out_fold is not None:
         settings["left_out_fold"] = trained.train.left_out_fold
-    sets = " ".join(f"--set {name}={value}" for name, value in settings.items())
+    sets = " ".join(f"--set {name}={value:g}" for name, value in settings.items())
     typer.echo(f"its training: uxnet train --config {output} --architecture {GENOTYPE_NAME} {sets}")
     typer.echo(f"wrote {output}; next: uxnet search --config {output} --output runs/first")

@@ -121,6 +121,9 @@ class BudgetSettings(StrictConfig):
     ``base_channels``."""
     max_parameters: float | None = Field(None, gt=0)
     """Largest number of parameters; None: no limit."""
+    max_activations: float | None = Field(None, gt=0)
+    """Largest number of values that the convolutions write for one patch; None: no limit. The time
+    of a network follows it more closely than the multiply-adds, on any machine."""
     latency_ms: PositiveFloat | Literal["unet"] | None = None
     """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
     unet: that of the U-Net of ``base_channels``; None: no limit."""

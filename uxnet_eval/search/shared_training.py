@@ -78,6 +78,7 @@ def budget_limits(
             unlimited,
             multiply_adds=share * budget,
             parameters=config.budget.max_parameters,
+            activations=config.budget.max_activations,
             least_share=LEAST_SHARE,
             latency_ms=latency_ms,
             latency=latencies and partial(latencies.latency_ms, space=space),
