@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .config import SearchSpaceConfig
-from .cost import LARGE_KERNEL_EXPANSION, level_voxels
+from .cost import LARGE_KERNEL_EXPANSION, level_voxels, narrowest_of, smallest_total
 from .genotype import Genotype
-from .grid import Layer
+from .grid import Edge, Layer
 
 
 def genotype_activations(genotype: Genotype, config: SearchSpaceConfig, patch_size: Sequence[int]) -> int:
@@ -25,20 +25,32 @@ def genotype_activations(genotype: Genotype, config: SearchSpaceConfig, patch_si
     if genotype.widths is not None:
         config = config.model_copy(update={"widths": genotype.widths})
     voxels = level_voxels(config, patch_size)
-    total = config.num_classes * voxels[0]  # the head
-    for layer, name in genotype.operations.items():
-        # An interpolation follows its convolution; a transposed convolution writes the finer level.
-        level = layer.node.level + (layer.kind == "expansion" and name == "interpolate")
-        total += _written_channels(layer, name, config) * voxels[level]
-    for edge in genotype.edges:
-        source, target = edge.source.level, edge.joint_level
-        if source != target:
-            total += config.channels(target) * voxels[max(source, target)]
-    return total
+    layers = sum(_of_layer(layer, name, config, voxels) for layer, name in genotype.operations.items())
+    edges = sum(_of_edge(edge, config, voxels) for edge in genotype.edges)
+    return layers + edges + config.num_classes * voxels[0]
 
 
-def _written_channels(layer: Layer, name: str, config: SearchSpaceConfig) -> int:
-    """Channels that the convolutions of an operation write, at the resolution of its output."""
+def smallest_activations(config: SearchSpaceConfig, patch_size: Sequence[int]) -> int:
+    """The smallest activations of any network of the space."""
+    narrowest, voxels = narrowest_of(config), level_voxels(config, patch_size)
+    body = smallest_total(
+        config,
+        lambda layer: min(
+            _of_layer(layer, name, narrowest, voxels) for name in config.layer_candidates(layer)
+        ),
+        lambda edge: _of_edge(edge, narrowest, voxels),
+    )
+    return body + config.num_classes * voxels[0]
+
+
+def _of_edge(edge: Edge, config: SearchSpaceConfig, voxels: Sequence[int]) -> int:
+    source, target = edge.source.level, edge.joint_level
+    return 0 if source == target else config.channels(target) * voxels[max(source, target)]
+
+
+def _of_layer(layer: Layer, name: str, config: SearchSpaceConfig, voxels: Sequence[int]) -> int:
+    # An interpolation follows its convolution; a transposed convolution writes the finer level.
+    level = layer.node.level + (layer.kind == "expansion" and name == "interpolate")
     fan_in, fan_out = config.layer_channels(layer)
     written = {
         "identity": 0,
@@ -47,4 +59,4 @@ def _written_channels(layer: Layer, name: str, config: SearchSpaceConfig) -> int
         "res2xconv3": 2 * fan_out + fan_out * (fan_in != fan_out),
         "large_kernel": fan_in + (LARGE_KERNEL_EXPANSION + 1) * fan_out,
     }
-    return written.get(name, fan_out)
+    return written.get(name, fan_out) * voxels[level]

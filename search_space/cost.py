@@ -7,12 +7,12 @@ Multiply-adds count the convolutions, as everywhere in this project. The numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .config import SearchSpaceConfig
 from .genotype import Genotype
-from .grid import Edge, Grid, Layer, Node, live_nodes
+from .grid import Edge, Layer, Node, live_nodes
 from .presets import unet_edges
 
 LARGE_KERNEL, LARGE_KERNEL_EXPANSION = 5, 2
@@ -55,60 +55,67 @@ def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Seq
 def smallest_cost(config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
     """The smallest parameters and the smallest multiply-adds of any network of the space.
 
-    The two minima may belong to different networks. Every network has a head, the anchored edges
-    if there are any, and a path from the input to the output. Each layer counts with its cheapest
-    candidate at the smallest width.
+    The two minima may belong to different networks.
     """
-    narrowest = config.model_copy(update={"widths": (min(config.width_choices),) * config.levels})
-    grid, voxels = config.grid, level_voxels(config, patch_size)
+    narrowest, voxels = narrowest_of(config), level_voxels(config, patch_size)
+
+    def layer_costs(layer: Layer) -> list[tuple[int, int]]:
+        return [operation_parameters(layer, name, narrowest) for name in config.layer_candidates(layer)]
+
+    def layer_multiply_adds(layer: Layer) -> int:
+        places = voxels[layer.node.level + (layer.kind == "expansion")]
+        return min(kernel for kernel, _ in layer_costs(layer)) * places
+
+    def edge_multiply_adds(edge: Edge) -> int:
+        kernel, _ = edge_parameters(edge, config.edge_scale, narrowest)
+        return kernel * voxels[max(edge.source.level, edge.joint_level)]
+
+    parameters = smallest_total(
+        config,
+        lambda layer: min(map(sum, layer_costs(layer))),
+        lambda edge: sum(edge_parameters(edge, config.edge_scale, narrowest)),
+    )
+    multiply_adds = smallest_total(config, layer_multiply_adds, edge_multiply_adds)
+    head = narrowest.channels(0) * config.num_classes
+    return Cost(parameters + head + config.num_classes, multiply_adds + head * voxels[0])
+
+
+def narrowest_of(config: SearchSpaceConfig) -> SearchSpaceConfig:
+    """The space with the smallest width at each level."""
+    return config.model_copy(update={"widths": (min(config.width_choices),) * config.levels})
+
+
+def smallest_total(
+    config: SearchSpaceConfig, layer_cost: Callable[[Layer], int], edge_cost: Callable[[Edge], int]
+) -> int:
+    """The smallest sum over the layers and edges of any network of the space.
+
+    Every network has the anchored edges if there are any, and a path from the input to the output.
+
+    Args:
+        config: the space.
+        layer_cost: of the cheapest candidate of a layer.
+        edge_cost: of an edge.
+    """
+    grid = config.grid
     is_fixed = config.anchored_edges or not config.search_edges
     anchors = unet_edges(config.levels) if is_fixed else frozenset()
     coarse = {edge.target for edge in anchors if edge.is_coarse}
 
-    def layer_cost(layer: Layer) -> tuple[int, int]:
-        costs = [operation_parameters(layer, name, narrowest) for name in config.layer_candidates(layer)]
-        places = voxels[layer.node.level + (layer.kind == "expansion")]
-        return min(map(sum, costs)), min(kernel for kernel, _ in costs) * places
-
-    def edge_cost(edge: Edge) -> tuple[int, int]:
-        kernel, others = edge_parameters(edge, config.edge_scale, narrowest)
-        return kernel + others, kernel * voxels[max(edge.source.level, edge.joint_level)]
-
-    def node_cost(node: Node, expands: bool) -> tuple[int, int]:
-        layers = [layer for layer in grid.layers_of(node) if layer.kind != "expansion" or expands]
-        return _sum(layer_cost(layer) for layer in layers)
+    def node_cost(node: Node, expands: bool) -> int:
+        layers = grid.layers_of(node)
+        return sum(layer_cost(layer) for layer in layers if layer.kind != "expansion" or expands)
 
     if anchors:
-        nodes = _sum(node_cost(node, node in coarse) for node in live_nodes(anchors))
-        body = _sum([nodes, *map(edge_cost, anchors)])
-    else:
-        body = tuple(_cheapest_path(grid, node_cost, edge_cost, which) for which in (0, 1))  # type: ignore[assignment]
-    head = narrowest.channels(0) * config.num_classes
-    return Cost(body[0] + head + config.num_classes, body[1] + head * voxels[0])
-
-
-def _cheapest_path(
-    grid: Grid,
-    node_cost: Callable[[Node, bool], tuple[int, int]],
-    edge_cost: Callable[[Edge], tuple[int, int]],
-    which: int,
-) -> int:
-    """The cost of the cheapest path from the input to the output.
-
-    The nodes are visited in the order of computation.
-    """
-    best = {grid.input: node_cost(grid.input, False)[which]}
-    for node in grid.nodes[1:]:
+        nodes = sum(node_cost(node, node in coarse) for node in live_nodes(anchors))
+        return nodes + sum(map(edge_cost, anchors))
+    best = {grid.input: node_cost(grid.input, False)}
+    for node in grid.nodes[1:]:  # in the order of computation
         best[node] = min(
-            best[edge.source] + edge_cost(edge)[which] + node_cost(node, edge.is_coarse)[which]
+            best[edge.source] + edge_cost(edge) + node_cost(node, edge.is_coarse)
             for edge in grid.edges_into(node)
         )
     return best[grid.output]
-
-
-def _sum(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    pairs = list(pairs)
-    return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 
 
 def level_voxels(config: SearchSpaceConfig, patch_size: Sequence[int]) -> list[int]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search_space import Genotype, SearchSpaceConfig, UserError, UXNet
-from search_space.activations import genotype_activations
+from search_space.activations import genotype_activations, smallest_activations
 from search_space.cost import Cost, genotype_cost, smallest_cost
 from search_space.presets import unet, unet_edges
 from search_space.space import UXNetSpace
@@ -136,14 +136,16 @@ def test_architectures_near_the_unet() -> None:
 @pytest.mark.parametrize("is_anchored", [False, True])
 def test_smallest_cost_by_brute_force(is_anchored: bool) -> None:
     config = extended(levels=2, anchored_edges=is_anchored, normal_candidates=("conv3", "conv3x3x1"))
-    sampler, costs = Sampler(config), []
+    sampler, costs, activations = Sampler(config), [], []
     for values in itertools.product(*sampler.choices.values()):
         try:
             genotype = sampler.genotype(dict(zip(sampler.choices, values, strict=True)))
         except UserError:
             continue
         costs.append(genotype_cost(genotype, config, (8, 8, 8)))
+        activations.append(genotype_activations(genotype, config, (8, 8, 8)))
     least = smallest_cost(config, (8, 8, 8))
+    assert smallest_activations(config, (8, 8, 8)) == min(activations)
     assert least.parameters == min(cost.parameters for cost in costs)
     assert least.multiply_adds == min(cost.multiply_adds for cost in costs)
 
@@ -154,6 +156,8 @@ def test_a_budget_that_nothing_meets_names_the_smallest_cost() -> None:
     Limits(config, (16, 16, 8), multiply_adds=least).check()
     with pytest.raises(UserError, match=rf"at most 100 multiply-adds; the smallest needs {least:,}"):
         Limits(config, (16, 16, 8), multiply_adds=100).check()
+    with pytest.raises(UserError, match=r"at most 100 activations; the smallest needs [\d,]+"):
+        Limits(config, (16, 16, 8), activations=100).check()
 
 
 def evolved(seed: int, config: SearchSpaceConfig, num_measured: int = 60) -> list[Genotype]:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from search_space import Genotype, UserError, presets
+from search_space.activations import genotype_activations
 from search_space.checksum import CHECKSUM
 from search_space.grid import Grid
 from search_space.presets import unet_edges
@@ -299,6 +300,16 @@ def test_rows_of_table_1_leave_the_scored_fold_out_and_share_the_search_of_all_t
     assert set(found["paper-mssa"].operations.values()) <= {"2xconv3", "max_pool", "transposed_conv"}
 
 
+@pytest.mark.parametrize("contender", ["random", "unet-widths"])
+def test_contenders_keep_a_limit_of_activations(contender: str, tmp_path: Path, demo_set: Path) -> None:
+    path = write_config(tmp_path, demo_set, contest={"contender": contender, "proposals": 3})
+    config = ContestConfig.load(path).override({"max_activations": 130_000})
+    limits = contest_limits(config, read_dataset(demo_set))
+    found = propose(config, tmp_path, limits).architectures
+    assert len(found) == 3
+    assert all(genotype_activations(each, limits.config, limits.patch_size) <= 130_000 for each in found)
+
+
 @pytest.mark.slow
 def test_contenders_at_the_latency_of_the_unet(tmp_path: Path, demo_set: Path) -> None:
     """They share one table of latencies, and none has more of anything than the U-Net."""
@@ -350,7 +361,7 @@ def test_every_fault_has_its_line(
 
 def test_a_network_outside_the_space_cannot_be_brought_to_a_latency(tmp_path: Path, demo_set: Path) -> None:
     config = write_config(tmp_path, demo_set, contest={"contender": "dynunet"})
-    with pytest.raises(UserError, match=r"budget.latency_ms: dynunet cannot be brought to a latency"):
+    with pytest.raises(UserError, match=r"budget: dynunet cannot be brought to a latency or to activations"):
         run_contest(config, overrides={"latency_ms": "unet"})
 
 

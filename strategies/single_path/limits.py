@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from search_space.activations import genotype_activations
+from search_space.activations import genotype_activations, smallest_activations
 from search_space.config import SearchSpaceConfig
 from search_space.cost import Cost, genotype_cost, smallest_cost
 from search_space.errors import UserError
@@ -48,6 +48,7 @@ class Limits:
         for name, limit, smallest in (
             ("multiply-adds", self.multiply_adds, least.multiply_adds),
             ("parameters", self.parameters, least.parameters),
+            ("activations", self.activations, smallest_activations(self.config, self.patch_size)),
         ):
             if limit is not None and smallest > limit:
                 raise UserError(

@@ -128,6 +128,11 @@ class BudgetSettings(StrictConfig):
     """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
     unet: that of the U-Net of ``base_channels``; None: no limit."""
 
+    @property
+    def limits_time(self) -> bool:
+        """Whether a limit stands for time: activations or latency."""
+        return self.max_activations is not None or self.latency_ms is not None
+
 
 class ChoiceSettings(StrictConfig):
     """How a search by measurement trains shared weights, if it has them, and chooses networks."""

@@ -71,8 +71,9 @@ network, widths included; table 2 of the paper says that it searches no aggregat
 the strategy of the configuration if it measures networks, else ``single-path``."""
 MAX_UNETS = 1000
 """Largest number of U-Nets of random widths that are drawn to find some within a limit."""
-AT_A_LATENCY = ("searched", "searched-unet-edges", "random", "unet-widths", "unet")
-"""Contenders that can keep a limit of latency: their networks come from the searched space."""
+OF_THE_SPACE = ("searched", "searched-unet-edges", "random", "unet-widths", "unet")
+"""Contenders that can keep a limit of latency or activations: their networks are of the searched
+space."""
 PAPER_THRESHOLD = 0.75
 """tau of the paper's final network; its searches are the same for the taus below."""
 PAPER_THRESHOLDS = {"paper-tau-0.60": 0.60, "paper-tau-0.90": 0.90}
@@ -121,6 +122,7 @@ def propose(
         budget = {
             "multiply_adds": limits.multiply_adds,
             "max_parameters": limits.parameters,
+            "max_activations": limits.activations,
             "latency_ms": config.budget.latency_ms,
         }
         strategy = config.search.strategy if config.search.strategy in BY_MEASUREMENT else "single-path"
@@ -136,8 +138,8 @@ def propose(
         )
     if name == "unet-widths":
         draws = (_unet(config, contest.seed, index) for index in range(MAX_UNETS))
-        within_ms = (each for each in draws if limits.latency_ms is None or limits.excess(each) == 0)
-        return Proposals([*dict.fromkeys(islice(within_ms, number))])
+        kept = (each for each in draws if not config.budget.limits_time or limits.excess(each) == 0)
+        return Proposals([*dict.fromkeys(islice(kept, number))])
     if name == "all-edges":
         return Proposals([_all_edges(space.levels, is_scaled=space.edge_scale)])
     if name in presets.names():

@@ -32,7 +32,7 @@ from ..runs.result import read_result
 from ..search.latencies import latency_limit
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
-from .proposals import AT_A_LATENCY, LEAST_SHARE, propose
+from .proposals import LEAST_SHARE, OF_THE_SPACE, propose
 from .shared_search import latencies_once
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ def run_contest(
     The outer fold scores the final network. Neither search nor choice sees its cases, and the final
     training keeps its last weights, so nothing is chosen on that fold. All trainings have the same
     number of multiply-adds: each network's base channels are set to meet the budget. With
-    ``budget.latency_ms``, all keep the base channels of the space instead, and none takes longer,
-    or has more multiply-adds or parameters, than the limits say.
+    ``budget.latency_ms`` or ``budget.max_activations``, all keep the base channels of the space
+    instead, and none exceeds any of the limits.
 
     Args:
         config_path: the contest's configuration, YAML.
@@ -78,10 +78,10 @@ def run_contest(
     dataset = read_dataset(data)
     limits = contest_limits(config, dataset)
     limits.check()
-    if config.budget.latency_ms is not None and config.contest.contender not in AT_A_LATENCY:
+    if config.budget.limits_time and config.contest.contender not in OF_THE_SPACE:
         raise UserError(
-            f"budget.latency_ms: {config.contest.contender} cannot be brought to a latency; leave the limit out, "
-            f"or take one of {', '.join(AT_A_LATENCY)}"
+            f"budget: {config.contest.contender} cannot be brought to a latency or to activations; leave the limit "
+            f"out, or take one of {', '.join(OF_THE_SPACE)}"
         )
     make_output_folder(folder)
     with full_disk_said(folder), TrialLock(folder):
@@ -105,6 +105,7 @@ def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
         config.plan.patch_size,
         multiply_adds=config.budget.multiply_adds or unet.multiply_adds,
         parameters=config.budget.max_parameters or unet.parameters,
+        activations=config.budget.max_activations,
         least_share=LEAST_SHARE,
     )
 
@@ -112,13 +113,14 @@ def contest_limits(config: ContestConfig, dataset: Dataset) -> Limits:
 def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Path | None) -> None:
     contest, table = config.contest, None
     width: dict[str, Any] = {"multiply_adds": round(limits.multiply_adds or 0)}
+    if config.budget.limits_time:
+        width = {"base_channels": config.space.base_channels}
     if config.budget.latency_ms is not None:
         table = latencies_once(config, limits.config, folder, shared_folder)
         latency_ms = latency_limit(config.budget.latency_ms, limits.config, table)
         limits = replace(
             limits, latency_ms=latency_ms, latency=partial(table.latency_ms, space=limits.config)
         )
-        width = {"base_channels": config.space.base_channels}
     proposals = propose(config, folder, limits, shared_folder, table)
     if not proposals.architectures:
         raise UserError(
