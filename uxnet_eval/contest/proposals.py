@@ -139,7 +139,7 @@ def propose(
     if name == "unet-widths":
         draws = (_unet(config, contest.seed, index) for index in range(MAX_UNETS))
         kept = (each for each in draws if not config.budget.limits_time or limits.excess(each) == 0)
-        return Proposals([*dict.fromkeys(islice(kept, number))])
+        return Proposals([*islice(dict.fromkeys(kept), number)])
     if name == "all-edges":
         return Proposals([_all_edges(space.levels, is_scaled=space.edge_scale)])
     if name in presets.names():
