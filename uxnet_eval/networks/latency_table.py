@@ -39,8 +39,8 @@ NUM_FITTED, NUM_CHECKED = 24, 8
 class LatencyTable(StrictConfig):
     """Latencies of the operations of a space, and how they add up.
 
-    The predicted latency of a network is ``weights`` times (the sum over its layers; the four
-    numbers of :class:`.edge_traffic.EdgeTraffic`; 1). The last stands for the head.
+    The predicted latency of a network is ``weights`` times (the sum over its layers; the millions
+    of values of :func:`.edge_traffic.edge_traffic`; 1). The last stands for the head.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,7 @@ class LatencyTable(StrictConfig):
     """Size of the measured patches, in voxels."""
     operations_ms: dict[str, float]
     """Time of each layer with its norm, by :func:`_name`."""
-    weights: tuple[float, ...]
+    weights: tuple[float, float, float]
     """Fitted to whole networks, the U-Net among them, by non-negative least squares."""
     checked_ms: tuple[tuple[float, float], ...]
     """Predicted and measured time of networks that were not fitted."""
@@ -210,7 +210,7 @@ def _with_widths(space: SearchSpaceConfig, widths: tuple[float, ...] | None) -> 
 
 def _columns(
     genotype: Genotype, space: SearchSpaceConfig, patch_size: Sequence[int], operations_ms: dict[str, float]
-) -> tuple[float, ...]:
+) -> tuple[float, float, float]:
     """What the predicted latency is linear in; see :class:`LatencyTable`."""
     config = _with_widths(space, genotype.widths)
     try:
@@ -219,4 +219,4 @@ def _columns(
         )
     except KeyError as error:
         raise UserError(f"the table of latencies has no {error.args[0]}; it is of another space") from None
-    return layers_ms, *edge_traffic(genotype, config, patch_size), 1.0
+    return layers_ms, sum(edge_traffic(genotype, config, patch_size)), 1.0
