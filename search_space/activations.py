@@ -22,9 +22,7 @@ def genotype_activations(genotype: Genotype, config: SearchSpaceConfig, patch_si
         config: channels, strides and classes.
         patch_size: size of the patch along each axis, in voxels.
     """
-    if genotype.widths is not None:
-        config = config.model_copy(update={"widths": genotype.widths})
-    voxels = level_voxels(config, patch_size)
+    config, voxels = config.with_widths(genotype.widths), level_voxels(config, patch_size)
     layers = sum(_of_layer(layer, name, config, voxels) for layer, name in genotype.operations.items())
     edges = sum(_of_edge(edge, config, voxels) for edge in genotype.edges)
     return layers + edges + config.num_classes * voxels[0]

@@ -103,6 +103,10 @@ class SearchSpaceConfig(StrictConfig):
             total = [t * s for t, s in zip(total, stride, strict=True)]
         return tuple(total)
 
+    def with_widths(self, widths: tuple[float, ...] | None) -> SearchSpaceConfig:
+        """This space with a width factor for each level; None: as it is."""
+        return self if widths is None else self.model_copy(update={"widths": widths})
+
     def channels(self, level: int) -> int:
         """The number of channels of the feature maps of ``level``."""
         width = 1.0 if self.widths is None else self.widths[level]

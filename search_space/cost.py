@@ -36,9 +36,7 @@ def genotype_cost(genotype: Genotype, config: SearchSpaceConfig, patch_size: Seq
         config: channels, strides and classes.
         patch_size: size of the patch along each axis, in voxels.
     """
-    if genotype.widths is not None:
-        config = config.model_copy(update={"widths": genotype.widths})
-    voxels = level_voxels(config, patch_size)
+    config, voxels = config.with_widths(genotype.widths), level_voxels(config, patch_size)
     head = config.channels(0) * config.num_classes
     parameters, multiply_adds = head + config.num_classes, head * voxels[0]
     for layer, name in genotype.operations.items():
@@ -82,7 +80,7 @@ def smallest_cost(config: SearchSpaceConfig, patch_size: Sequence[int]) -> Cost:
 
 def narrowest_of(config: SearchSpaceConfig) -> SearchSpaceConfig:
     """The space with the smallest width at each level."""
-    return config.model_copy(update={"widths": (min(config.width_choices),) * config.levels})
+    return config.with_widths((min(config.width_choices),) * config.levels)
 
 
 def smallest_total(

@@ -232,9 +232,7 @@ class UXNet(GridNetwork):
         self._operations = dict(genotype.operations)
         self._edges = frozenset(genotype.edges)
         self._scaled = genotype.edge_scale
-        if genotype.widths is not None:
-            config = config.model_copy(update={"widths": genotype.widths})
-        super().__init__(config, genotype.edges, genotype.layers)
+        super().__init__(config.with_widths(genotype.widths), genotype.edges, genotype.layers)
         self.genotype = genotype
         self.share_aggregation()
 

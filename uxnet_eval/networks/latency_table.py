@@ -125,7 +125,7 @@ def measure_table(
         for index, (layer, name, widths) in enumerate(parts):
             if index % 20 == 0:
                 progress("operations", (turn + index / len(parts)) / ROUNDS)
-            config = _with_widths(space, widths)
+            config = space.with_widths(widths)
             module, features = _layer(layer, name, config, patch_size, meter)
             key = _name(layer, name, config)
             taken_ms = meter.latency_ms(module, features)
@@ -163,7 +163,7 @@ def _operations(space: SearchSpaceConfig) -> Iterator[tuple[Layer, str, tuple[fl
         for factors in itertools.product(space.width_choices, repeat=len(levels)):
             chosen = dict(zip(sorted(levels), factors, strict=True))
             widths = tuple(chosen.get(level, 1.0) for level in range(space.levels))
-            config = _with_widths(space, widths)
+            config = space.with_widths(widths)
             for name in _names(space, layer):
                 key = _name(layer, name, config)
                 if key not in seen:
@@ -204,15 +204,11 @@ def _name(layer: Layer, name: str, config: SearchSpaceConfig) -> str:
     return f"{layer.kind} at level {layer.node.level}: {name} {fan_in}-{fan_out}"
 
 
-def _with_widths(space: SearchSpaceConfig, widths: tuple[float, ...] | None) -> SearchSpaceConfig:
-    return space if widths is None else space.model_copy(update={"widths": widths})
-
-
 def _columns(
     genotype: Genotype, space: SearchSpaceConfig, patch_size: Sequence[int], operations_ms: dict[str, float]
 ) -> tuple[float, float, float]:
     """What the predicted latency is linear in; see :class:`LatencyTable`."""
-    config = _with_widths(space, genotype.widths)
+    config = space.with_widths(genotype.widths)
     try:
         layers_ms = sum(
             operations_ms[_name(layer, name, config)] for layer, name in genotype.operations.items()

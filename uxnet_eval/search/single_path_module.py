@@ -111,7 +111,7 @@ def anchor_of(config: SearchSpaceConfig) -> Genotype:
 
 def shared_weights(space: SearchSpaceConfig, *, supervised: bool) -> SharedWeights:
     """The weights of all architectures of a space, at its largest width."""
-    widest = space.model_copy(update={"widths": (max(space.width_choices),) * space.levels})
+    widest = space.with_widths((max(space.width_choices),) * space.levels)
     supernet = UXNetSpace(widest)
     if supervised:
         supernet.supervise(supervised_nodes(space.levels, space.grid.nodes))
