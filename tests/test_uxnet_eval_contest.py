@@ -346,7 +346,8 @@ def test_contenders_at_the_latency_of_the_unet(tmp_path: Path, demo_set: Path) -
         ("search", {"left_out_fold": 1}, "search.left_out_fold: the contest sets it"),
         ("train", {"left_out_fold": 1}, "train.left_out_fold: the contest sets it"),
         ("budget", {"multiply_adds": 5}, "the smallest needs"),
-        ("budget", {"latency_ms": "u-net"}, "budget.latency_ms"),
+        ("budget", {"latency_ms": "u-net"}, "'u-net' is neither a number of milliseconds above 0 nor unet"),
+        ("budget", {"latency_ms": 0}, "0 is neither a number of milliseconds"),
     ],
 )
 def test_every_fault_has_its_line(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from search_space import SearchSpaceConfig
 from search_space.errors import UserError, nearest
@@ -124,9 +124,17 @@ class BudgetSettings(StrictConfig):
     max_activations: float | None = Field(None, gt=0)
     """Largest number of values that the convolutions write for one patch; None: no limit. The time
     of a network follows it more closely than the multiply-adds, on any machine."""
-    latency_ms: PositiveFloat | Literal["unet"] | None = None
+    latency_ms: float | Literal["unet"] | None = None
     """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
     unet: that of the U-Net of ``base_channels``; None: no limit."""
+
+    @field_validator("latency_ms", mode="before")
+    @classmethod
+    def _ms_or_unet(cls, value: object) -> object:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value in (None, "unet") or (is_number and value > 0):  # type: ignore[operator]
+            return value
+        raise ValueError(f"{value!r} is neither a number of milliseconds above 0 nor unet")
 
     @property
     def limits_time(self) -> bool:
