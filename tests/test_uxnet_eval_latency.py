@@ -27,6 +27,7 @@ from uxnet_eval.networks import latency_table
 from uxnet_eval.networks.edge_traffic import edge_traffic
 from uxnet_eval.networks.latency import LatencyMeter
 from uxnet_eval.networks.latency_table import LatencyTable, measure_table
+from uxnet_eval.networks.network_latencies import NetworkLatencies
 from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.search.export import export_genotype
@@ -154,7 +155,12 @@ def test_a_table_of_another_space(table: LatencyTable) -> None:
         table.latency_ms(Sampler(other).draw(Random(0)), other)
 
 
-def test_latency_is_a_hard_limit(table: LatencyTable) -> None:
+@pytest.fixture
+def latencies(table: LatencyTable, tmp_path: Path) -> NetworkLatencies:
+    return NetworkLatencies(table, SPACE, METER, tmp_path / "network_latencies.json")
+
+
+def test_latency_is_a_hard_limit(table: LatencyTable, latencies: NetworkLatencies) -> None:
     sampler = Sampler(SPACE)
     found = sorted(table.latency_ms(sampler.draw(Random(seed)), SPACE) for seed in range(30))
     limits = Limits(
@@ -162,17 +168,17 @@ def test_latency_is_a_hard_limit(table: LatencyTable) -> None:
     )
     for seed in range(10):
         assert table.latency_ms(sampler.draw(Random(seed), limits.excess), SPACE) <= found[5]
-    assert latency_limit(found[5], SPACE, table) == found[5]
+    assert latency_limit(found[5], latencies) == found[5]
     with pytest.raises(
         UserError, match=r"no network of this space needs at most 1e-06 ms; the fastest needs"
     ):
-        latency_limit(1e-6, SPACE, table)
+        latency_limit(1e-6, latencies)
 
 
-def test_the_limit_may_be_that_of_the_unet(table: LatencyTable) -> None:
+def test_the_limit_may_be_that_of_the_unet(latencies: NetworkLatencies) -> None:
     unet = Sampler(SPACE).genotype(Sampler(SPACE).unet)
     assert set(unet.edges) == unet_edges(3) and unet.widths == (1.0, 1.0, 1.0)
-    assert latency_limit("unet", SPACE, table) == table.latency_ms(unet, SPACE)
+    assert latency_limit("unet", latencies) == latencies.table.latency_ms(unet, SPACE)
 
 
 def test_a_network_comes_near_one_of_its_limits() -> None:

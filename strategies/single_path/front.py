@@ -18,7 +18,8 @@ class Candidate:
         genotype: the architecture.
         dice: the Dice that the search measured, in [0, 1].
         cost: parameters and multiply-adds at the width of the search.
-        latency_ms: predicted time for one patch on the measuring machine, in ms; None: unknown.
+        latency_ms: time for one patch on the measuring machine, in ms, predicted or measured; None:
+            unknown.
     """
 
     genotype: Genotype

@@ -27,6 +27,8 @@ class Limits:
             time on much smaller networks.
         latency_ms: the longest latency, in ms; None: no limit.
         latency: gives the latency of a genotype's network in ms; needed for that limit.
+        checked_latency: gives it more precisely, but slowly; asked for networks that keep all other
+            limits. None: ``latency`` alone counts.
     """
 
     config: SearchSpaceConfig
@@ -37,6 +39,7 @@ class Limits:
     least_share: float = 0.0
     latency_ms: float | None = None
     latency: Callable[[Genotype], float] | None = None
+    checked_latency: Callable[[Genotype], float] | None = None
 
     def cost(self, genotype: Genotype) -> Cost:
         """The cost of a genotype in this space."""
@@ -70,4 +73,6 @@ class Limits:
             excess += max(0.0, self.least_share - max(used))
         if self.parameters is not None:
             excess += max(0.0, cost.parameters / self.parameters - 1)
+        if excess == 0 and self.latency_ms is not None and self.checked_latency is not None:
+            excess = max(0.0, self.checked_latency(genotype) / self.latency_ms - 1)
         return excess

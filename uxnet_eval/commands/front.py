@@ -55,6 +55,7 @@ def front(
     from ..search.front_page import front_picture, front_table, trained_table
 
     record = FrontRecord.load(run)
+    record.check_latency()
     console = Console()
     console.print(front_table(record))
     if trained:

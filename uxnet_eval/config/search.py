@@ -125,8 +125,8 @@ class BudgetSettings(StrictConfig):
     """Largest number of values that the convolutions write for one patch; None: no limit. The time
     of a network follows it more closely than the multiply-adds, on any machine."""
     latency_ms: float | Literal["unet"] | None = None
-    """Longest time for one patch on this machine, in ms, as predicted from its table of latencies;
-    unet: that of the U-Net of ``base_channels``; None: no limit."""
+    """Longest time for one patch on this machine, in ms; unet: that of the U-Net of
+    ``base_channels``; None: no limit. Each network that the search trains is measured."""
 
     @field_validator("latency_ms", mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -128,8 +128,10 @@ def propose(
         strategy = config.search.strategy if config.search.strategy in BY_MEASUREMENT else "single-path"
         changes = {"search": {"strategy": strategy}, **MEASURED_SEARCHES[name], "budget": budget}
         searched = search_once(config.search_config(changes), folder, shared_folder, table)
-        found = FrontRecord.load(searched)
-        within = [each for each in found.candidates() if limits.excess(each.genotype) == 0]
+        candidates = FrontRecord.load(searched).candidates()
+        measured_ms = {each.genotype: each.latency_ms or 0.0 for each in candidates}
+        measured = replace(limits, latency=measured_ms.__getitem__, checked_latency=None)
+        within = [each for each in candidates if measured.excess(each.genotype) == 0]
         return Proposals([*propose_best(within, number, least_difference=contest.least_difference)], searched)
     if name == "random":
         sampler = Sampler(space, config.choice.unet_share)

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from ..runs.files import full_disk_said, write_json, write_text
 from ..runs.folder import choose_output_folder, make_output_folder, open_run_folder
 from ..runs.names import FINAL_FOLDER, PROPOSALS_FOLDER, RESULT_NAME, SELECTION_FOLDER
 from ..runs.result import read_result
-from ..search.latencies import latency_limit
+from ..search.latencies import latency_limit, network_latencies
 from ..search.single_path_module import anchor_of
 from ..training.run import run_training
 from .proposals import LEAST_SHARE, OF_THE_SPACE, propose
@@ -117,9 +116,12 @@ def _run(config: ContestConfig, folder: Path, limits: Limits, shared_folder: Pat
         width = {"base_channels": config.space.base_channels}
     if config.budget.latency_ms is not None:
         table = latencies_once(config, limits.config, folder, shared_folder)
-        latency_ms = latency_limit(config.budget.latency_ms, limits.config, table)
+        latencies = network_latencies(folder, limits.config, table, config.runtime)
         limits = replace(
-            limits, latency_ms=latency_ms, latency=partial(table.latency_ms, space=limits.config)
+            limits,
+            latency_ms=latency_limit(config.budget.latency_ms, latencies),
+            latency=latencies.expected_ms,
+            checked_latency=latencies.measured_ms,
         )
     proposals = propose(config, folder, limits, shared_folder, table)
     if not proposals.architectures:

@@ -43,8 +43,8 @@ class Measured(StrictConfig):
     multiply_adds: int = Field(ge=1)
     """Number of multiply-adds of one patch at the search's width."""
     latency_ms: float | None = Field(None, gt=0)
-    """Predicted time for one patch, in ms, by the table of latencies beside the record; None: there
-    is none."""
+    """Time for one patch, in ms: measured if the record has a limit of it, else predicted by the
+    table of latencies beside the record; None: there is no table."""
 
     @property
     def measured_dice(self) -> float:
@@ -72,6 +72,9 @@ class FrontRecord(StrictConfig):
     """Whether every budget has been searched."""
     multiply_adds: float = Field(gt=0)
     """The budget."""
+    latency_ms: float | None = Field(None, gt=0)
+    """The longest time for one patch, in ms. A search measures some networks that exceed it, and
+    learns from them. They are no candidates. None: no limit."""
     measured: list[Measured] = Field(default_factory=list)
     """In the order of measurement."""
     spent_s: float = Field(0.0, ge=0)
@@ -82,9 +85,11 @@ class FrontRecord(StrictConfig):
     def save(self, folder: Path) -> None:
         """Writes ``front.json`` into ``folder``, whole or not at all."""
         values = self.model_dump(mode="json")
+        if self.latency_ms is None:
+            del values["latency_ms"]  # programs that do not know it read the file too
         for each in values["measured"]:
             if each["expected_dice"] is None:
-                del each["expected_dice"]  # programs that do not know it read the file too
+                del each["expected_dice"]  # likewise
         write_json(folder / FRONT_NAME, {"format": FORMAT, "version": VERSION, **values})
 
     @classmethod
@@ -119,9 +124,14 @@ class FrontRecord(StrictConfig):
             return "Dice after a short training"
         return "Dice with shared weights"
 
-    def candidates(self) -> list[Candidate]:
-        """What was measured, with the score of each; the finalists alone if there are any."""
-        finalists = [each for each in self.measured if each.finalist_dice is not None]
+    def candidates(self, *, keep_latency: bool = True) -> list[Candidate]:
+        """What was measured, with the score of each; the finalists alone if there are any.
+
+        Args:
+            keep_latency: leave out what exceeds the limit of latency.
+        """
+        kept = [each for each in self.measured if not keep_latency or self.keeps_latency(each)]
+        finalists = [each for each in kept if each.finalist_dice is not None]
         return [
             Candidate(
                 Genotype.from_dict(each.genotype),
@@ -129,8 +139,12 @@ class FrontRecord(StrictConfig):
                 Cost(each.parameters, each.multiply_adds),
                 each.latency_ms,
             )
-            for each in finalists or self.measured
+            for each in finalists or kept
         ]
+
+    def keeps_latency(self, measured: Measured) -> bool:
+        """Whether a network keeps the record's limit of latency, if there is one."""
+        return self.latency_ms is None or (measured.latency_ms or 0.0) <= self.latency_ms
 
     def front(self) -> list[Candidate]:
         """The networks that no other beats at the same or fewer multiply-adds, cheapest first."""
@@ -147,6 +161,16 @@ class FrontRecord(StrictConfig):
 
         Raises :class:`UserError` that names the smallest cost if there is none.
         """
+        self.check_latency()
         return best_within(
             self.candidates(), multiply_adds=multiply_adds, parameters=parameters, latency_ms=latency_ms
         )
+
+    def check_latency(self) -> None:
+        """Raises :class:`UserError`, with the least latency, if no network keeps its limit."""
+        if self.latency_ms is not None and not self.candidates():
+            fastest_ms = min(each.latency_ms or 0.0 for each in self.measured)
+            raise UserError(
+                f"none of the {len(self.measured)} measured networks needs at most {self.latency_ms:.3g} ms; the "
+                f"fastest needs {fastest_ms:.3g} ms; raise latency_ms or num_measured"
+            )

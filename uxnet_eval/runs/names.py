@@ -52,6 +52,8 @@ FRONT_NAME = "front.json"
 """The record of a search by measurement: every measured architecture with its cost."""
 LATENCY_NAME = "latency.json"
 """The latencies of the operations of a space on one machine."""
+NETWORK_LATENCIES_NAME = "network_latencies.json"
+"""The latencies of whole networks of the space that were measured there."""
 GENOTYPES_FOLDER = "genotypes"
 """The genotypes of a search at several thresholds."""
 

@@ -19,7 +19,7 @@ from strategies.single_path.proposals import Measure
 from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
-from ..networks.latency_table import LatencyTable
+from ..networks.network_latencies import NetworkLatencies
 from ..nni_guards import report_final
 from ..recipe.progress import tell
 from ..runs.files import write_json
@@ -70,7 +70,7 @@ class Chooser:
         events: folder of the TensorBoard events.
         budget: multiply-adds of one patch.
         provenance: kept with every genotype.
-        latencies: the table that predicts latencies; None: they stay unknown.
+        latencies: of networks on this machine; None: they stay unknown.
         start: gives the network that a short training begins with.
         inherited: computes an architecture with shared weights; None: there are none.
         explore: how architectures are proposed.
@@ -88,7 +88,7 @@ class Chooser:
         events: Path,
         budget: float,
         provenance: dict[str, Any],
-        latencies: LatencyTable | None,
+        latencies: NetworkLatencies | None,
         *,
         start: Callable[[Genotype], nn.Module],
         inherited: SinglePathModule | None,
@@ -110,8 +110,13 @@ class Chooser:
         self._known = {_key(Genotype.from_dict(each.genotype)): each for each in self.record.measured}
 
     def choose(self, share: float, limits: Limits, sampler: Sampler) -> None:
-        """Explores architectures of a space within the limits of one budget."""
+        """Explores architectures of a space within the limits of one budget.
+
+        If latency is limited, each architecture's is measured, and corrects what is expected of the
+        next. One that exceeds the limit is trained too, but is no candidate.
+        """
         choice = self._config.choice
+        self.record.latency_ms = limits.latency_ms
         seen: list[str] = []
         self._num_budgets += 1
         end_s = float("inf")
@@ -124,6 +129,7 @@ class Chooser:
                 if seen and self.record.spent_s >= end_s:
                     raise _TimeIsUp
                 self._known[key] = self._measured(genotype, share, limits)
+            self._latency_ms(genotype, limits)  # of one that an earlier process measured too
             seen.append(key)
             tell("measured", len(self.record.measured) / (choice.num_measured * len(choice.budget_shares)))
             if len(seen) % LOGGED_EVERY == 0 or len(seen) == choice.num_measured:
@@ -150,7 +156,7 @@ class Chooser:
         self._train_finalists(share, limits)
 
     def _measured(self, genotype: Genotype, share: float, limits: Limits) -> Measured:
-        started, cost, latencies = time.monotonic(), limits.cost(genotype), self._latencies
+        started, cost = time.monotonic(), limits.cost(genotype)
         measured = Measured(
             genotype=genotype.to_dict(),
             budget_share=share,
@@ -158,7 +164,7 @@ class Chooser:
             finetuned_dice=self._finetuned_dice(genotype),
             parameters=cost.parameters,
             multiply_adds=cost.multiply_adds,
-            latency_ms=latencies.latency_ms(genotype, limits.config) if latencies else None,
+            latency_ms=self._latency_ms(genotype, limits),
         )
         self._times_s.append(time.monotonic() - started)
         self.record.measured.append(measured)
@@ -166,6 +172,13 @@ class Chooser:
         self.record.save(self._folder)
         self._reporter.measured()
         return measured
+
+    def _latency_ms(self, genotype: Genotype, limits: Limits) -> float | None:
+        """The latency, measured if it is limited; it is measured once."""
+        if self._latencies is None:
+            return None
+        is_limited = limits.latency_ms is not None
+        return (self._latencies.measured_ms if is_limited else self._latencies.expected_ms)(genotype)
 
     def close(self) -> None:
         """Closes the TensorBoard events; after an interruption too."""
@@ -179,7 +192,7 @@ class Chooser:
         """
         self.record.is_finished = True
         self.record.save(self._folder)
-        best = self.record.best(  # every measured network keeps the limit of latency
+        best = self.record.best(
             multiply_adds=self.record.multiply_adds, parameters=self._config.budget.max_parameters
         )
         genotype = best.genotype.model_copy(
@@ -250,7 +263,8 @@ class Chooser:
     def _train_finalists(self, share: float, limits: Limits) -> None:
         """Trains the best architectures of one budget once more, from random weights."""
         choice, settings = self._config.choice, self._config.search
-        places = sorted(self._places(share), key=lambda i: -self.record.measured[i].score)
+        kept = (i for i in self._places(share) if self.record.keeps_latency(self.record.measured[i]))
+        places = sorted(kept, key=lambda i: -self.record.measured[i].score)
         fresh = fresh_networks(limits.config, supervised=settings.deep_supervision, seed=settings.seed)
         for number, place in enumerate(places[: choice.finalists], start=1):
             measured = self.record.measured[place]

@@ -22,9 +22,10 @@ from ..dataset.find import find_dataset
 from ..dataset.msd import read_dataset
 from ..networks.latency import LatencyMeter
 from ..networks.latency_table import LatencyTable, measure_table
+from ..networks.network_latencies import NetworkLatencies
 from ..recipe.precision import resolve_device, resolve_precision
 from ..runs.front_record import FrontRecord
-from ..runs.names import CONFIG_NAME, LATENCY_NAME
+from ..runs.names import CONFIG_NAME, LATENCY_NAME, NETWORK_LATENCIES_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,14 @@ def latencies_of(
     return table
 
 
-def latency_limit(limit: float | Literal["unet"], space: SearchSpaceConfig, table: LatencyTable) -> float:
+def network_latencies(
+    folder: Path, space: SearchSpaceConfig, table: LatencyTable, runtime: RuntimeSettings
+) -> NetworkLatencies:
+    """The latencies of a space's networks; what is measured is kept in a run's folder."""
+    return NetworkLatencies(table, space, _meter(runtime), folder / NETWORK_LATENCIES_NAME)
+
+
+def latency_limit(limit: float | Literal["unet"], latencies: NetworkLatencies) -> float:
     """A limit of latency in ms; ``unet``: the latency that the table predicts for the U-Net.
 
     Where the space does not offer the U-Net's operation, its first candidate takes the place.
@@ -81,11 +89,11 @@ def latency_limit(limit: float | Literal["unet"], space: SearchSpaceConfig, tabl
         UserError: with the smallest latency, if no network keeps the limit. It is known in spaces
             that hold the U-Net's edges fixed; elsewhere nothing is checked.
     """
+    space, table = latencies.space, latencies.table
     sampler = Sampler(space)
     if limit == "unet":
-        limit_ms = table.latency_ms(sampler.genotype(sampler.unet), space)
-        logger.info("latency: at most %.3g ms, as predicted for the U-Net", limit_ms)
-        return limit_ms
+        logger.info("latency: at most %.3g ms, that of the U-Net", latencies.unet_ms)
+        return latencies.unet_ms
     if not sampler.anchors:
         return limit
     narrowest = {f"width/{level}": min(space.width_choices) for level in range(space.levels)}
@@ -123,10 +131,17 @@ def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable,
         torch.set_num_threads(runtime.num_threads)
     dataset = read_dataset(find_dataset(config.dataset, beside=folder))
     space = config.space_config(dataset.num_channels, dataset.num_classes)
-    (folder / LATENCY_NAME).unlink(missing_ok=True)
+    for name in (LATENCY_NAME, NETWORK_LATENCIES_NAME):
+        (folder / name).unlink(missing_ok=True)
     table = latencies_of(folder, space, config.plan.patch_size, runtime)
+    latencies = network_latencies(folder, space, table, runtime)
+    latency_of = latencies.expected_ms
+    if config.budget.latency_ms is not None:
+        record.latency_ms = latency_limit(config.budget.latency_ms, latencies)
+        latency_of = latencies.measured_ms
+        logger.info("measuring the latency of the %d networks of the search", len(record.measured))
     record.measured = [
-        each.model_copy(update={"latency_ms": table.latency_ms(Genotype.from_dict(each.genotype), space)})
+        each.model_copy(update={"latency_ms": latency_of(Genotype.from_dict(each.genotype))})
         for each in record.measured
     ]
     record.save(folder)

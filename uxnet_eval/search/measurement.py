@@ -20,7 +20,7 @@ from ..runs.names import CACHE_FOLDER
 from ..runs.saved_state import SavedState
 from .choosing import Chooser, Explore
 from .data import SearchData, Split
-from .latencies import latencies_of
+from .latencies import latencies_of, network_latencies
 from .ronasmis_module import RonasmisModule
 from .shared_training import budget_limits, prepare_measurement, train_shared_weights
 from .single_path_module import SinglePathModule, fresh_networks
@@ -66,7 +66,8 @@ def search_by_measurement(
     space = config.space_config(dataset.num_channels, dataset.num_classes)
     latencies = None
     if config.choice.measure_latency:
-        latencies = latencies_of(folder, space, config.plan.patch_size, runtime)
+        table = latencies_of(folder, space, config.plan.patch_size, runtime)
+        latencies = network_latencies(folder, space, table, runtime)
     module: SinglePathModule | None = None
     if settings.strategy in FROM_SCRATCH:
         limits, budget = budget_limits(config, space, latencies)

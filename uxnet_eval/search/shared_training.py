@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from strategies.single_path.sampling import Sampler
 
 from ..config.search import RunConfig
 from ..dataset.msd import Dataset
-from ..networks.latency_table import LatencyTable
+from ..networks.network_latencies import NetworkLatencies
 from ..recipe.checkpoint_files import ReadingState
 from ..recipe.epochs import Validations
 from ..recipe.precision import channels_last
@@ -56,14 +55,14 @@ class Prepared(NamedTuple):
 
 
 def budget_limits(
-    config: RunConfig, space: SearchSpaceConfig, latencies: LatencyTable | None = None
+    config: RunConfig, space: SearchSpaceConfig, latencies: NetworkLatencies | None = None
 ) -> tuple[dict[float, Limits], float]:
     """The limits of every share of the budget, the largest share first, and the budget.
 
     Args:
         config: resolved.
         space: its space.
-        latencies: measured on this machine; None: latency is not limited.
+        latencies: on this machine; None: latency is not limited.
 
     Raises:
         UserError: if no network keeps the limits.
@@ -72,7 +71,7 @@ def budget_limits(
     budget = config.budget.multiply_adds or unlimited.cost(anchor_of(space)).multiply_adds
     latency_ms = None
     if config.budget.latency_ms is not None and latencies is not None:
-        latency_ms = latency_limit(config.budget.latency_ms, space, latencies)
+        latency_ms = latency_limit(config.budget.latency_ms, latencies)
     limits = {
         share: replace(
             unlimited,
@@ -81,7 +80,7 @@ def budget_limits(
             activations=config.budget.max_activations,
             least_share=LEAST_SHARE,
             latency_ms=latency_ms,
-            latency=latencies and partial(latencies.latency_ms, space=space),
+            latency=latencies and latencies.expected_ms,
         )
         for share in sorted(config.choice.budget_shares, reverse=True)
     }
@@ -91,14 +90,14 @@ def budget_limits(
 
 
 def prepare_measurement(
-    config: RunConfig, dataset: Dataset, latencies: LatencyTable | None = None
+    config: RunConfig, dataset: Dataset, latencies: NetworkLatencies | None = None
 ) -> Prepared:
     """The shared weights of a search, and its limits.
 
     Args:
         config: resolved; its strategy has shared weights.
         dataset: gives channels and classes.
-        latencies: measured on this machine; None: latency is not limited.
+        latencies: on this machine; None: latency is not limited.
 
     Raises:
         UserError: if the space does not hold the U-Net, or no network keeps the limits.

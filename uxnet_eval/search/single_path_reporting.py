@@ -89,12 +89,13 @@ class ChoiceReporter:
 
     def measured(self) -> None:
         """Reports the newest measurement of the record."""
-        scores = [each.score for each in self._record.measured]
-        self._writer.add_scalar("dice/measured", scores[-1], len(scores) - 1)
-        self._writer.add_scalar("dice/best_measured", max(scores), len(scores) - 1)
+        record, step = self._record, len(self._record.measured) - 1
+        best = max((each.score for each in record.measured if record.keeps_latency(each)), default=0.0)
+        self._writer.add_scalar("dice/measured", record.measured[-1].score, step)
+        self._writer.add_scalar("dice/best_measured", best, step)
         self._writer.flush()
         if self._to_nni:
-            report_intermediate({"default": max(scores)})
+            report_intermediate({"default": best})
         self._report.update()
 
     def finish(self) -> None:

@@ -1,0 +1,133 @@
+"""Latencies of whole networks: measured beside the U-Net, and expected from what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from search_space import Genotype, SearchSpaceConfig, UXNet
+from search_space.errors import UserError
+from search_space.reading import read_json
+from search_space.strict import StrictConfig
+from strategies.single_path.regression import Regression
+from strategies.single_path.sampling import Sampler
+
+from ..runs.files import write_json
+from ..runs.record_head import without_head
+from .latency import LatencyMeter
+from .latency_table import LatencyTable
+
+FORMAT, VERSION = "uxnet-network-latencies", 1
+ROUNDS = 2
+"""A network and the U-Net are measured so often, in turn, and the shortest time of each counts."""
+LEAST_KNOWN = 8
+"""From so many measured networks on, they correct the predictions of others."""
+
+
+class NetworkLatencies:
+    """Latencies of a space's networks on one machine.
+
+    The table adds up layers. A search finds networks whose sum is too low, and would so miss its
+    limit. Therefore it measures each network that it trains. A ridge regression from the choices of
+    the measured networks to the logarithm of (measured / predicted) corrects the table.
+
+    A machine may become slower after the table was measured. So each network is measured beside the
+    U-Net, and its latency is the ratio of the two times the U-Net's latency by the table.
+
+    Args:
+        table: predicts.
+        space: of the networks.
+        meter: measures; of the machine of the table.
+        path: the file of what was measured. Another process reads it and goes on alike.
+
+    Raises:
+        UserError: if the file is damaged, or of another version.
+    """
+
+    def __init__(
+        self, table: LatencyTable, space: SearchSpaceConfig, meter: LatencyMeter, path: Path
+    ) -> None:
+        self.table, self.space = table, space
+        self._meter, self._path = meter, path
+        sampler = Sampler(space)
+        self._unet = sampler.genotype(sampler.unet)
+        self.unet_ms = table.latency_ms(self._unet, space)
+        self._stored_ms = _load(path) if path.exists() else {}
+        self._known_ms: dict[Genotype, float] = {}
+        self._correction: Regression | None = None
+
+    def measured_ms(self, genotype: Genotype) -> float:
+        """The latency of a genotype's network for one patch, in ms; each is measured once."""
+        if genotype not in self._known_ms:
+            key = _digest(genotype)
+            if key not in self._stored_ms:
+                self._stored_ms[key] = self.unet_ms * self._ratio(genotype)
+                write_json(self._path, {"format": FORMAT, "version": VERSION, "latency_ms": self._stored_ms})
+            self._known_ms[genotype] = self._stored_ms[key]
+            self._learn()
+        return self._known_ms[genotype]
+
+    def expected_ms(self, genotype: Genotype) -> float:
+        """The latency if it was measured; else a cautious prediction, in ms.
+
+        The prediction is the table's. With eight measured networks, it is corrected, and raised by
+        one standard error of the correction, so that most networks below a limit keep it.
+        """
+        if genotype in self._known_ms:
+            return self._known_ms[genotype]
+        predicted = self.table.latency_ms(genotype, self.space)
+        if self._correction is None:
+            return predicted
+        return predicted * math.exp(self._correction.predict([genotype])[0] + self._correction.left_out_error)
+
+    def _learn(self) -> None:
+        if len(self._known_ms) >= LEAST_KNOWN:
+            self._correction = Regression(
+                list(self._known_ms),
+                [
+                    math.log(known_ms / self.table.latency_ms(genotype, self.space))
+                    for genotype, known_ms in self._known_ms.items()
+                ],
+            )
+
+    def _ratio(self, genotype: Genotype) -> float:
+        """The time of a network as a multiple of the U-Net's, both measured now."""
+        if genotype == self._unet:
+            return 1.0
+        with torch.random.fork_rng([]):  # the weights of what is trained next stay the same
+            networks: list[nn.Module] = [UXNet(self.space, each) for each in (genotype, self._unet)]
+        image = self._meter.features(self.space.in_channels, self.table.patch_size)
+        rounds = [[self._meter.latency_ms(each, image) for each in networks] for _ in range(ROUNDS)]
+        own_ms, unet_ms = (min(times) for times in zip(*rounds, strict=True))
+        return own_ms / unet_ms
+
+
+class _Stored(StrictConfig):
+    """What the file holds."""
+
+    latency_ms: dict[str, float]
+    """Latency in ms by digest of the genotype."""
+
+
+def _load(path: Path) -> dict[str, float]:
+    """The latencies in a file, by digest of the genotype."""
+    again = f"delete it, and the networks are measured anew: {path}"
+    try:
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {again}") from None
+    foreign = f"not latencies of networks; {again}"
+    values = without_head(values, path, format_name=FORMAT, version=VERSION, foreign=foreign)
+    stored: _Stored = _Stored.parse(values, str(path))
+    return dict(stored.latency_ms)
+
+
+def _digest(genotype: Genotype) -> str:
+    """A name for a genotype's network."""
+    content = json.dumps(genotype.model_dump(mode="json", exclude={"provenance"}), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
