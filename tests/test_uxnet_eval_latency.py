@@ -31,7 +31,7 @@ from uxnet_eval.networks.network_latencies import NetworkLatencies
 from uxnet_eval.runs.files import write_json
 from uxnet_eval.runs.front_record import FrontRecord
 from uxnet_eval.search.export import export_genotype
-from uxnet_eval.search.latencies import latency_limit
+from uxnet_eval.search.latencies import latency_limit, measure_anew
 from uxnet_eval.search.run import run_search
 
 SPACE = SearchSpaceConfig(
@@ -260,6 +260,21 @@ def test_export_refuses_latencies_of_another_machine_until_they_are_measured_ane
     assert "whole network: predicted" in shown.output
     assert "ms per patch" in shown.output
     export_genotype(folder, max_latency_ms=1e6)
+
+
+def test_what_a_killed_measurement_leaves_is_not_believed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FrontRecord, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        measure_anew(folder)
+    with pytest.raises(UserError, match="unknown; measure them: uxnet latency"):
+        export_genotype(folder, max_latency_ms=1e6)
 
 
 def test_export_by_latency_needs_latencies(finished: Path, tmp_path: Path) -> None:

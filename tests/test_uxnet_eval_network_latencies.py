@@ -123,7 +123,7 @@ def test_another_process_goes_on_alike(known: NetworkLatencies, table: LatencyTa
         ("{", "cannot be read"),
         ("{}", "not latencies of networks"),
         ('{"format": "uxnet-network-latencies", "version": 9}', "version 9, this program reads 1"),
-        ('{"format": "uxnet-network-latencies", "version": 1}', "latency_ms"),
+        ('{"format": "uxnet-network-latencies", "version": 1}', "of_unet"),
     ],
 )
 def test_a_damaged_file_is_one_line(content: str, message: str, table: LatencyTable, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .console import progress_bar
+
 
 def latency(
     run: Annotated[
@@ -32,7 +34,8 @@ def latency(
     from ..search.latencies import measure_anew
 
     quieten()
-    table, record = measure_anew(run, device)
+    with progress_bar("networks") as progress:
+        table, record = measure_anew(run, device, progress)
     for predicted, measured in table.checked_ms:
         typer.echo(f"whole network: predicted {predicted:.1f} ms, measured {measured:.1f} ms")
     record.check_latency()

@@ -57,7 +57,7 @@ class NetworkLatencies:
         sampler = Sampler(space)
         self._unet = sampler.genotype(sampler.unet)
         self.unet_ms = table.latency_ms(self._unet, space)
-        self._stored_ms = _load(path) if path.exists() else {}
+        self._ratios = _load(path) if path.exists() else {}
         self._known_ms: dict[Genotype, float] = {}
         self._correction: Regression | None = None
 
@@ -65,10 +65,10 @@ class NetworkLatencies:
         """The latency of a genotype's network for one patch, in ms; each is measured once."""
         if genotype not in self._known_ms:
             key = _digest(genotype)
-            if key not in self._stored_ms:
-                self._stored_ms[key] = self.unet_ms * self._ratio(genotype)
-                write_json(self._path, {"format": FORMAT, "version": VERSION, "latency_ms": self._stored_ms})
-            self._known_ms[genotype] = self._stored_ms[key]
+            if key not in self._ratios:
+                self._ratios[key] = self._ratio(genotype)
+                write_json(self._path, {"format": FORMAT, "version": VERSION, "of_unet": self._ratios})
+            self._known_ms[genotype] = self.unet_ms * self._ratios[key]
             self._learn()
         return self._known_ms[genotype]
 
@@ -110,12 +110,12 @@ class NetworkLatencies:
 class _Stored(StrictConfig):
     """What the file holds."""
 
-    latency_ms: dict[str, float]
-    """Latency in ms by digest of the genotype."""
+    of_unet: dict[str, float]
+    """Latency as a multiple of the U-Net's, by digest of the genotype."""
 
 
 def _load(path: Path) -> dict[str, float]:
-    """The latencies in a file, by digest of the genotype."""
+    """What a file holds: latencies as multiples of the U-Net's, by digest of the genotype."""
     again = f"delete it, and the networks are measured anew: {path}"
     try:
         values = read_json(path)
@@ -124,7 +124,7 @@ def _load(path: Path) -> dict[str, float]:
     foreign = f"not latencies of networks; {again}"
     values = without_head(values, path, format_name=FORMAT, version=VERSION, foreign=foreign)
     stored: _Stored = _Stored.parse(values, str(path))
-    return dict(stored.latency_ms)
+    return dict(stored.of_unet)
 
 
 def _digest(genotype: Genotype) -> str:

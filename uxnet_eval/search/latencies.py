@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -42,11 +42,19 @@ def latencies_of(
         UserError: if the table is damaged, or was measured on another machine.
     """
     path = folder / LATENCY_NAME
-    meter = _meter(runtime)
     if path.exists():
         table = LatencyTable.load(path)
-        table.check_machine(meter.machine(), path)
+        table.check_machine(_meter(runtime).machine(), path)
         return table
+    table = _measured_table(folder, space, patch_size, runtime)
+    table.save(path)
+    return table
+
+
+def _measured_table(
+    folder: Path, space: SearchSpaceConfig, patch_size: Sequence[int], runtime: RuntimeSettings
+) -> LatencyTable:
+    """A table that is measured now, and said to be unreliable if it is."""
     started, told = time.monotonic(), [""]
 
     def progress(what: str, share: float) -> None:
@@ -54,8 +62,7 @@ def latencies_of(
             told[0] = what
             logger.info("measuring the latency of %s on this machine", what)
 
-    table = measure_table(space, patch_size, meter, progress)
-    table.save(path)
+    table = measure_table(space, patch_size, _meter(runtime), progress)
     error = statistics.median(table.errors)
     logger.info(
         "latencies: %d operations in %s; predictions of %d whole networks are off by %.0f %% (median), %.0f %% at most",
@@ -114,12 +121,15 @@ def latency_limit(limit: float | Literal["unet"], latencies: NetworkLatencies) -
     return limit
 
 
-def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable, FrontRecord]:
+def measure_anew(
+    folder: Path, device: str | None = None, progress: Callable[[float, int], None] = lambda done, total: None
+) -> tuple[LatencyTable, FrontRecord]:
     """Measures the latencies of a search on this machine and puts them into its front.
 
     Args:
         folder: output folder of a search by measurement.
         device: ``auto``, ``cpu`` or ``cuda``; None: as in the search.
+        progress: is told how many networks have their latency, and of how many.
 
     Raises:
         UserError: if the folder holds no such search, or its data set is not found.
@@ -133,29 +143,32 @@ def measure_anew(folder: Path, device: str | None = None) -> tuple[LatencyTable,
     space = config.space_config(dataset.num_channels, dataset.num_classes)
     for name in (LATENCY_NAME, NETWORK_LATENCIES_NAME):
         (folder / name).unlink(missing_ok=True)
-    table = latencies_of(folder, space, config.plan.patch_size, runtime)
+    table = _measured_table(folder, space, config.plan.patch_size, runtime)
     latencies = network_latencies(folder, space, table, runtime)
     latency_of = latencies.expected_ms
     if config.budget.latency_ms is not None:
         record.latency_ms = latency_limit(config.budget.latency_ms, latencies)
         latency_of = latencies.measured_ms
-        logger.info("measuring the latency of the %d networks of the search", len(record.measured))
-    record.measured = [
-        each.model_copy(update={"latency_ms": latency_of(Genotype.from_dict(each.genotype))})
-        for each in record.measured
-    ]
+    for index, each in enumerate(record.measured):
+        latency_ms = latency_of(Genotype.from_dict(each.genotype))
+        record.measured[index] = each.model_copy(update={"latency_ms": latency_ms})
+        progress(index + 1, len(record.measured))
     record.save(folder)
+    table.save(folder / LATENCY_NAME)  # last: without it, the old latencies are not believed
     return table, record
 
 
 def check_same_machine(folder: Path) -> None:
-    """Raises :class:`UserError` if the latencies of a search were measured on another machine."""
+    """Raises :class:`UserError` if latencies of a search are missing, or of another machine."""
     path = folder / LATENCY_NAME
-    if path.exists():
-        runtime = RunConfig.load(folder / CONFIG_NAME).runtime
-        if runtime.num_threads:
-            torch.set_num_threads(runtime.num_threads)
-        LatencyTable.load(path).check_machine(_meter(runtime).machine(), path)
+    if not path.exists():
+        raise UserError(
+            f"{folder}: the latencies of this search are unknown; measure them: uxnet latency {folder}"
+        )
+    runtime = RunConfig.load(folder / CONFIG_NAME).runtime
+    if runtime.num_threads:
+        torch.set_num_threads(runtime.num_threads)
+    LatencyTable.load(path).check_machine(_meter(runtime).machine(), path)
 
 
 def _meter(runtime: RuntimeSettings) -> LatencyMeter:
