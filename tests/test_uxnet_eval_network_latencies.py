@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -79,14 +81,13 @@ def test_what_was_measured_corrects_the_predictions(known: NetworkLatencies) -> 
         return [known.expected_ms(each) / true_ms(each) - 1 for each in DRAWN[30:]]
 
     before = errors()
-    for each in DRAWN[:LEAST_KNOWN]:
-        assert errors() == before  # too few tell nothing
+    for each in DRAWN[: LEAST_KNOWN - 1]:
         known.measured_ms(each)
+    assert errors() == before  # too few tell nothing
     for each in DRAWN[:30]:
         known.measured_ms(each)
     after = errors()
-    assert statistics.mean(map(abs, before)) > 0.1
-    assert statistics.mean(map(abs, after)) < 0.05
+    assert statistics.mean(map(abs, before)) > 0.1 > 0.08 > statistics.mean(map(abs, after))
     assert sum(error >= 0 for error in after) > 20  # cautious: most are expected to be slower than they are
 
 
@@ -155,25 +156,28 @@ def test_only_what_keeps_all_other_limits_is_measured() -> None:
     assert excess(5.0, 1e9) == pytest.approx(0.2) and asked == [UNET]
 
 
-@pytest.fixture
-def odd_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def odd_machine() -> Iterator[None]:
     """A machine on which a latency is the same each time."""
-    monkeypatch.setattr(latencies, "LatencyMeter", OddMeter)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(latencies, "LatencyMeter", OddMeter)
+        yield
 
 
-def limited(folder: Path, dataset: Path, limit: object = "unet") -> Path:
-    folder.mkdir(exist_ok=True)
+def limited(folder: Path, dataset: Path) -> Path:
     choice = {"num_measured": 14, "population": 9, "budget_shares": [1.0], "measure_latency": True}
     config = write_config(folder, dataset, choice=choice, search={"strategy": "regression"})
-    config.write_text(config.read_text() + f"budget: {{latency_ms: {limit}}}\n")
+    config.write_text(config.read_text() + "budget: {latency_ms: unet}\n")
     return config
 
 
-def test_a_search_proposes_networks_that_keep_the_measured_limit(
-    tmp_path: Path, demo_set: Path, odd_machine: None
-) -> None:
-    folder = run_search(limited(tmp_path / "run", demo_set))
-    record = FrontRecord.load(folder)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, demo_set: Path, odd_machine: None) -> Path:
+    return run_search(limited(tmp_path_factory.mktemp("limited"), demo_set))
+
+
+def test_a_search_proposes_networks_that_keep_the_measured_limit(finished: Path) -> None:
+    folder, record = finished, FrontRecord.load(finished)
     assert record.latency_ms is not None and len(record.measured) == 14
     beyond = [each for each in record.measured if each.latency_ms > record.latency_ms]  # type: ignore[operator]
     # A random one may exceed it, for the table does not know better. The search learns from it.
@@ -188,9 +192,8 @@ def test_a_search_proposes_networks_that_keep_the_measured_limit(
 
 
 def test_a_stopped_search_goes_on_to_the_same_front(
-    tmp_path: Path, demo_set: Path, odd_machine: None, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = run_search(limited(tmp_path / "whole", demo_set))
     trained, calls = choosing.Chooser._finetuned_dice, []
 
     def stop(self: Any, genotype: Genotype) -> Any:
@@ -199,17 +202,17 @@ def test_a_stopped_search_goes_on_to_the_same_front(
             raise KeyboardInterrupt
         return trained(self, genotype)
 
-    config = limited(tmp_path / "stopped", demo_set)
+    config = limited(tmp_path, demo_set)
     with monkeypatch.context() as patched:
         patched.setattr(choosing.Chooser, "_finetuned_dice", stop)
         with pytest.raises(KeyboardInterrupt):
             run_search(config)
     folder = run_search(config)
-    assert FrontRecord.load(folder).measured == FrontRecord.load(expected).measured
+    assert FrontRecord.load(folder).measured == FrontRecord.load(finished).measured
 
 
-def test_a_limit_that_nothing_keeps_is_one_line(tmp_path: Path, demo_set: Path, odd_machine: None) -> None:
-    folder = run_search(limited(tmp_path / "run", demo_set))
+def test_a_limit_that_nothing_keeps_is_one_line(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
     record = FrontRecord.load(folder)
     record.latency_ms = 1e-3
     record.save(folder)

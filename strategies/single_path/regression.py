@@ -44,10 +44,7 @@ class Regression:
 
     Args:
         genotypes: measured architectures of one space, at least one.
-        dice: their Dice; or other values, where low outliers count little.
-
-    Attributes:
-        left_out_error: root mean squared error on each architecture of a regression on the others.
+        dice: their Dice.
     """
 
     def __init__(self, genotypes: Sequence[Genotype], dice: Sequence[float]) -> None:
@@ -59,9 +56,7 @@ class Regression:
         deviation = known.std(0)
         self._scale = np.where(deviation > 0, deviation, np.inf)  # what never varies says nothing
         scaled, centred = (known - self._mean) / self._scale, values - self._dice
-        errors = {penalty: _left_out_error(scaled, centred, penalty) for penalty in PENALTIES}
-        self.penalty = min(PENALTIES, key=errors.__getitem__)
-        self.left_out_error = errors[self.penalty] ** 0.5
+        self.penalty = min(PENALTIES, key=lambda penalty: _left_out_error(scaled, centred, penalty))
         self._weights = _ridge(scaled, self.penalty) @ centred
 
     def predict(self, genotypes: Sequence[Genotype]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import statistics
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from search_space import Genotype, SearchSpaceConfig, UXNet
 from search_space.errors import UserError
 from search_space.reading import read_json
 from search_space.strict import StrictConfig
-from strategies.single_path.regression import Regression
 from strategies.single_path.sampling import Sampler
 
 from ..runs.files import write_json
@@ -25,16 +25,17 @@ from .latency_table import LatencyTable
 FORMAT, VERSION = "uxnet-network-latencies", 1
 ROUNDS = 2
 """A network and the U-Net are measured so often, in turn, and the shortest time of each counts."""
-LEAST_KNOWN = 8
-"""From so many measured networks on, they correct the predictions of others."""
+LEAST_KNOWN = 3
+"""From so many measured networks on, they correct the predictions of others of their kind."""
 
 
 class NetworkLatencies:
     """Latencies of a space's networks on one machine.
 
     The table adds up layers. A search finds networks whose sum is too low, and would so miss its
-    limit. Therefore it measures each network that it trains. A ridge regression from the choices of
-    the measured networks to the logarithm of (measured / predicted) corrects the table.
+    limit. Therefore it measures each network that it trains, and what was measured corrects the
+    table. Networks with the same number of channels at the finest level share a correction: edges
+    copy most values there, and odd numbers of channels make that slow.
 
     A machine may become slower after the table was measured. So each network is measured beside the
     U-Net, and its latency is the ratio of the two times the U-Net's latency by the table.
@@ -59,7 +60,7 @@ class NetworkLatencies:
         self.unet_ms = table.latency_ms(self._unet, space)
         self._ratios = _load(path) if path.exists() else {}
         self._known_ms: dict[Genotype, float] = {}
-        self._correction: Regression | None = None
+        self._log_errors: dict[int, list[float]] = {}  # by channels of the finest level
 
     def measured_ms(self, genotype: Genotype) -> float:
         """The latency of a genotype's network for one patch, in ms; each is measured once."""
@@ -69,31 +70,28 @@ class NetworkLatencies:
                 self._ratios[key] = self._ratio(genotype)
                 write_json(self._path, {"format": FORMAT, "version": VERSION, "of_unet": self._ratios})
             self._known_ms[genotype] = self.unet_ms * self._ratios[key]
-            self._learn()
+            predicted_ms = self.table.latency_ms(genotype, self.space)
+            errors = self._log_errors.setdefault(self._finest_channels(genotype), [])
+            errors.append(math.log(self._known_ms[genotype] / predicted_ms))
         return self._known_ms[genotype]
 
     def expected_ms(self, genotype: Genotype) -> float:
         """The latency if it was measured; else a cautious prediction, in ms.
 
-        The prediction is the table's. With eight measured networks, it is corrected, and raised by
-        one standard error of the correction, so that most networks below a limit keep it.
+        The prediction is the table's. From three measured networks with the same channels at the
+        finest level on, it is corrected by their mean error. It is also raised by one standard
+        deviation, so that most networks below a limit keep it.
         """
         if genotype in self._known_ms:
             return self._known_ms[genotype]
-        predicted = self.table.latency_ms(genotype, self.space)
-        if self._correction is None:
-            return predicted
-        return predicted * math.exp(self._correction.predict([genotype])[0] + self._correction.left_out_error)
+        predicted_ms = self.table.latency_ms(genotype, self.space)
+        errors = self._log_errors.get(self._finest_channels(genotype), [])
+        if len(errors) < LEAST_KNOWN:
+            return predicted_ms
+        return predicted_ms * math.exp(statistics.fmean(errors) + statistics.stdev(errors))
 
-    def _learn(self) -> None:
-        if len(self._known_ms) >= LEAST_KNOWN:
-            self._correction = Regression(
-                list(self._known_ms),
-                [
-                    math.log(known_ms / self.table.latency_ms(genotype, self.space))
-                    for genotype, known_ms in self._known_ms.items()
-                ],
-            )
+    def _finest_channels(self, genotype: Genotype) -> int:
+        return self.space.with_widths(genotype.widths).channels(0)
 
     def _ratio(self, genotype: Genotype) -> float:
         """The time of a network as a multiple of the U-Net's, both measured now."""
