@@ -217,12 +217,13 @@ class Chooser:
 
     def _log(self, share: float, seen: list[str]) -> None:
         num_left = self._config.choice.num_measured - len(seen)
+        kept = (each for each in map(self._known.__getitem__, seen) if self.record.keeps_latency(each))
         logger.info(
             "budget %.2f: %d of %d measured, best Dice %.4f, about %s left for this budget",
             share,
             len(seen),
             self._config.choice.num_measured,
-            max(self._known[key].measured_dice for key in seen),
+            max((each.measured_dice for each in kept), default=0.0),
             timedelta(seconds=round(num_left * sum(self._times_s) / max(1, len(self._times_s)))),
         )
 
