@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 import torch
 
@@ -26,14 +27,25 @@ from uxnet_eval.runs.files import write_json
 from uxnet_eval.search.latencies import latencies_of, network_latencies
 
 
-def drawn(limits: Limits, latencies: NetworkLatencies, number: int) -> dict[str, list[float]]:
-    """Measured latencies as multiples of the limit, by what the networks were drawn within."""
-    sampler, ratios = Sampler(limits.config), {}
+def drawn(limits: Limits, latencies: NetworkLatencies, number: int) -> dict[str, list[dict[str, float]]]:
+    """A row for each network, by what the networks were drawn within.
+
+    ``of_limit`` is the measured latency as a multiple of the limit, ``of_table`` as one of the
+    table's prediction.
+    """
+    space, rows = limits.config, {}
     for name in ("the table's prediction", "the corrected prediction"):
         # All are drawn before the first is measured: what is measured changes what is expected.
-        genotypes = [sampler.draw(Random(f"{name}/{index}"), limits.excess) for index in range(number)]
-        ratios[name] = [round(latencies.measured_ms(each) / latencies.unet_ms, 3) for each in genotypes]
-    return ratios
+        genotypes = [Sampler(space).draw(Random(f"{name}/{index}"), limits.excess) for index in range(number)]
+        rows[name] = [
+            {
+                "finest_channels": space.with_widths(each.widths).channels(0),
+                "of_limit": round(latencies.measured_ms(each) / latencies.unet_ms, 3),
+                "of_table": round(latencies.measured_ms(each) / latencies.table.latency_ms(each, space), 3),
+            }
+            for each in genotypes
+        ]
+    return rows
 
 
 def main() -> None:
@@ -50,12 +62,19 @@ def main() -> None:
         table = latencies_of(Path(folder), limits.config, config.plan.patch_size, config.runtime)
         latencies = network_latencies(Path(folder), limits.config, table, config.runtime)
         within = replace(limits, latency_ms=latencies.unet_ms, latency=latencies.expected_ms)
-        ratios = drawn(within, latencies, options.number)
-    write_json(options.output, {"dataset": dataset.name, "machine": table.machine, "of_limit": ratios})
-    for name, each in ratios.items():
-        kept = sum(ratio <= 1 for ratio in each)
+        rows = drawn(within, latencies, options.number)
+    write_json(options.output, {"dataset": dataset.name, "machine": table.machine, "networks": rows})
+    for name, each in rows.items():
+        ratios = [row["of_limit"] for row in each]
+        kept = sum(ratio <= 1 for ratio in ratios)
         print(
-            f"within {name}: {kept} of {len(each)} keep the limit, the slowest takes {max(each):.2f} times as long"
+            f"within {name}: {kept} of {len(each)} keep the limit, the slowest takes {max(ratios):.2f} times as long"
+        )
+    networks = [row for each in rows.values() for row in each]
+    for channels in sorted({row["finest_channels"] for row in networks}):
+        errors = [row["of_table"] for row in networks if row["finest_channels"] == channels]
+        print(
+            f"{channels} channels at the finest level: {fmean(errors):.2f} times the table's prediction ({len(errors)})"
         )
 
 

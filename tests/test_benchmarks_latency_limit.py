@@ -21,10 +21,12 @@ def test_networks_are_drawn_within_both_predictions(
     arguments = [str(write_config(tmp_path, demo_set)), "--number", "12", "-o", str(results)]
     monkeypatch.setattr(sys, "argv", ["latency_limit", *arguments])
     latency_limit.main()
-    ratios = json.loads(results.read_text())["of_limit"]
-    plain, corrected = ratios["the table's prediction"], ratios["the corrected prediction"]
+    rows = json.loads(results.read_text())["networks"]
+    plain, corrected = ([row["of_limit"] for row in each] for each in rows.values())
     assert len(plain) == len(corrected) == 12
     # Narrow networks take half as long again as the table of this meter says.
     assert max(plain) > 1.2 > max(corrected)
     assert sum(each <= 1 for each in corrected) > sum(each <= 1 for each in plain)
-    assert "of 12 keep the limit" in capsys.readouterr().out.splitlines()[-1]
+    shown = capsys.readouterr().out.splitlines()
+    assert "of 12 keep the limit" in shown[-4]
+    assert "2 channels at the finest level: 1." in shown[-3]
