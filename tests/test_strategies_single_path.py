@@ -17,7 +17,7 @@ from search_space.space import UXNetSpace
 from strategies.single_path.evolution import evolve
 from strategies.single_path.front import Candidate, best_within, front
 from strategies.single_path.limits import Limits
-from strategies.single_path.sampling import Sampler
+from strategies.single_path.sampling import MAX_DRAWS, MAX_IDLE, Sampler
 from strategies.single_path.shared_weights import SharedWeights
 from uxnet_eval.search.single_path_module import anchor_of
 
@@ -40,7 +40,8 @@ def extended(dims: int = 3, levels: int = 3, **settings: object) -> SearchSpaceC
 def shared(config: SearchSpaceConfig) -> SharedWeights:
     torch.manual_seed(0)
     widest = config.model_copy(update={"widths": (max(config.width_choices),) * config.levels})
-    return SharedWeights(UXNetSpace(widest), lambda genotype: UXNet(config, genotype)).double()
+    supernet = UXNetSpace(widest)
+    return SharedWeights(supernet, lambda each: UXNet(config, each), supernet.fixed_operations).double()
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -88,6 +89,36 @@ def test_a_genotype_of_another_space_is_refused() -> None:
     weights = shared(extended(normal_candidates=("conv3", "2xconv3")))
     with pytest.raises(UserError, match="is not in the supernet: the genotype is of another space"):
         weights(Sampler(extended(normal_candidates=("conv5",))).draw(Random(0)), torch.zeros(1, 1, 16, 16, 8))
+
+
+def test_layers_that_are_not_searched_share_their_weights_too() -> None:
+    config = extended(levels=2, search_edges=False, search_blocks=False)
+    weights, image = shared(config), torch.randn(1, 1, 16, 16, 8, dtype=torch.float64)
+    narrow, wide = (
+        Genotype.from_choices(2, unet(2).edges, unet(2).operations, widths=widths, edge_scale=True)
+        for widths in ((0.5, 0.5), (1.5, 1.5))
+    )
+    whole = weights.supernet.get_parameter("layers.N0_0/normal.0.conv.weight")
+    assert weights.weights(wide)["layers.N0_0/normal.0.conv.weight"].shape == whole.shape
+    assert torch.equal(weights.weights(narrow)["layers.N0_0/normal.0.conv.weight"], whole[:2])
+    assert torch.allclose(weights(narrow, image), weights.network(narrow).double()(image), rtol=0, atol=1e-12)
+    other = dict.fromkeys(config.grid.layers, "conv3") | {
+        layer: unet(2).operations[layer] for layer in config.grid.layers if layer.kind != "normal"
+    }
+    with pytest.raises(UserError, match="is not in the supernet"):
+        weights(Genotype.from_choices(2, unet(2).edges, other, widths=(0.5, 0.5), edge_scale=True), image)
+
+
+def test_a_start_that_comes_no_nearer_to_the_limits_is_given_up() -> None:
+    asked: list[Genotype] = []
+
+    def excess(genotype: Genotype) -> float:
+        asked.append(genotype)
+        return 1.0
+
+    with pytest.raises(UserError, match="no random architecture was found within the limits"):
+        Sampler(extended(levels=2)).draw(Random(0), excess)
+    assert len(asked) <= MAX_DRAWS * (MAX_IDLE + 1)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.2])

@@ -232,7 +232,8 @@ def test_a_search_measures_on_more_cases_than_the_inner_fold(tmp_path: Path, dem
 
 
 @pytest.mark.parametrize(
-    "name", ["searched-unet-edges", "paper", "scnas", "ronasmis", "gates", "perturbation"]
+    "name",
+    ["searched-unet-edges", "searched-widths", "paper", "scnas", "ronasmis", "gates", "perturbation"],
 )
 def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
     folder = run_contest(
@@ -256,7 +257,9 @@ def test_other_searches_run(name: str, tmp_path: Path, demo_set: Path) -> None:
         assert proposed and proposed <= {record.genotype(tau) for tau in taus}
     else:
         assert set(genotype.edges) == unet_edges(3)
-        assert settings["strategy"] == ("single-path" if name == "searched-unet-edges" else name)
+        assert settings["strategy"] == ("single-path" if name.startswith("searched") else name)
+        if name == "searched-widths":
+            assert genotype.operations == presets.get("unet", 3).operations
 
 
 def trial(

@@ -207,6 +207,8 @@ def test_front_command(finished: Path, tmp_path: Path) -> None:
     cheapest = FrontRecord.load(finished).front()[0].cost
     assert f"{cheapest.parameters:,}" in shown.output
     assert f"--max-multiply-adds {cheapest.multiply_adds}" in shown.output
+    assert "ms per patch" not in shown.output  # latency was not measured
+    assert all(len(line) <= 80 for line in shown.output.splitlines() if not line.startswith("next:"))
 
 
 def test_an_unfinished_front_is_marked(finished: Path, tmp_path: Path) -> None:
@@ -233,6 +235,11 @@ def test_a_damaged_front_is_one_line(tmp_path: Path) -> None:
     ("section", "change", "message"),
     [
         ("budget", {"multiply_adds": 10}, r"at most 12 multiply-adds; the smallest needs [\d,]+"),
+        (
+            "budget",
+            {"multiply_adds": 1e12},
+            r"within the limits: 85% to 100% of 1e\+12 multiply-adds.*; random networks need [\d.e+]+ to",
+        ),
         ("space", {"normal_candidates": ["conv3"]}, "does not offer '2xconv3', which the U-Net has there"),
         ("space", {"pass_through": False}, "does not offer 'identity'.*or set pass_through: true"),
         ("budget", {"latency_ms": 5}, "needs the table of latencies; set choice.measure_latency: true"),

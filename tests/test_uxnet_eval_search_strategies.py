@@ -173,6 +173,11 @@ def test_rl_without_its_packages_is_one_line(
             "search_blocks and search_edges are both false: proxyless has nothing to search; set one to true",
         ),
         (
+            "single-path",
+            {"space": {"search_edges": False, "search_blocks": False, "width_choices": [1.0]}},
+            "has nothing to search; set one to true, or give several width_choices",
+        ),
+        (
             "random",
             {"choice": {"finetune_steps": 0}},
             "finetune_steps: random trains every architecture from random weights; give 1 or more",

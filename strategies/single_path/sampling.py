@@ -14,8 +14,9 @@ from search_space.genotype import Genotype
 from search_space.grid import Edge, Layer, live_edges
 from search_space.presets import default_operation, unet_edges, unet_pass_through
 
-MAX_DRAWS, MAX_STEPS = 20, 2000
-"""Largest number of random starts, and of single changes that may lead a start into the limits."""
+MAX_DRAWS, MAX_STEPS, MAX_IDLE = 20, 2000, 500
+"""Largest number of random starts, of single changes that may lead a start into the limits, and of
+changes in a row that bring it no nearer."""
 
 Choices = dict[str, Any]
 """One value per label: 0 or 1 for an edge, a name for a layer, a factor for ``width/<level>``."""
@@ -137,7 +138,8 @@ class Sampler:
             excess: see :meth:`draw_choices`.
 
         Returns:
-            None if the output is cut off, or the limits are not reached in 2000 changes.
+            None if the output is cut off, if the limits are not reached in 2000 changes, or if 500
+            changes in a row come no nearer to them.
         """
         try:
             genotype = self.genotype(choices)
@@ -145,11 +147,13 @@ class Sampler:
             return None
         if excess is None:
             return genotype
-        beyond, names = excess(genotype), list(self.choices)
+        beyond, names, idle = excess(genotype), list(self.choices), 0
         for _ in range(MAX_STEPS):
             if beyond == 0:
                 return genotype
-            name = random.choice(names)
+            if idle == MAX_IDLE:
+                return None
+            name, idle = random.choice(names), idle + 1
             before = choices[name]
             choices[name] = random.choice(self.choices[name])
             try:
@@ -159,6 +163,7 @@ class Sampler:
                 continue
             now = excess(changed)
             if now <= beyond:
+                idle = idle if now == beyond else 0
                 beyond, genotype = now, changed
             else:
                 choices[name] = before

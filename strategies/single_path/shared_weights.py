@@ -6,7 +6,7 @@ Shapes: B batch, C channels, K classes, *S = H W or D H W.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import torch
@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from search_space.errors import UserError
 from search_space.genotype import Genotype
+from search_space.grid import Layer
 from search_space.network import UXNet, leading_part, module_key
 
 NETWORKS_KEPT = 64
@@ -34,12 +35,20 @@ class SharedWeights(nn.Module):
             :class:`UXNet`, but the name of the candidate follows that of a layer.
         build: builds a genotype's network; it is called on the meta device, so that the network
             takes no memory.
+        fixed: the operation of each layer that is not searched; its weights are not named after a
+            candidate.
     """
 
-    def __init__(self, supernet: nn.Module, build: Callable[[Genotype], UXNet]) -> None:
+    def __init__(
+        self,
+        supernet: nn.Module,
+        build: Callable[[Genotype], UXNet],
+        fixed: Mapping[Layer, str] | None = None,
+    ) -> None:
         super().__init__()
         self.supernet = supernet
         self._build = build
+        self._fixed = {module_key(layer): name for layer, name in (fixed or {}).items()}
         self._networks = lru_cache(NETWORKS_KEPT)(self._without_values)
         self._names = frozenset(name for name, _ in supernet.named_parameters())
 
@@ -48,11 +57,20 @@ class SharedWeights(nn.Module):
             network = self._build(genotype)
         names = {}
         for name, value in network.named_parameters():
-            shared = _shared_name(name, genotype)
+            shared = self._shared_name(name, genotype)
             if shared not in self._names or not _fits(value, self.supernet.get_parameter(shared)):
                 raise UserError(f"weight {name} is not in the supernet: the genotype is of another space")
             names[name] = shared
         return network, names
+
+    def _shared_name(self, name: str, genotype: Genotype) -> str:
+        """The supernet's name for a parameter of a network."""
+        part, _, rest = name.partition(".")
+        if part != "layers":
+            return name
+        key, _, inner = rest.partition(".")
+        operation = _operations_by_key(genotype)[key]
+        return name if self._fixed.get(key) == operation else f"layers.{key}.{operation}.{inner}"
 
     def weights(self, genotype: Genotype) -> dict[str, Tensor]:
         """The weights of a genotype's :class:`UXNet`, by name, as views of the shared weights."""
@@ -76,15 +94,6 @@ class SharedWeights(nn.Module):
         network, _ = self._networks(genotype)
         network.train(self.training)
         return functional_call(network, self.weights(genotype), (image,), strict=True)
-
-
-def _shared_name(name: str, genotype: Genotype) -> str:
-    """The supernet's name for a parameter of a network."""
-    part, _, rest = name.partition(".")
-    if part != "layers":
-        return name
-    key, _, inner = rest.partition(".")
-    return f"layers.{key}.{_operations_by_key(genotype)[key]}.{inner}"
 
 
 @lru_cache(NETWORKS_KEPT)

@@ -18,6 +18,7 @@ from .training import TrainConfig, TrainRuntimeSettings, TrainSettings
 Contender = Literal[
     "searched",
     "searched-unet-edges",
+    "searched-widths",
     "gates",
     "perturbation",
     "random",
@@ -45,14 +46,15 @@ class ContestSettings(StrictConfig):
     """Who takes part in this run, and how it chooses."""
 
     contender: Contender = "searched"
-    """searched: the search; searched-unet-edges: the same search on the U-Net's edges; gates,
-    perturbation: the differentiable search in the same space without widths, decided by its gates
-    at several taus, or by the Dice that the supernet loses; random: random architectures of the
-    same space and budget; unet-widths: the U-Net with random widths; unet, unet++, res-unet, dla,
-    all-edges, dynunet, monai-unet++, u-resnet: one network without a choice; paper: the paper's own
-    search method, with tau 0.75; paper-tau-0.60, paper-tau-0.90: the same search, pruned at another
-    tau; paper-sbb, paper-mssa: the paper's method for the operations alone, for the edges alone;
-    scnas, ronasmis: these methods on the U-Net's edges."""
+    """searched: the search; searched-unet-edges: the same search on the U-Net's edges;
+    searched-widths: the same search for the widths of the U-Net alone; gates, perturbation: the
+    differentiable search in the same space without widths, decided by its gates at several taus, or
+    by the Dice that the supernet loses; random: random architectures of the same space and budget;
+    unet-widths: the U-Net with random widths; unet, unet++, res-unet, dla, all-edges, dynunet,
+    monai-unet++, u-resnet: one network without a choice; paper: the paper's own search method, with
+    tau 0.75; paper-tau-0.60, paper-tau-0.90: the same search, pruned at another tau; paper-sbb,
+    paper-mssa: the paper's method for the operations alone, for the edges alone; scnas, ronasmis:
+    these methods on the U-Net's edges."""
     outer_fold: int = Field(0, ge=0, lt=NUM_FOLDS)
     """Fold that scores the final network; neither search nor choice sees it."""
     inner_fold: int | None = Field(None, ge=0, lt=NUM_FOLDS)

@@ -248,8 +248,10 @@ class RunConfig(RunFile):
         if strategy == "scnas" and space.search_edges:
             raise ValueError(f"search_edges: scnas searches {searched}; set search_edges: false")
         if not (space.search_blocks or space.search_edges or len(space.width_choices) > 1):
+            widths = ", or give several width_choices" if "widths" in searched else ""
             raise ValueError(
-                f"search_blocks and search_edges are both false: {strategy} has nothing to search; set one to true"
+                f"search_blocks and search_edges are both false: {strategy} has nothing to search; "
+                f"set one to true{widths}"
             )
 
     def space_config(self, in_channels: int, num_classes: int) -> SearchSpaceConfig:

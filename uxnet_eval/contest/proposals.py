@@ -61,6 +61,7 @@ GATE_THRESHOLDS = (0.75, 0.5, 0.9, 0.25)
 MEASURED_SEARCHES: dict[str, dict[str, dict[str, Any]]] = {
     "searched": {},
     "searched-unet-edges": {"space": {"search_edges": False}},
+    "searched-widths": {"space": {"search_edges": False, "search_blocks": False}},
     "ronasmis": {
         "space": {"search_edges": False, "width_choices": (0.5, 0.75, 1.0, 1.5)},
         "search": {"strategy": "ronasmis"},
@@ -71,7 +72,7 @@ network, widths included; table 2 of the paper says that it searches no aggregat
 the strategy of the configuration if it measures networks, else ``single-path``."""
 MAX_UNETS = 1000
 """Largest number of U-Nets of random widths that are drawn to find some within a limit."""
-OF_THE_SPACE = ("searched", "searched-unet-edges", "random", "unet-widths", "unet")
+OF_THE_SPACE = ("searched", "searched-unet-edges", "searched-widths", "random", "unet-widths", "unet")
 """Contenders that can keep a limit of latency or activations: their networks are of the searched
 space."""
 PAPER_THRESHOLD = 0.75

@@ -98,6 +98,7 @@ OTHER_NAMES = {
     "dla": "DLA (sum, grid)",
     "searched": "search by measurement",
     "searched-unet-edges": "search by measurement, U-Net's edges",
+    "searched-widths": "search by measurement, U-Net's widths alone",
     "gates": "differentiable search, extended space",
     "perturbation": "DARTS-PT, extended space",
     "random": "random architectures",
@@ -108,6 +109,7 @@ OTHER_NAMES = {
 SEARCHED_OTHERS = {
     "searched": (True, True),
     "searched-unet-edges": (True, False),
+    "searched-widths": (False, False),
     "gates": (True, True),
     "perturbation": (True, True),
 }

@@ -19,15 +19,17 @@ DPI = 150
 
 def front_table(record: FrontRecord) -> Table:
     """One row for each network of the front, cheapest first."""
+    front = record.front()
+    is_timed = any(candidate.latency_ms is not None for candidate in front)
     table = Table()
-    for name in ("multiply-adds", "parameters", "ms per patch", "edges", "widths", "Dice in the search"):
+    for name in ("multiply-adds", "parameters", *["ms per patch"] * is_timed, "edges", "widths", "Dice"):
         table.add_column(name, justify="left" if name == "widths" else "right")
-    for candidate in record.front():
-        genotype = candidate.genotype
+    for candidate in front:
+        genotype, latency = candidate.genotype, candidate.latency_ms
         table.add_row(
             f"{candidate.cost.multiply_adds / 1e9:.3f} G",
             f"{candidate.cost.parameters:,}",
-            "-" if candidate.latency_ms is None else f"{candidate.latency_ms:.1f}",
+            *["-" if latency is None else f"{latency:.1f}"] * is_timed,
             str(len(genotype.edges)),
             " ".join(f"{width:g}" for width in genotype.widths or ()) or "1 everywhere",
             f"{candidate.dice:.4f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from search_space import SearchSpaceConfig
+from search_space.errors import UserError
 from strategies.single_path.limits import Limits
 from strategies.single_path.sampling import Sampler
 
@@ -38,6 +40,8 @@ edge of what is known."""
 LEAST_SHARE = 0.85
 """Architectures below this share of a budget are not measured for it: smaller budgets have their
 own."""
+NUM_COSTS = 50
+"""Random networks whose costs are told if none keeps the limits."""
 
 
 class Prepared(NamedTuple):
@@ -84,9 +88,26 @@ def budget_limits(
         )
         for share in sorted(config.choice.budget_shares, reverse=True)
     }
+    sampler = Sampler(space, config.choice.unet_share)
     for each in limits.values():
         each.check()
+        _check_draws(sampler, each)
     return limits, budget
+
+
+def _check_draws(sampler: Sampler, limits: Limits) -> None:
+    """Raises :class:`UserError`, with what networks cost, if no random one keeps the limits."""
+    try:
+        sampler.draw(Random(0), limits.excess)
+    except UserError as error:
+        costs = [limits.cost(sampler.draw(Random(number))) for number in range(NUM_COSTS)]
+        known = sorted(cost.multiply_adds for cost in costs)
+        most = limits.multiply_adds or 0.0
+        raise UserError(
+            f"budget: no random network of this space was found within the limits: {LEAST_SHARE:.0%} to 100% of "
+            f"{most:.3g} multiply-adds, and the others of the section budget; random networks need "
+            f"{known[0]:.3g} to {known[-1]:.3g}; change multiply_adds or base_channels"
+        ) from error
 
 
 def prepare_measurement(

@@ -115,7 +115,7 @@ def shared_weights(space: SearchSpaceConfig, *, supervised: bool) -> SharedWeigh
     supernet = UXNetSpace(widest)
     if supervised:
         supernet.supervise(supervised_nodes(space.levels, space.grid.nodes))
-    return SharedWeights(supernet, _builder(space, supervised))
+    return SharedWeights(supernet, _builder(space, supervised), supernet.fixed_operations)
 
 
 def fresh_networks(space: SearchSpaceConfig, *, supervised: bool, seed: int) -> Callable[[Genotype], UXNet]:
