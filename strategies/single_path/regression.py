@@ -14,17 +14,14 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_space.genotype import Genotype
-from search_space.operations import KINDS
 
+from .features import Array, features, operations_of
 from .sampling import Sampler
 
 if TYPE_CHECKING:
     from .proposals import Measure
-
-Array = NDArray[np.float64]
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 """The one with the least error on networks that are left out is taken."""
@@ -48,8 +45,8 @@ class Regression:
     """
 
     def __init__(self, genotypes: Sequence[Genotype], dice: Sequence[float]) -> None:
-        self._operations = sorted({pair for each in genotypes for pair in _operations(each)})
-        known, values = self._features(genotypes), np.asarray(dice, dtype=np.float64)
+        self._operations = operations_of(genotypes)
+        known, values = features(genotypes, self._operations), np.asarray(dice, dtype=np.float64)
         median = np.median(values)
         values = np.maximum(values, median - FLOOR * np.median(np.abs(values - median)))
         self._mean, self._dice = known.mean(0), float(values.mean())
@@ -61,21 +58,8 @@ class Regression:
 
     def predict(self, genotypes: Sequence[Genotype]) -> list[float]:
         """The Dice that it expects of architectures."""
-        scaled = (self._features(genotypes) - self._mean) / self._scale
+        scaled = (features(genotypes, self._operations) - self._mean) / self._scale
         return [float(value) for value in scaled @ self._weights + self._dice]
-
-    def _features(self, genotypes: Sequence[Genotype]) -> Array:
-        """A row for each architecture.
-
-        Widths count by their logarithm: a factor acts alike on narrow and on wide levels. Each
-        operation counts by its share of the layers of its kind.
-        """
-        rows = []
-        for each in genotypes:
-            shares, widths = _operations(each), each.widths or (1.0,) * each.levels
-            of_each = (shares.get(operation, 0.0) for operation in self._operations)
-            rows.append([*np.log2(widths), len(each.edges), *of_each])
-        return np.asarray(rows, dtype=np.float64)
 
 
 def explore_by_regression(
@@ -155,15 +139,6 @@ def _best(
         if dice > expected:
             choices, best, expected = changed, genotype, dice
     return best
-
-
-def _operations(genotype: Genotype) -> dict[tuple[str, str], float]:
-    """The share of each operation among the layers of its kind."""
-    shares: dict[tuple[str, str], float] = {}
-    for kind in KINDS:
-        names = [name for layer, name in genotype.operations.items() if layer.kind == kind]
-        shares |= {(kind, name): names.count(name) / len(names) for name in names}
-    return shares
 
 
 def _ridge(known: Array, penalty: float) -> Array:

@@ -33,6 +33,14 @@ def front(
             "correlation of the search's measure with it. May be repeated.",
         ),
     ] = None,
+    why: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="How the Dice of the first N measured networks depends on widths, edges and operations. Give the "
+            "search's choice.population: the first networks are random, and later ones are not.",
+        ),
+    ] = None,
 ) -> None:
     """Show the front of a search: Dice against multiply-adds and parameters.
 
@@ -42,6 +50,8 @@ def front(
     Example: uxnet front runs/front -o front.png
 
     Example: uxnet front runs/front --trained runs/trainings
+
+    Example: uxnet front runs/front --why 20
     """
     is_table = output is not None and output.suffix.lower() == ".csv"
     if is_table and not trained:
@@ -52,7 +62,7 @@ def front(
 
     from ..runs.files import write_bytes, write_text
     from ..runs.front_record import FrontRecord
-    from ..search.front_page import front_picture, front_table, trained_table
+    from ..search.front_page import effects_table, front_picture, front_table, trained_table
 
     record = FrontRecord.load(run)
     record.check_latency()
@@ -70,6 +80,8 @@ def front(
             typer.echo(
                 f"Kendall's tau of {name} and trained Dice: {tau:.2f} (p {p:.3f}, {len(networks)} networks)"
             )
+    if why is not None:
+        console.print(effects_table(record.effects(why)))
     if not record.is_finished:
         typer.echo("note: the search is not finished; this is the front so far", err=True)
     if output is not None and not is_table:

@@ -13,6 +13,7 @@ from search_space.cost import Cost
 from search_space.errors import UserError
 from search_space.reading import read_json
 from search_space.strict import StrictConfig
+from strategies.single_path.effects import LEAST_NETWORKS, Effect, effects
 from strategies.single_path.front import Candidate, best_within, front
 
 from .files import write_json
@@ -149,6 +150,24 @@ class FrontRecord(StrictConfig):
     def front(self) -> list[Candidate]:
         """The networks that no other beats at the same or fewer multiply-adds, cheapest first."""
         return front(self.candidates())
+
+    def effects(self, first: int) -> list[Effect]:
+        """How the Dice of the first measured networks depends on their choices.
+
+        Args:
+            first: how many of them count; a search's random networks come first.
+
+        Raises:
+            UserError: if these are too few, or more than were measured.
+        """
+        if first < LEAST_NETWORKS:
+            raise UserError(f"why: {first} networks are too few; give at least {LEAST_NETWORKS}")
+        if first > len(self.measured):
+            raise UserError(f"why: {first} networks are asked for, {len(self.measured)} are measured")
+        taken = self.measured[:first]
+        return effects(
+            [Genotype.from_dict(each.genotype) for each in taken], [each.measured_dice for each in taken]
+        )
 
     def best(
         self,

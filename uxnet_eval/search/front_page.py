@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from strategies.single_path.effects import Effect
+
 from ..runs.front_record import FrontRecord, Measured
 
 FRONT, OTHER = "#0072b2", "#999999"
@@ -77,6 +79,16 @@ def trained_table(networks: Sequence[Trained]) -> Table:
             f"{network.dice:.4f}",
             str(network.num_trainings),
         )
+    return table
+
+
+def effects_table(effects: Sequence[Effect]) -> Table:
+    """One row for each choice, in the given order."""
+    table = Table()
+    for name in ("choice", "correlation with Dice", "95 %"):
+        table.add_column(name, justify="left" if name == "choice" else "right")
+    for each in effects:
+        table.add_row(each.choice, f"{each.correlation:+.2f}", f"{each.low:+.2f} to {each.high:+.2f}")
     return table
 
 
