@@ -60,6 +60,35 @@ def test_a_damaged_front_is_noted(tmp_path: Path) -> None:
     assert "not JSON" in note
 
 
+def test_random_networks_show_what_a_high_dice_goes_with(tmp_path: Path) -> None:
+    folder = write_front(tmp_path / "run")
+    settings = "search: {strategy: regression}\nchoice: {population: 12}\n"
+    (folder / "run.yml").write_text(settings)
+    front = read_front(folder, "run", [])
+    assert front is not None
+    assert front["effects"] == []  # of three networks
+    record = FrontRecord.load(folder)
+    record.measured = [
+        record.measured[0].model_copy(
+            update={
+                "genotype": (drawn := SAMPLER.draw(Random(number))).to_dict(),
+                "finetuned_dice": 0.5 + 0.1 * (drawn.widths or ())[2] if number < 12 else 0.1,
+            }
+        )
+        for number in range(20)
+    ]
+    record.save(folder)
+    front = read_front(folder, "run", [])
+    assert front is not None
+    assert front["effects"][0]["choice"] == "width of level 2"
+    assert front["effects"][0]["correlation"] == pytest.approx(1)  # of the first 12 alone
+    assert front["effects"][0]["networks"] == 12
+    (folder / "run.yml").write_text(settings.replace("regression", "rl"))
+    front = read_front(folder, "run", [])
+    assert front is not None
+    assert front["effects"] == []
+
+
 @pytest.mark.browser
 def test_the_page_draws_every_point_and_lists_the_best(tmp_path: Path) -> None:
     write_front(tmp_path / "run", is_finished=False)
@@ -69,4 +98,8 @@ def test_the_page_draws_every_point_and_lists_the_best(tmp_path: Path) -> None:
         open_report(page, address)
         assert page.run("document.querySelectorAll('#front circle').length") == 3
         assert page.run("document.querySelectorAll('#front tbody tr').length") == 2
+        places = "[...document.querySelectorAll('#front circle')].map(x => +x.getAttribute('cx'))"
+        first, *_, last = page.run(places)
+        width = page.run("document.querySelector('#front svg').getBoundingClientRect().width")
+        assert last - first > 0.8 * width  # no empty half
         assert "not finished" in page.run("document.querySelector('#front').textContent")

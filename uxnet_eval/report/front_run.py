@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from search_space.errors import UserError
+from search_space.reading import read_yaml
+from strategies.single_path.effects import LEAST_NETWORKS
 
 from ..runs.front_record import FrontRecord
+from ..runs.names import CONFIG_NAME
+
+RANDOM_FIRST = ("single-path", "evolution", "regression")
+"""Strategies whose first ``choice.population`` networks are random."""
 
 
 def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | None:
@@ -50,4 +56,22 @@ def read_front(folder: Path, name: str, notes: list[str]) -> dict[str, Any] | No
         "isFinished": record.is_finished,
         "measure": record.measure,
         "points": points,
+        "effects": _effects(folder, record),
     }
+
+
+def _effects(folder: Path, record: FrontRecord) -> list[dict[str, Any]]:
+    """How the Dice of the search's random networks depends on their choices.
+
+    Empty if they are too few, or if it is not known which ones are random.
+    """
+    try:
+        settings = read_yaml(folder / CONFIG_NAME)
+        strategy, population = settings["search"]["strategy"], settings["choice"]["population"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    measured = len(record.measured)
+    number = {"random": measured, **dict.fromkeys(RANDOM_FIRST, min(population, measured))}.get(strategy, 0)
+    if number < LEAST_NETWORKS:
+        return []
+    return [{**each._asdict(), "networks": number} for each in record.effects(number)]

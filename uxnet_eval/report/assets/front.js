@@ -10,7 +10,8 @@ function frontChart(front) {
     const costs = front.points.map((point) => point.multiplyAdds / 1e9);
     const dices = front.points.map((point) => point.dice);
     const margin = 0.06 * (Math.max(...dices) - Math.min(...dices)) || 0.05;
-    const x = scale(0, 1.05 * Math.max(...costs), frame.left, frame.right, 6);
+    const beside = 0.05 * (Math.max(...costs) - Math.min(...costs)) || 0.05 * costs[0];
+    const x = scale(Math.min(...costs) - beside, Math.max(...costs) + beside, frame.left, frame.right, 6);
     const y = scale(Math.min(...dices) - margin, Math.max(...dices) + margin, frame.bottom, frame.top, 5);
     axes(root, frame, x, y, { x: "multiply-adds of one patch (billions)", y: front.measure });
     const at = (point) => `${x.at(point.multiplyAdds / 1e9)},${y.at(point.dice)}`;
@@ -33,5 +34,16 @@ function frontSection(fronts) {
     el("div", { class: "scroll" }, table(null, ["multiply-adds", "parameters", "ms per patch", "edges", "widths", front.measure],
       front.points.filter((point) => point.isBest).map((point) =>
         [`${number(point.multiplyAdds / 1e9)} G`, number(point.parameters), point.latencyMs ? number(point.latencyMs) : "-", number(point.edges), point.widths || "1 everywhere", score(point.dice, 4)]), [0, 1, 2, 3, 5])),
+    ...effectsTable(front.effects),
   ]));
+}
+
+function effectsTable(effects) {
+  if (!effects.length) return [];
+  const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+  return [
+    el("p", { class: "hint" }, `What goes together with a high Dice: rank correlation of each choice with the Dice of the ${effects[0].networks} random networks of the search, and its 95 % interval over these networks. All meet one budget, so more of one choice leaves less for the others.`),
+    el("div", { class: "scroll" }, table(null, ["choice", "correlation with Dice", "95 %"],
+      effects.map((each) => [each.choice, signed(each.correlation), `${signed(each.low)} to ${signed(each.high)}`]), [1, 2])),
+  ];
 }
