@@ -41,7 +41,9 @@ def keep(training: Path, folder: Path) -> None:
     if result["architecture"].endswith(".json"):
         shutil.copy(training / GENOTYPE_NAME, folder)
         settings["network"]["architecture"] = result["architecture"] = GENOTYPE_NAME
-    write_text(folder / CONFIG_NAME, yaml.safe_dump(settings, sort_keys=False))
+    write_text(
+        folder / CONFIG_NAME, yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=100)
+    )
     write_json(folder / RESULT_NAME, result)
     shutil.copy(training / SCORES_NAME, folder)
 
