@@ -1,7 +1,9 @@
 """Keeps what a comparison reads of trainings, without weights: ``python -m benchmarks.keep_scores --help``.
 
-python -m benchmarks.keep_scores runs/nuclei-searched-0-0/final -o scores/searched-0-0
-uxnet compare scores -o comparison
+The copies are small enough to commit, and compare like the trainings:
+
+    python -m benchmarks.keep_scores runs/nuclei-searched-0-0/final -o scores/searched-0-0
+    uxnet compare scores -o comparison
 """
 
 from __future__ import annotations
@@ -15,10 +17,8 @@ import yaml
 from search_space.errors import UserError
 from search_space.reading import read_yaml
 from uxnet_eval.runs.files import write_json, write_text
-from uxnet_eval.runs.names import CONFIG_NAME, GENOTYPE_NAME, RESULT_NAME
+from uxnet_eval.runs.names import CASES_NAME, CONFIG_NAME, GENOTYPE_NAME, RESULT_NAME
 from uxnet_eval.runs.result import read_result
-
-SCORES_NAME = "cases.csv"
 
 
 def keep(training: Path, folder: Path) -> None:
@@ -45,7 +45,7 @@ def keep(training: Path, folder: Path) -> None:
         folder / CONFIG_NAME, yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=100)
     )
     write_json(folder / RESULT_NAME, result)
-    shutil.copy(training / SCORES_NAME, folder)
+    shutil.copy(training / CASES_NAME, folder)
 
 
 def main() -> None:

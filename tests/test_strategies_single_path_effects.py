@@ -87,6 +87,14 @@ def test_front_says_why(search: Path) -> None:
     assert "+1.00" in row
 
 
+def test_networks_of_several_budgets_are_refused(search: Path) -> None:
+    record = FrontRecord.load(search)
+    record.measured[-1] = record.measured[-1].model_copy(update={"budget_share": 0.5})
+    assert record.effects(11)
+    with pytest.raises(UserError, match="the first 12 networks are of several budgets"):
+        record.effects(12)
+
+
 @pytest.mark.parametrize(
     ("number", "message"),
     [(9, "9 networks are too few; give at least 10"), (13, "13 networks are asked for, 12 are measured")],

@@ -70,7 +70,7 @@ def _effects(folder: Path, record: FrontRecord) -> list[dict[str, Any]]:
         strategy, population = settings["search"]["strategy"], settings["choice"]["population"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    measured = len(record.measured)
+    measured = sum(each.budget_share == record.measured[0].budget_share for each in record.measured)
     number = {"random": measured, **dict.fromkeys(RANDOM_FIRST, min(population, measured))}.get(strategy, 0)
     if number < LEAST_NETWORKS:
         return []

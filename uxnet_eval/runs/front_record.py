@@ -158,13 +158,15 @@ class FrontRecord(StrictConfig):
             first: how many of them count; a search's random networks come first.
 
         Raises:
-            UserError: if these are too few, or more than were measured.
+            UserError: if these are too few, more than were measured, or of several budgets.
         """
         if first < LEAST_NETWORKS:
             raise UserError(f"why: {first} networks are too few; give at least {LEAST_NETWORKS}")
         if first > len(self.measured):
             raise UserError(f"why: {first} networks are asked for, {len(self.measured)} are measured")
         taken = self.measured[:first]
+        if len({each.budget_share for each in taken}) > 1:
+            raise UserError(f"why: the first {first} networks are of several budgets; give a smaller number")
         return effects(
             [Genotype.from_dict(each.genotype) for each in taken], [each.measured_dice for each in taken]
         )
