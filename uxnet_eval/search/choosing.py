@@ -152,6 +152,14 @@ class Chooser:
                 len(seen),
                 choice.num_measured,
             )
+        else:
+            if len(seen) < choice.num_measured:
+                logger.warning(
+                    "budget %.2f: no further network was found within the limits after %d of %d measurements",
+                    share,
+                    len(seen),
+                    choice.num_measured,
+                )
         self._rank(share)
         self._train_finalists(share, limits)
 
